@@ -1,0 +1,45 @@
+// The import directions of docs/architecture.md. Each rule names what it protects.
+const only = (name, comment, from, allowed) => ({
+  name,
+  comment,
+  severity: 'error',
+  from: { path: from },
+  to: { path: '^src/', pathNot: [from, ...allowed] },
+});
+const never = (name, comment, from, to) => ({ name, comment, severity: 'error', from: { path: from }, to: { path: to } });
+const aws = 'node_modules/(@aws-sdk|@smithy)/';
+const postgres = 'node_modules/(pg|pg-[a-z-]+|node-pg-migrate)/';
+const shared = ['^src/backoff\\.ts$'];
+
+module.exports = {
+  forbidden: [
+    { name: 'no-circular', comment: 'A cycle has no bottom to start reading at.', severity: 'error', from: {}, to: { circular: true } },
+    only('protocol-alone', 'Frames are read by browsers: no dependencies.', '^src/protocol/', []),
+    never('protocol-no-packages', 'Frames are read by browsers: no packages either.', '^src/protocol/', 'node_modules/|^node:'),
+    only('listener-alone', 'The Postgres side knows nothing of delivery.', '^src/listener/', ['^src/protocol/', ...shared]),
+    never('listener-no-aws', 'The Postgres side must run without AWS.', '^src/listener/', aws),
+    only('pusher-alone', 'The AWS side knows nothing of Postgres.', '^src/pusher/', ['^src/protocol/', '^src/connections/', ...shared]),
+    never('pusher-no-postgres', 'The AWS side must not reach into Postgres.', '^src/(pusher|connections)/', postgres),
+    only('connections-alone', 'Lambdas bundle this folder: keep it small.', '^src/connections/', ['^src/protocol/', ...shared]),
+    only('client-protocol-only', 'The browser client ships alone.', '^src/client/', ['^src/protocol/']),
+    only('lambdas-small', 'A Lambda bundles neither the relay nor pg.', '^src/lambdas/', ['^src/connections/', '^src/protocol/']),
+    never('lambdas-no-postgres', 'A Lambda never opens a database connection.', '^src/lambdas/', postgres),
+    never('nothing-imports-main', 'main is the composition root.', '^src/', '^src/main\\.ts$'),
+    {
+      name: 'local-only-dynamically',
+      comment: 'What rowcast dev starts is not in the image.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/local/' },
+      to: { path: '^src/local/', dynamic: false },
+    },
+    {
+      name: 'local-only-from-main-and-cli',
+      comment: 'What rowcast dev starts is not in the image.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/(main\\.ts|cli/|local/)' },
+      to: { path: '^src/local/' },
+    },
+    { name: 'not-unresolvable', comment: 'Would fail at run time.', severity: 'error', from: {}, to: { couldNotResolve: true } },
+  ],
+  options: { tsConfig: { fileName: 'tsconfig.json' }, tsPreCompilationDeps: true, doNotFollow: { path: 'node_modules' } },
+};

@@ -1,0 +1,55 @@
+-- Up Migration
+-- Messages of the application's own, in its own transaction. Whoever has USAGE on schema rowcast may
+-- send; nobody else has until it is granted.
+-- Locks: none.
+
+create function rowcast.send(type text, data json, audience text[] default '{all}') returns bigint language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+declare
+  event_id bigint;
+begin
+  if type is null or type !~ '^[[:graph:]]{1,100}$' then
+    raise exception 'rowcast: type is %', quote_nullable(left(type, 120)) using errcode = 'invalid_parameter_value',
+      hint = 'A type is a word of 1 to 100 characters without spaces: upload_progress.';
+  elsif type in ('READY', 'BATCH') then
+    raise exception 'rowcast: type % is Rowcast''s own', type using errcode = 'invalid_parameter_value', hint = 'Choose another name.';
+  end if;
+  perform rowcast.check_audience(audience, false);
+  insert into rowcast.event (type, audience, data) values (type, audience, data) returning id into event_id;
+  if not pg_try_advisory_xact_lock_shared(rowcast.lock_class(), 1) then perform pg_notify('rowcast_send', ''); end if;
+  return event_id;
+end $$;
+
+create function rowcast.broadcast(type text, data json) returns bigint language sql
+as $$ select rowcast.send(type, data, '{all}') $$;
+
+-- One term from a kind and a name that the caller gives; a missing name is an error, not everybody.
+create function rowcast.send_to(kind text, name text, type text, data json) returns bigint language plpgsql as $$
+begin
+  if coalesce(name, '') = '' then
+    raise exception 'rowcast: no % was given to send to', kind using errcode = 'invalid_parameter_value', hint = 'To reach everybody, use rowcast.broadcast().';
+  end if;
+  return rowcast.send(type, data, array[kind || ':' || name]);
+end $$;
+
+create function rowcast.send_to_user(user_id text, type text, data json) returns bigint language sql
+as $$ select rowcast.send_to('user', user_id, type, data) $$;
+
+create function rowcast.send_to_room(room text, type text, data json) returns bigint language sql
+as $$ select rowcast.send_to('room', room, type, data) $$;
+
+create function rowcast.send_to_role(role text, type text, data json) returns bigint language sql
+as $$ select rowcast.send_to('role', role, type, data) $$;
+
+create function rowcast.send_to_connection(connection_id text, type text, data json) returns bigint language sql
+as $$ select rowcast.send_to('connection', connection_id, type, data) $$;
+
+-- Down Migration
+-- Locks: none.
+drop function rowcast.send_to_connection(text, text, json);
+drop function rowcast.send_to_role(text, text, json);
+drop function rowcast.send_to_room(text, text, json);
+drop function rowcast.send_to_user(text, text, json);
+drop function rowcast.send_to(text, text, text, json);
+drop function rowcast.broadcast(text, json);
+drop function rowcast.send(text, json, text[]);

@@ -1,0 +1,52 @@
+-- Up Migration
+-- The two tables that are watched from the start: made where they are missing, used as they are
+-- where the application has them.
+-- Locks: SHARE ROW EXCLUSIVE on a table that was there, for an instant; gives up after 3 s.
+
+do $$ begin
+  if to_regclass('public.messages') is null then
+    create table public.messages (
+      id bigint generated always as identity primary key,
+      sender text,
+      recipient text,
+      content text not null,
+      status text not null default 'sent',
+      created_at timestamptz not null default now(),
+      updated_at timestamptz not null default now()
+    );
+    comment on table public.messages is 'Made by Rowcast.';
+  end if;
+  if to_regclass('public.complaints') is null then
+    create table public.complaints (
+      id bigint generated always as identity primary key,
+      title text not null,
+      details text,
+      status text not null default 'open',
+      reporter text,
+      created_at timestamptz not null default now(),
+      updated_at timestamptz not null default now()
+    );
+    comment on table public.complaints is 'Made by Rowcast.';
+  end if;
+end $$;
+
+select rowcast.watch('public.messages', 'MESSAGE');
+select rowcast.watch('public.complaints', 'COMPLAINT');
+
+-- Down Migration
+-- Takes the triggers away, and the tables only where Rowcast made them and nobody has put a row in.
+-- Locks: ACCESS EXCLUSIVE on both tables for an instant.
+set local lock_timeout = '5s';
+do $$
+declare
+  ours regclass; filled boolean;
+begin
+  foreach ours in array array[to_regclass('public.messages'), to_regclass('public.complaints')] loop
+    continue when ours is null;
+    if exists (select from rowcast.watched where target = ours) then perform rowcast.unwatch(ours); end if;
+    continue when obj_description(ours, 'pg_class') is distinct from 'Made by Rowcast.';
+    execute format('lock table %s in access exclusive mode', ours);
+    execute format('select exists (select from %s)', ours) into filled;
+    if not filled then execute format('drop table %s', ours); end if;
+  end loop;
+end $$;
