@@ -1,0 +1,148 @@
+import * as v from 'valibot';
+import type { TermSettings } from './term.ts';
+
+/** Everything the daemon was told, checked. Names of numbers carry their unit. */
+export interface Config {
+  readonly databaseUrl: string;
+  readonly gatewayEndpoint: string;
+  readonly connectionsTable: string;
+  readonly region: string;
+  readonly port: number;
+  readonly logLevel: LogLevel;
+  readonly migrateOnStart: boolean;
+  readonly directoryRefreshMs: number;
+  readonly relay: TermSettings;
+}
+
+/** All that is wrong with the settings, one line a setting. Values are not repeated: one may be a password. */
+export class ConfigError extends Error {
+  constructor(problems: readonly string[]) {
+    super(`${problems.length === 1 ? 'One setting is' : `${problems.length} settings are`} wrong:\n${problems.map((line) => `  ${line}`).join('\n')}`);
+    this.name = 'ConfigError';
+  }
+}
+
+/** @throws ConfigError naming every setting that is missing or wrong, what is wrong with it and what to do */
+export function loadConfig(env: Environment): Config {
+  const s = check(Settings, env);
+  return {
+    databaseUrl: s.DATABASE_URL,
+    gatewayEndpoint: s.WEBSOCKET_ENDPOINT,
+    connectionsTable: s.CONNECTIONS_TABLE,
+    region: s.AWS_REGION,
+    port: s.PORT,
+    logLevel: s.LOG_LEVEL,
+    migrateOnStart: s.MIGRATE_ON_START,
+    directoryRefreshMs: s.DIRECTORY_REFRESH_MS,
+    relay: {
+      doorbell: s.ROWCAST_DOORBELL,
+      timing: {
+        collectMs: s.ROWCAST_COLLECT_MS,
+        stayAwakeMs: s.ROWCAST_STAY_AWAKE_MS,
+        pollIntervalMs: s.ROWCAST_POLL_INTERVAL_MS,
+        deafPollIntervalMs: s.ROWCAST_DEAF_POLL_INTERVAL_MS,
+      },
+      // A page is held whole: 32 MB of rows at their largest.
+      pageRows: Math.min(1000, Math.floor(32_000_000 / s.MAX_FRAME_BYTES)),
+      maxBytesInFlight: s.ROWCAST_MAX_BYTES_IN_FLIGHT,
+      maxFrameBytes: s.MAX_FRAME_BYTES,
+      maxPostsInFlight: s.ROWCAST_MAX_POSTS_IN_FLIGHT,
+      deliveryDeadlineMs: s.ROWCAST_DELIVERY_DEADLINE_MS,
+    },
+  };
+}
+
+/** What the commands need that only talk to the database. @throws ConfigError */
+export function loadDatabaseConfig(env: Environment): Pick<Config, 'databaseUrl' | 'logLevel'> {
+  const s = check(v.pick(Settings, ['DATABASE_URL', 'LOG_LEVEL']), env);
+  return { databaseUrl: s.DATABASE_URL, logLevel: s.LOG_LEVEL };
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** An empty variable counts as not set: that is how compose files and task definitions leave one out. */
+function check<Schema extends v.GenericSchema>(schema: Schema, env: Environment): v.InferOutput<Schema> {
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value?.trim()));
+  const result = v.safeParse(schema, given);
+  if (result.success) return result.output;
+  throw new ConfigError(
+    result.issues.map((issue) => {
+      const name = v.getDotPath(issue) ?? '';
+      return `${name}: ${(name in given ? undefined : MISSING[name]) ?? issue.message}`;
+    }),
+  );
+}
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+const MISSING: Record<string, string> = {
+  DATABASE_URL: 'is missing; set it to a direct connection to your Postgres, postgres://user:password@host:5432/database',
+  WEBSOCKET_ENDPOINT: 'is missing; set it to the callback URL of your WebSocket API, https://{api}.execute-api.{region}.amazonaws.com/{stage}',
+  AWS_REGION: 'is missing; set it to the Region of the WebSocket API and the table, such as eu-central-1',
+};
+
+function whole(fallback: number, least: number, most: number) {
+  const wrong = `is not a whole number from ${least} to ${most}; leave it out for ${fallback}`;
+  return v.optional(
+    v.pipe(v.string(), v.trim(), v.regex(/^\d{1,12}$/, wrong), v.transform(Number), v.minValue(least, wrong), v.maxValue(most, wrong)),
+    String(fallback),
+  );
+}
+
+function flag(on: string, off: string, fallback: string) {
+  return v.optional(
+    v.pipe(v.string(), v.trim(), v.toLowerCase(), v.picklist([on, off], `is neither ${on} nor ${off}; leave it out for ${fallback}`), v.transform((value) => value === on)),
+    fallback,
+  );
+}
+
+const DatabaseUrl = v.pipe(
+  v.string(),
+  v.trim(),
+  v.check(
+    (value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),
+    'is not a Postgres URL (its value is not shown); write postgres://user:password@host:5432/database, with special characters of the password percent-encoded',
+  ),
+);
+
+/** The callback URL as the SDK needs it. A slash at its end would be doubled and a query dropped without a word: mended or refused here. */
+const GatewayEndpoint = v.pipe(
+  v.string(),
+  v.trim(),
+  v.transform((value) => value.replace(/^ws(s?):\/\//i, 'http$1://')),
+  v.check((value) => URL.canParse(value) && /^https?:$/.test(new URL(value).protocol), 'is not a URL; write https://{api}.execute-api.{region}.amazonaws.com/{stage}, or your custom domain without the stage'),
+  v.transform((value) => (URL.canParse(value) ? new URL(value) : new URL('http://invalid.invalid'))),
+  v.check((url) => url.search === '' && url.hash === '', 'has a query or a fragment; give the URL alone, clients add token and cursor themselves'),
+  v.check((url) => url.username === '' && url.password === '', 'has a user or password; requests are signed with AWS credentials instead'),
+  v.check((url) => !url.pathname.includes('@connections'), 'names @connections; end it at the stage'),
+  v.check((url) => url.protocol === 'https:' || isLoopback(url.hostname), 'is plain http; only a gateway on this machine is reached without TLS, write https://'),
+  v.transform((url) => url.href.replace(/\/+$/, '')),
+);
+
+function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
+}
+
+const Settings = v.object({
+  DATABASE_URL: DatabaseUrl,
+  WEBSOCKET_ENDPOINT: GatewayEndpoint,
+  AWS_REGION: v.pipe(v.string(), v.trim(), v.regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'is not a Region; write one such as eu-central-1')),
+  CONNECTIONS_TABLE: v.optional(
+    v.pipe(v.string(), v.trim(), v.regex(/^[a-zA-Z0-9_.-]{3,255}$/, 'is not a DynamoDB table name (3 to 255 letters, digits, _ . -)')),
+    'websocket_connections',
+  ),
+  PORT: whole(8080, 0, 65_535),
+  LOG_LEVEL: v.optional(v.picklist(LOG_LEVELS, `is not one of ${LOG_LEVELS.join(', ')}`), 'info'),
+  MIGRATE_ON_START: flag('true', 'false', 'true'),
+  DIRECTORY_REFRESH_MS: whole(1000, 50, 600_000),
+  MAX_FRAME_BYTES: whole(32_000, 2000, 131_072),
+  ROWCAST_DOORBELL: flag('on', 'off', 'on'),
+  ROWCAST_COLLECT_MS: whole(10, 0, 1000),
+  ROWCAST_STAY_AWAKE_MS: whole(100, 0, 60_000),
+  ROWCAST_POLL_INTERVAL_MS: whole(10_000, 100, 600_000),
+  ROWCAST_DEAF_POLL_INTERVAL_MS: whole(100, 10, 60_000),
+  ROWCAST_MAX_BYTES_IN_FLIGHT: whole(64_000_000, 1_000_000, 4_000_000_000),
+  ROWCAST_MAX_POSTS_IN_FLIGHT: whole(128, 1, 10_000),
+  ROWCAST_DELIVERY_DEADLINE_MS: whole(30_000, 1000, 3_600_000),
+});

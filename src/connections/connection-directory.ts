@@ -1,0 +1,75 @@
+import { EventEmitter } from 'node:events';
+import type { Connection } from './connection.ts';
+
+/**
+ * All open connections, in memory: an event costs DynamoDB nothing. A feed (scan-feed.ts) fills it; whoever
+ * delivers hears of each connection that joined or left.
+ *
+ * Two incarnations of one connection id are two connections, told apart by `connectedAt`.
+ */
+export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implements DirectorySink {
+  readonly #connections = new Map<string, Connection>();
+  /** Connections that delivery found gone, until a read that began later no longer shows them. */
+  readonly #forgotten = new Map<string, { connectedAt: number; forgottenAt: number }>();
+  #asOf = 0;
+
+  get size(): number {
+    return this.#connections.size;
+  }
+
+  /** When the last complete read of the table began, epoch ms; 0 before the first. Older connections are all known. */
+  get asOf(): number {
+    return this.#asOf;
+  }
+
+  all(): Iterable<Connection> {
+    return this.#connections.values();
+  }
+
+  replaceAll(seen: Iterable<Connection>, readBeganAt: number): void {
+    const missing = new Map(this.#connections);
+    for (const connection of seen) {
+      const known = this.#connections.get(connection.connectionId);
+      if (known?.connectedAt === connection.connectedAt) missing.delete(connection.connectionId);
+      else if (!this.#isForgotten(connection, readBeganAt)) {
+        if (known) this.#leave(known);
+        missing.delete(connection.connectionId);
+        this.#connections.set(connection.connectionId, connection);
+        this.emit('joined', connection);
+      }
+    }
+    for (const connection of missing.values()) this.#leave(connection);
+    for (const [id, { forgottenAt }] of this.#forgotten) if (forgottenAt < readBeganAt) this.#forgotten.delete(id);
+    this.#asOf = readBeganAt;
+    this.emit('refreshed', readBeganAt);
+  }
+
+  /** Delivery found the connection gone before the feed did. */
+  forget(connection: Connection): void {
+    this.#forgotten.set(connection.connectionId, { connectedAt: connection.connectedAt, forgottenAt: Date.now() });
+    if (this.#connections.get(connection.connectionId) === connection) this.#leave(connection);
+  }
+
+  #leave(connection: Connection): void {
+    this.#connections.delete(connection.connectionId);
+    this.emit('left', connection);
+  }
+
+  /** A read that began before the connection was found gone may still show it. */
+  #isForgotten(connection: Connection, readBeganAt: number): boolean {
+    const forgotten = this.#forgotten.get(connection.connectionId);
+    return forgotten?.connectedAt === connection.connectedAt && forgotten.forgottenAt >= readBeganAt;
+  }
+}
+
+export interface DirectoryEvents {
+  joined: [Connection];
+  left: [Connection];
+  refreshed: [readBeganAt: number];
+}
+
+/** What a feed fills. */
+export interface DirectorySink {
+  /** @param readBeganAt epoch ms: a connection stored before this and not in `seen` is gone */
+  replaceAll(seen: Iterable<Connection>, readBeganAt: number): void;
+}

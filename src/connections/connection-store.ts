@@ -1,0 +1,57 @@
+import { type DynamoDBDocumentClient, DeleteCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
+import { type Connection, toItem } from './connection.ts';
+
+/**
+ * What is written to the connections table: by `$connect` and `$disconnect`, and by the relay for connections
+ * that API Gateway says are gone. Both writes are idempotent, since Lambda may run a handler twice.
+ */
+export class ConnectionStore {
+  readonly #client: DynamoDBDocumentClient;
+  readonly #table: string;
+
+  constructor(deps: { client: DynamoDBDocumentClient; table: string }) {
+    this.#client = deps.client;
+    this.#table = deps.table;
+  }
+
+  /** Keeps what is there when it is younger: a retried `$connect` must not undo a later one of the same id. */
+  async put(connection: Connection): Promise<void> {
+    await ifCondition(() =>
+      this.#client.send(
+        new PutCommand({
+          TableName: this.#table,
+          Item: toItem(connection),
+          ConditionExpression: 'attribute_not_exists(connectionId) OR connectedAt <= :connectedAt',
+          ExpressionAttributeValues: { ':connectedAt': connection.connectedAt },
+        }),
+      ),
+    );
+  }
+
+  /** @param connectedAt delete only this incarnation of the id; without it, any */
+  async remove(connectionId: string, connectedAt?: number): Promise<void> {
+    await ifCondition(() =>
+      this.#client.send(
+        new DeleteCommand({
+          TableName: this.#table,
+          Key: { connectionId },
+          ...(connectedAt === undefined
+            ? {}
+            : {
+                ConditionExpression: 'connectedAt = :connectedAt',
+                ExpressionAttributeValues: { ':connectedAt': connectedAt },
+              }),
+        }),
+      ),
+    );
+  }
+}
+
+/** A failed condition means that there is nothing left to write: not an error here. */
+async function ifCondition(write: () => Promise<unknown>): Promise<void> {
+  try {
+    await write();
+  } catch (error) {
+    if (!(error instanceof Error && error.name === 'ConditionalCheckFailedException')) throw error;
+  }
+}

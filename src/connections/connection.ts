@@ -1,0 +1,51 @@
+/**
+ * One open WebSocket connection, as the `$connect` Lambda stores it and the relay reads it (docs/architecture.md,
+ * "The table"). Items that hold only the first four attributes work too.
+ */
+export interface Connection {
+  readonly connectionId: string;
+  readonly userId: string;
+  /** Epoch milliseconds, from API Gateway. */
+  readonly connectedAt: number;
+  /** Epoch seconds; past it the connection counts as gone, however late DynamoDB deletes the item. */
+  readonly ttl: number;
+  readonly rooms?: readonly string[];
+  readonly roles?: readonly string[];
+  /** What the client presented to resume from; see protocol/cursor.ts. */
+  readonly cursor?: string;
+  /** The client unpacks BATCH frames. */
+  readonly batch?: boolean;
+}
+
+/** What DynamoDB stores: sets are never empty there, absent instead. */
+export function toItem(connection: Connection): Record<string, unknown> {
+  const { rooms, roles, cursor, batch, ...required } = connection;
+  return {
+    ...required,
+    ...(rooms?.length ? { rooms: new Set(rooms) } : {}),
+    ...(roles?.length ? { roles: new Set(roles) } : {}),
+    ...(cursor ? { cursor } : {}),
+    ...(batch ? { batch } : {}),
+  };
+}
+
+/** Null for an item that is no connection (another writer's, or half-written): it must not stop the others. */
+export function fromItem(item: Record<string, unknown>): Connection | null {
+  const { connectionId, userId, connectedAt, ttl, rooms, roles, cursor, batch } = item;
+  if (typeof connectionId !== 'string' || typeof userId !== 'string') return null;
+  if (typeof connectedAt !== 'number' || typeof ttl !== 'number') return null;
+  return {
+    connectionId,
+    userId,
+    connectedAt,
+    ttl,
+    ...(rooms instanceof Set ? { rooms: strings(rooms) } : {}),
+    ...(roles instanceof Set ? { roles: strings(roles) } : {}),
+    ...(typeof cursor === 'string' ? { cursor } : {}),
+    ...(batch === true ? { batch } : {}),
+  };
+}
+
+function strings(set: Set<unknown>): string[] {
+  return [...set].filter((member) => typeof member === 'string');
+}

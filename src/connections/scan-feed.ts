@@ -1,0 +1,89 @@
+import { type DynamoDBDocumentClient, paginateScan } from '@aws-sdk/lib-dynamodb';
+import type { Logger } from 'pino';
+import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { type Connection, fromItem } from './connection.ts';
+import type { DirectorySink } from './connection-directory.ts';
+
+/** After a failed scan: 0.25–0.5 s, then doubling, at most 10 s. The directory goes on with what it has. */
+const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
+
+/**
+ * Fills the directory by scanning the table every `refreshIntervalMs`. Consistent reads: an item that was
+ * written before the scan began is in it, which is what lets the directory say how fresh it is. For small
+ * fleets: 10,000 connections are about 2 MB, 500 read units a scan.
+ */
+export class ScanFeed {
+  readonly #deps: ScanFeedDeps;
+  readonly #abort = new AbortController();
+  #running: Promise<void> | undefined;
+
+  constructor(deps: ScanFeedDeps) {
+    this.#deps = deps;
+  }
+
+  /** Resolves once the table was read whole for the first time. */
+  start(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#running ??= this.#run(resolve);
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    await this.#running;
+  }
+
+  async #run(onFirstScan: () => void): Promise<void> {
+    let failures = 0;
+    while (!this.#abort.signal.aborted) {
+      try {
+        await this.#scan();
+        failures = 0;
+        onFirstScan();
+      } catch (error) {
+        if (this.#abort.signal.aborted) break;
+        failures++;
+        this.#deps.log.warn(
+          { event: 'directory_scan_failed', table: this.#deps.table, failures, error: describe(error) },
+          'cannot read the connections table; delivering to the connections known so far',
+        );
+      }
+      await pause(failures ? backoffDelayMs(RETRY, failures) : this.#deps.refreshIntervalMs, this.#abort.signal);
+    }
+  }
+
+  async #scan(): Promise<void> {
+    const readBeganAt = Date.now();
+    const seen: Connection[] = [];
+    const pages = paginateScan(
+      { client: this.#deps.client },
+      {
+        TableName: this.#deps.table,
+        ConsistentRead: true,
+        FilterExpression: '#ttl > :now',
+        ExpressionAttributeNames: { '#ttl': 'ttl' },
+        ExpressionAttributeValues: { ':now': Math.floor(readBeganAt / 1000) },
+      },
+      { abortSignal: this.#abort.signal },
+    );
+    for await (const page of pages) {
+      for (const item of page.Items ?? []) {
+        const connection = fromItem(item);
+        if (connection) seen.push(connection);
+      }
+    }
+    this.#deps.sink.replaceAll(seen, readBeganAt);
+  }
+}
+
+export interface ScanFeedDeps {
+  readonly client: DynamoDBDocumentClient;
+  readonly table: string;
+  readonly refreshIntervalMs: number;
+  readonly sink: DirectorySink;
+  readonly log: Logger;
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}

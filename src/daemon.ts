@@ -1,0 +1,102 @@
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import type { Logger } from 'pino';
+import type { Config } from './config.ts';
+import { ConnectionDirectory } from './connections/connection-directory.ts';
+import { ConnectionStore } from './connections/connection-store.ts';
+import { ScanFeed } from './connections/scan-feed.ts';
+import { HealthServer, type Readiness } from './health.ts';
+import { migrate, requireSchema } from './listener/migrations.ts';
+import { GatewayClient } from './pusher/gateway-client.ts';
+import { Relay } from './relay.ts';
+
+/** Row of rowcast.cursor: the one consumer there is. */
+const CONSUMER = 'relay';
+
+/**
+ * All parts of the daemon, made and joined. Starts what is heard first (health), then what it needs (the
+ * schema), then the relay; stops in the reverse order.
+ */
+export class Daemon {
+  readonly relay: Relay;
+  readonly #config: Config;
+  readonly #log: Logger;
+  readonly #health: HealthServer;
+  readonly #gateway: GatewayClient;
+  readonly #dynamodb: DynamoDBClient;
+  readonly #directory = new ConnectionDirectory();
+  readonly #abort = new AbortController();
+  #stopping: Promise<void> | undefined;
+
+  constructor(config: Config, log: Logger) {
+    this.#config = config;
+    this.#log = log;
+    this.#dynamodb = new DynamoDBClient({
+      region: config.region,
+      requestHandler: { connectionTimeout: 2000, requestTimeout: 5000, throwOnRequestTimeout: true },
+    });
+    const table = { client: DynamoDBDocumentClient.from(this.#dynamodb), table: config.connectionsTable };
+    this.#gateway = new GatewayClient({
+      endpoint: config.gatewayEndpoint,
+      region: config.region,
+      maxSockets: config.relay.maxPostsInFlight,
+      connectTimeoutMs: 2000,
+      requestTimeoutMs: 5000,
+    });
+    this.relay = new Relay({
+      databaseUrl: config.databaseUrl,
+      consumer: CONSUMER,
+      directory: this.#directory,
+      feed: new ScanFeed({ ...table, refreshIntervalMs: config.directoryRefreshMs, sink: this.#directory, log }),
+      store: new ConnectionStore(table),
+      gateway: this.#gateway,
+      settings: config.relay,
+      log,
+    });
+    this.#health = new HealthServer({ port: config.port, readiness: () => this.readiness() });
+  }
+
+  /** Resolves once it leads or stands by. @throws when the schema cannot be made: an operator must look */
+  async start(): Promise<void> {
+    const port = await this.#health.start();
+    this.#log.info({ event: 'starting', port, table: this.#config.connectionsTable, gateway: this.#config.gatewayEndpoint }, 'starting');
+    await this.#prepareDatabase();
+    await this.relay.start();
+    this.#log.info({ event: 'started', role: this.relay.role, connections: this.#directory.size }, 'started');
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  readiness(): Readiness {
+    const { role, listening } = this.relay;
+    const reasons = [
+      ...(role === 'leader' || role === 'standby' ? [] : ['it neither leads nor stands by: the database cannot be reached, or is being migrated']),
+      ...(this.#directory.asOf > 0 ? [] : [`the connections table ${this.#config.connectionsTable} has not been read yet`]),
+      ...(listening ? [] : ['it does not hear notifications; rows are polled']),
+    ];
+    return reasons.length > 0 ? { ready: false, role, reasons } : { ready: true, role };
+  }
+
+  async #prepareDatabase(): Promise<void> {
+    const { databaseUrl, migrateOnStart } = this.#config;
+    try {
+      if (!migrateOnStart) return await requireSchema(databaseUrl);
+      const names = await migrate({ databaseUrl, log: this.#log, signal: this.#abort.signal }, { direction: 'up' });
+      if (names.length > 0) this.#log.info({ event: 'migrated', migrations: names }, 'applied migrations');
+    } catch (error) {
+      throw new Error('cannot use the database that DATABASE_URL names:', { cause: error });
+    }
+  }
+
+  async #stop(): Promise<void> {
+    this.#abort.abort();
+    await this.relay.stop();
+    this.#gateway.destroy();
+    this.#dynamodb.destroy();
+    await this.#health.stop();
+    this.#log.info({ event: 'stopped' }, 'stopped');
+  }
+}

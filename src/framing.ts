@@ -1,0 +1,18 @@
+import type { LoggedEvent } from './listener/event-log.ts';
+import { eventFrame, truncatedFrame } from './protocol/frame.ts';
+
+/** A row of the log as the bytes of a frame; shortened to its key where it would be larger than `maxFrameBytes`. */
+export function encodeEvent(event: LoggedEvent, cursor: string, maxFrameBytes: number): Buffer {
+  if (!event.oversize) {
+    const payload = Buffer.from(eventFrame({ ...event, cursor }));
+    if (payload.length <= maxFrameBytes) return payload;
+  }
+  return Buffer.from(truncatedFrame({ ...event, cursor }, event.key));
+}
+
+/** About what a page holds in memory while it is delivered: its text, and what surrounds it. */
+export function pageBytes(events: readonly LoggedEvent[]): number {
+  let bytes = 0;
+  for (const event of events) bytes += 300 + (event.data?.length ?? 0) + (event.old?.length ?? 0);
+  return bytes;
+}

@@ -1,0 +1,56 @@
+import type { Connection } from '../connections/connection.ts';
+import type { ConnectionStore } from '../connections/connection-store.ts';
+import { MAX_CURSOR_LENGTH } from '../protocol/cursor.ts';
+import { Authenticator, SUBPROTOCOL, subprotocols } from './authenticate.ts';
+import { connectionStore, deployed, logError } from './deployed.ts';
+import type { WebSocketAnswer, WebSocketHandler } from './event.ts';
+import { loadConnectSettings } from './settings.ts';
+
+/**
+ * `$connect`: lets a client in whose token is good, and stores its connection. The upgrade stays pending until it
+ * returns: the item is there before the client can say anything. Logs hold no token, query or header.
+ */
+export function connectHandler(deps: ConnectDeps): WebSocketHandler {
+  return async (event) => {
+    try {
+      const result = await deps.authenticator.authenticate(event);
+      if (!result.allowed) return answer(result.status, result.reason);
+      const { userId, rooms, roles, expiresAt } = result.identity;
+      const { connectionId, connectedAt } = event.requestContext;
+      const { cursor, batch } = event.queryStringParameters ?? {};
+      const connection: Connection = {
+        connectionId,
+        userId,
+        connectedAt,
+        ttl: Math.min(Math.floor(connectedAt / 1000) + deps.connectionTtlSeconds, expiresAt ?? Number.POSITIVE_INFINITY),
+        rooms,
+        roles,
+        // One that is too long is no token of ours; what is kept of it is none either, and the client hears `recovered: false`.
+        ...(cursor ? { cursor: cursor.slice(0, MAX_CURSOR_LENGTH) } : {}),
+        batch: batch === '1' || batch === 'true',
+      };
+      await deps.store.put(connection);
+      return subprotocols(event).includes(SUBPROTOCOL)
+        ? { statusCode: 200, headers: { 'Sec-WebSocket-Protocol': SUBPROTOCOL } }
+        : { statusCode: 200 };
+    } catch (error) {
+      logError({ event: 'connect_failed', connectionId: event.requestContext.connectionId, error: String(error) });
+      return answer(500, 'the connection could not be stored');
+    }
+  };
+}
+
+export interface ConnectDeps {
+  readonly authenticator: Authenticator;
+  readonly store: ConnectionStore;
+  readonly connectionTtlSeconds: number;
+}
+
+function answer(statusCode: number, body: string): WebSocketAnswer {
+  return { statusCode, body, headers: { 'content-type': 'text/plain' } };
+}
+
+export const handler: WebSocketHandler = deployed((env) => {
+  const { auth, table, connectionTtlSeconds } = loadConnectSettings(env);
+  return connectHandler({ authenticator: new Authenticator(auth), store: connectionStore(table), connectionTtlSeconds });
+});

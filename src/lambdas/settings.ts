@@ -1,0 +1,81 @@
+import * as v from 'valibot';
+
+/** What the `$connect` Lambda was told; `$disconnect` knows the table alone. */
+export interface ConnectSettings {
+  readonly table: string;
+  readonly connectionTtlSeconds: number;
+  readonly auth: AuthSettings;
+}
+
+export type AuthSettings =
+  /** Development: who one is comes from the query. */
+  | { readonly mode: 'none' }
+  | {
+      readonly mode: 'jwt';
+      readonly key: { readonly secret: Uint8Array } | { readonly jwksUrl: URL };
+      readonly issuer?: string;
+      readonly audience?: string;
+      readonly rolesClaim: string;
+      readonly roomsClaim: string;
+    };
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const word = (fallback: string) => v.optional(v.pipe(v.string(), v.trim()), fallback);
+
+const Table = v.object({ CONNECTIONS_TABLE: word('websocket_connections') });
+
+const Connect = v.pipe(
+  v.object({
+    ...Table.entries,
+    CONNECTION_TTL_SECONDS: v.optional(
+      v.pipe(v.string(), v.regex(/^[1-9]\d{0,5}$/, 'is not a whole number of seconds; leave it out for 7200'), v.transform(Number)),
+      '7200',
+    ),
+    AUTH_MODE: v.optional(v.picklist(['jwt', 'none'], 'is neither jwt nor none; none lets everybody in and is for development'), 'jwt'),
+    JWT_SECRET: v.optional(v.string()),
+    JWKS_URL: v.optional(
+      v.pipe(v.string(), v.url('is not a URL'), v.regex(/^https:\/\/|^http:\/\/(localhost|127\.|\[::1\])/, 'is plain http: keys fetched that way can be forged; write https://')),
+    ),
+    JWT_ISSUER: v.optional(v.string()),
+    JWT_AUDIENCE: v.optional(v.string()),
+    JWT_ROLES_CLAIM: word('roles'),
+    JWT_ROOMS_CLAIM: word('rooms'),
+  }),
+  v.forward(
+    v.check(
+      (s) => s.AUTH_MODE === 'none' || !s.JWT_SECRET !== !s.JWKS_URL,
+      'or JWKS_URL says who signs the tokens: set exactly one of the two, or AUTH_MODE=none for development',
+    ),
+    ['JWT_SECRET'],
+  ),
+);
+
+/** @throws with all that is wrong */
+export function loadConnectSettings(env: Environment): ConnectSettings {
+  const s = check(Connect, env);
+  return { table: s.CONNECTIONS_TABLE, connectionTtlSeconds: s.CONNECTION_TTL_SECONDS, auth: authOf(s) };
+}
+
+/** @throws with all that is wrong */
+export function loadTable(env: Environment): string {
+  return check(Table, env).CONNECTIONS_TABLE;
+}
+
+function check<Schema extends v.GenericSchema>(schema: Schema, env: Environment): v.InferOutput<Schema> {
+  const result = v.safeParse(schema, Object.fromEntries(Object.entries(env).filter(([, value]) => value?.trim())));
+  if (result.success) return result.output;
+  throw new Error(`settings are wrong: ${result.issues.map((issue) => `${v.getDotPath(issue)} ${issue.message}`).join('; ')}`);
+}
+
+function authOf(s: v.InferOutput<typeof Connect>): AuthSettings {
+  if (s.AUTH_MODE === 'none') return { mode: 'none' };
+  return {
+    mode: 'jwt',
+    key: s.JWKS_URL ? { jwksUrl: new URL(s.JWKS_URL) } : { secret: new TextEncoder().encode(s.JWT_SECRET) },
+    ...(s.JWT_ISSUER ? { issuer: s.JWT_ISSUER } : {}),
+    ...(s.JWT_AUDIENCE ? { audience: s.JWT_AUDIENCE } : {}),
+    rolesClaim: s.JWT_ROLES_CLAIM,
+    roomsClaim: s.JWT_ROOMS_CLAIM,
+  };
+}

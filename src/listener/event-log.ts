@@ -1,0 +1,144 @@
+import type { Session } from './session.ts';
+import { Snapshot } from './snapshot.ts';
+
+/**
+ * Reads the log by snapshots. A window is everything that is visible in its end snapshot and was not in
+ * its start snapshot:
+ *
+ *     xid >= pg_snapshot_xmax(start)          began after the start
+ *     or xid in pg_snapshot_xip(start)        was in flight at the start
+ *     and visible in the end
+ *
+ * No gap: a transaction that took its id early and committed late is in the window in which it became
+ * visible. No delay: a transaction that stays open holds back nothing but itself. The index on xid makes a
+ * read cost the new rows only.
+ *
+ * When more waits than fits a page, the window's end is fixed and the window is read page by page in the
+ * order of id, however many transactions it holds or however large one is. (Cutting a backlog at an xid
+ * boundary instead would break the order of one row's changes: a transaction that began early and changed the row
+ * late has the smaller xid and the larger id.) Conflicting writes of one row have ids in their commit order, and
+ * of two windows the first was visible first; so a client sees one row's changes in the order they happened.
+ */
+export class EventLog {
+  readonly #session: Session;
+  readonly #pageRows: number;
+  readonly #maxDataBytes: number;
+
+  constructor(deps: { session: Session; pageRows: number; maxDataBytes: number }) {
+    this.#session = deps.session;
+    this.#pageRows = deps.pageRows;
+    this.#maxDataBytes = deps.maxDataBytes;
+  }
+
+  /** What comes next after `position`: everything new, or one page of a backlog. */
+  async read(position: Position): Promise<Page> {
+    if (position.backlog) return this.#readBacklog(position.snapshot, position.backlog);
+    const { snapshot } = position;
+    const rows = await this.#session.query<FreshRow>(FRESH, [snapshot.xip, snapshot.xmax, this.#pageRows + 1, this.#maxDataBytes], 'read_fresh');
+    const until = Snapshot.parse((rows[0] as FreshRow).now);
+    if (rows.length > this.#pageRows) return this.#openBacklog(snapshot, until);
+    const events = rows.filter((row) => row.id !== null);
+    return { events, next: { snapshot: until }, more: false };
+  }
+
+  /** The window between two snapshots: what a replay reads. */
+  async between(start: Snapshot, until: Snapshot): Promise<Page> {
+    return this.#openBacklog(start, until);
+  }
+
+  async #openBacklog(start: Snapshot, until: Snapshot): Promise<Page> {
+    const [bounds] = await this.#session.query<{ first: string | null; last: string | null }>(
+      BOUNDS,
+      [start.xip, start.xmax, until.text],
+      'read_bounds',
+    );
+    if (!bounds?.first || !bounds.last) return { events: [], next: { snapshot: until }, more: false };
+    const afterId = String(BigInt(bounds.first) - 1n);
+    return this.#readBacklog(start, { until, afterId, throughId: bounds.last });
+  }
+
+  async #readBacklog(start: Snapshot, backlog: Backlog): Promise<Page> {
+    const events = await this.#session.query<LoggedEvent>(
+      PAGE,
+      [backlog.afterId, backlog.throughId, start.text, backlog.until.text, this.#pageRows, this.#maxDataBytes],
+      'read_page',
+    );
+    const last = events.at(-1);
+    if (!last || last.id === backlog.throughId) return { events, next: { snapshot: backlog.until }, more: true };
+    return { events, next: { snapshot: start, backlog: { ...backlog, afterId: last.id } }, more: true };
+  }
+}
+
+/** How far the log was read: all that `snapshot` sees, and of an unfinished window what its backlog says. */
+export interface Position {
+  readonly snapshot: Snapshot;
+  readonly backlog?: Backlog;
+}
+
+/** A window that is read page by page: rows up to `afterId` were read, `throughId` is its last. */
+export interface Backlog {
+  readonly until: Snapshot;
+  readonly afterId: string;
+  readonly throughId: string;
+}
+
+export interface Page {
+  /** In the order of delivery. */
+  readonly events: readonly LoggedEvent[];
+  readonly next: Position;
+  /** There may be more at once: read on without waiting. */
+  readonly more: boolean;
+}
+
+/** A row of the log as text. Nothing of it is parsed on its way to the client. */
+export interface LoggedEvent {
+  readonly id: string;
+  /** The writer's transaction. */
+  readonly xid: string;
+  readonly type: string;
+  readonly audience: readonly string[];
+  /** Null without data, and where data and old together are longer than `maxDataBytes`. */
+  readonly data: string | null;
+  readonly old: string | null;
+  /** Data or old was left out for its size; `key` names the row. */
+  readonly oversize: boolean;
+  readonly key: string | null;
+  /** Epoch milliseconds in decimal. */
+  readonly timestamp: string;
+}
+
+interface FreshRow extends LoggedEvent {
+  readonly now: string;
+}
+
+/** @param limit the placeholder of `maxDataBytes` */
+function columns(limit: string): string {
+  const size = `coalesce(octet_length(data::text), 0) + coalesce(octet_length(old::text), 0)`;
+  return `id::text as id, xid::text as xid, type, audience,
+    case when ${size} <= ${limit} then data::text end as data, case when ${size} <= ${limit} then old::text end as old,
+    ${size} > ${limit} as oversize, key::text as key, (extract(epoch from occurred_at) * 1000)::bigint::text as timestamp`;
+}
+
+/** $1 xip and $2 xmax of the start, $3 rows at most, $4 maxDataBytes. One statement, so one snapshot for both its rows and its end. */
+const FRESH = `
+  with now as materialized (select pg_current_snapshot() as snapshot),
+  fresh as materialized (
+    select e.* from unnest($1::xid8[]) as late (xid) cross join lateral (select * from rowcast.event where event.xid = late.xid limit $3) e
+    union all
+    (select * from rowcast.event where xid >= $2::xid8 limit $3)
+  )
+  select now.snapshot::text as now, e.* from now
+  left join (select ${columns('$4::int')} from fresh limit $3) e on true
+  order by e.id::bigint`;
+
+/** $1 xip and $2 xmax of the start, $3 the end. */
+const BOUNDS = `
+  select min(id)::text as first, max(id)::text as last from rowcast.event
+  where (xid >= $2::xid8 or xid = any ($1::xid8[])) and pg_visible_in_snapshot(xid, $3::pg_snapshot)`;
+
+/** By id on purpose: the conditions on xid are function calls, which no index serves, so the primary key is walked. */
+const PAGE = `
+  select ${columns('$6::int')} from rowcast.event
+  where id > $1::bigint and id <= $2::bigint
+    and pg_visible_in_snapshot(xid, $4::pg_snapshot) and not pg_visible_in_snapshot(xid, $3::pg_snapshot)
+  order by event.id limit $5`;

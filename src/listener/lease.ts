@@ -1,0 +1,131 @@
+import type { Position } from './event-log.ts';
+import { Session, type SessionOptions } from './session.ts';
+import { Snapshot } from './snapshot.ts';
+
+/** A standby tries this often; a leader that stops says so by a notification, and is followed at once. */
+const ATTEMPT_INTERVAL_MS = 1000;
+/** How often the holder makes sure that its session lives. */
+const HEARTBEAT_INTERVAL_MS = 5000;
+
+const LEASE = 2;
+
+/**
+ * The right to deliver: a session advisory lock. The cursor is committed on the very connection that holds
+ * the lock, so a relay that lost its lease cannot commit: its connection is gone. Also the home of the cursor
+ * row, which only the holder writes.
+ *
+ * Lifecycle: `acquire` waits (a standby) → held until `session.ended` aborts or `release`.
+ */
+export class Lease {
+  readonly session: Session;
+  readonly #consumer: string;
+  readonly #heartbeat: NodeJS.Timeout;
+
+  private constructor(session: Session, consumer: string) {
+    this.session = session;
+    this.#consumer = consumer;
+    this.#heartbeat = setInterval(() => void session.query('select').catch(() => undefined), HEARTBEAT_INTERVAL_MS);
+  }
+
+  /**
+   * Waits until the lease is free and takes it.
+   * @returns null when the signal aborted first
+   * @throws when the connection is lost meanwhile
+   */
+  static async acquire(options: AcquireOptions): Promise<Lease | null> {
+    const session = await Session.open(options.session);
+    while (!options.signal.aborted) {
+      const [row] = await session.query<{ held: boolean }>('select pg_try_advisory_lock(rowcast.lock_class(), $1) as held', [LEASE]);
+      if (row?.held) return new Lease(session, options.consumer);
+      options.onStandby();
+      await options.nextAttempt(ATTEMPT_INTERVAL_MS);
+    }
+    await session.close();
+    return null;
+  }
+
+  /** The installation this database is, and the place in the log up to which everything was delivered. */
+  async readCursor(): Promise<StoredCursor> {
+    const [row] = await this.session.query<CursorRow>(
+      `select c.snapshot::text, c.until::text, c.after_id::text, c.through_id::text, c.served_xmin::text,
+         (extract(epoch from c.served_until) * 1000)::float8 as served_until, i.id::text as installation
+       from rowcast.installation i left join rowcast.cursor c on c.consumer = $1`,
+      [this.#consumer],
+    );
+    if (!row) throw new Error('rowcast.installation is empty: was the schema restored without its data? Run the migrations on a fresh schema.');
+    if (row.snapshot === null) throw new Error(`rowcast.cursor has no row for consumer "${this.#consumer}"`);
+    return {
+      installation: row.installation,
+      position: {
+        snapshot: Snapshot.parse(row.snapshot),
+        ...(row.until && row.after_id && row.through_id
+          ? { backlog: { until: Snapshot.parse(row.until), afterId: row.after_id, throughId: row.through_id } }
+          : {}),
+      },
+      served: { untilMs: Number(row.served_until), xmin: BigInt(row.served_xmin) },
+    };
+  }
+
+  /** Everything up to `position` was delivered. Not flushed to disk on its own: a crash costs repeats, never losses. */
+  async commitCursor(position: Position, served: Served): Promise<void> {
+    const backlog = position.backlog;
+    const rows = await this.session.query(
+      `update rowcast.cursor set snapshot = $2, until = $3, after_id = $4, through_id = $5,
+         served_until = to_timestamp($6::float8 / 1000), served_xmin = $7::xid8, updated_at = now()
+       where consumer = $1 returning 1`,
+      [
+        this.#consumer,
+        position.snapshot.text,
+        backlog?.until.text ?? null,
+        backlog?.afterId ?? null,
+        backlog?.throughId ?? null,
+        served.untilMs,
+        String(served.xmin),
+      ],
+      'commit_cursor',
+    );
+    if (rows.length === 0) throw new Error(`rowcast.cursor has no row for consumer "${this.#consumer}" any more`);
+  }
+
+  /** Lets a standby follow at once. */
+  async release(): Promise<void> {
+    clearInterval(this.#heartbeat);
+    await this.session
+      .query(`select pg_advisory_unlock(rowcast.lock_class(), $1), pg_notify('rowcast_control', '')`, [LEASE])
+      .catch(() => undefined);
+    await this.session.close();
+  }
+}
+
+/** Every connection made before `untilMs` had its replay; what was committed after that instant has xids from `xmin` on. */
+export interface Served {
+  readonly untilMs: number;
+  readonly xmin: bigint;
+}
+
+export interface StoredCursor {
+  /** uuid of the installation. */
+  readonly installation: string;
+  readonly position: Position;
+  readonly served: Served;
+}
+
+export interface AcquireOptions {
+  readonly session: SessionOptions;
+  readonly consumer: string;
+  readonly signal: AbortSignal;
+  /** Another relay holds the lease; called at each attempt. */
+  onStandby(): void;
+  /** Resolves after the time given, or earlier when the lease may be free. */
+  nextAttempt(afterMs: number): Promise<void>;
+}
+
+interface CursorRow {
+  installation: string;
+  snapshot: string | null;
+  until: string | null;
+  after_id: string | null;
+  through_id: string | null;
+  served_until: string;
+  served_xmin: string;
+}

@@ -1,0 +1,102 @@
+import { fileURLToPath } from 'node:url';
+import { runner } from 'node-pg-migrate';
+import pg from 'pg';
+import type { Logger } from 'pino';
+import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+
+const DIRECTORY = fileURLToPath(new URL('../../migrations', import.meta.url));
+const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
+const LOCK_NOT_AVAILABLE = '55P03';
+
+/** `up` applies what is missing; `down` takes the newest `count` back. */
+export type MigrationStep = { readonly direction: 'up'; readonly count?: number } | { readonly direction: 'down'; readonly count: number };
+
+/**
+ * Runs the migrations in one transaction, under node-pg-migrate's lock: of relays that start together one
+ * migrates and the others wait. Where a table of the user's is locked, it tries again instead of making
+ * writers queue behind it.
+ * @returns the names of the migrations that were run
+ * @throws node-pg-migrate's error otherwise: the database is as it was
+ */
+export async function migrate(options: MigrateOptions, step: MigrationStep): Promise<string[]> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await runOnce(options, step);
+    } catch (error) {
+      if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE || options.signal.aborted) throw error;
+      options.log.warn({ event: 'migration_waits', attempt }, 'a watched table is locked by another transaction; trying again');
+      await pause(backoffDelayMs(RETRY, attempt), options.signal);
+    }
+  }
+}
+
+/** For MIGRATE_ON_START=false. @throws when the database cannot be reached or has no schema of ours */
+export async function requireSchema(databaseUrl: string): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl, application_name: 'rowcast-migrate', connectionTimeoutMillis: 10_000 });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    const { rows } = await client.query<{ exists: boolean }>(`select to_regclass('rowcast.event') is not null as exists`);
+    if (!rows[0]?.exists) throw new Error('it has no schema rowcast; run `rowcast migrate up`, or set MIGRATE_ON_START=true');
+  } finally {
+    await client.end();
+  }
+}
+
+async function runOnce(options: MigrateOptions, step: MigrationStep): Promise<string[]> {
+  const client = new pg.Client({ connectionString: options.databaseUrl, application_name: 'rowcast-migrate', connectionTimeoutMillis: 10_000 });
+  client.on('error', (error) => options.log.warn({ event: 'migration_connection_lost', error: String(error) }, 'lost the connection while migrating'));
+  try {
+    await client.connect();
+    const migrations = await runner({
+      dbClient: client,
+      dir: DIRECTORY,
+      direction: step.direction,
+      ...(step.count === undefined ? {} : { count: step.count }),
+      ...(await recordedIn(client)),
+      singleTransaction: true,
+      advisoryLockMode: 'wait',
+      logger: quietLogger(options.log),
+    });
+    if (step.direction === 'down') await forgetRecordOfNothing(client);
+    return migrations.map(({ name }) => name);
+  } finally {
+    await client.end();
+  }
+}
+
+/**
+ * Where the applied migrations are recorded: in a table of our own, because node-pg-migrate's default table may be
+ * the application's; in that one where `npx node-pg-migrate up` has recorded ours.
+ */
+async function recordedIn(client: pg.Client): Promise<{ migrationsTable: string; migrationsSchema: string; createMigrationsSchema: boolean }> {
+  const { rows } = await client.query<{ exists: boolean }>(`select to_regclass('public.pgmigrations') is not null as exists`);
+  if (rows[0]?.exists) {
+    const ours = await client.query(`select from public.pgmigrations where name = '0001_log'`);
+    if (ours.rowCount) return { migrationsTable: 'pgmigrations', migrationsSchema: 'public', createMigrationsSchema: false };
+  }
+  return { migrationsTable: 'migrations', migrationsSchema: 'rowcast', createMigrationsSchema: true };
+}
+
+/** After the last `down` nothing of ours stays, the record included. */
+async function forgetRecordOfNothing(client: pg.Client): Promise<void> {
+  const { rows } = await client.query<{ empty: boolean }>(
+    `select to_regclass('rowcast.migrations') is not null and to_regclass('rowcast.event') is null as empty`,
+  );
+  if (rows[0]?.empty) await client.query('drop table rowcast.migrations; drop schema rowcast;');
+}
+
+function quietLogger(log: Logger) {
+  return {
+    debug: (message: string) => log.debug({ event: 'migration' }, message),
+    info: (message: string) => log.debug({ event: 'migration' }, message),
+    warn: (message: string) => log.warn({ event: 'migration' }, message),
+    error: (message: string) => log.error({ event: 'migration' }, message),
+  };
+}
+
+export interface MigrateOptions {
+  readonly databaseUrl: string;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}

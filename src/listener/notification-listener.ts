@@ -1,0 +1,198 @@
+import { EventEmitter } from 'node:events';
+import { createRequire } from 'node:module';
+import { Socket } from 'node:net';
+import type PgListen from 'pg-listen';
+import type { Logger } from 'pino';
+import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { connectionOptions, Session } from './session.ts';
+
+/** CommonJS with a `default`: an ESM import would be the function in some loaders and its container in others. */
+const { default: createSubscriber } = createRequire(import.meta.url)('pg-listen') as typeof PgListen;
+
+/** Reconnects: 0.1–0.2 s after the first failure, at most 2.5–5 s apart, for ever. */
+const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
+const HEARTBEAT_INTERVAL_MS = 10_000;
+const HEARTBEAT_TIMEOUT_MS = 5000;
+/** Nobody notifies on it: LISTEN and UNLISTEN make a round trip that writes nothing and takes no cluster-wide lock. */
+const HEARTBEAT_CHANNEL = 'rowcast_heartbeat';
+const CONTROL_CHANNEL = 'rowcast_control';
+
+/**
+ * Hears the doorbell: one dedicated connection that LISTENs on the channels of everything watched. Notifications
+ * are hints; a deaf moment costs latency and loses nothing.
+ *
+ * 1. `start` connects, for as long as it takes, and LISTENs.
+ * 2. `listening` after every (re)connect, once LISTEN is in force: whoever hears it must read the log, because
+ *    what was rung before was not heard.
+ * 3. `notification` for a channel; `control` when watch() or unwatch() changed something, or a lease was released.
+ * 4. A heartbeat finds a half-open socket within 15 s and destroys it; pg-listen then connects again. When
+ *    pg-listen itself gives up (it does when a LISTEN fails after a reconnect) its subscriber is replaced.
+ */
+export class NotificationListener extends EventEmitter<NotificationListenerEvents> {
+  readonly #deps: NotificationListenerDeps;
+  readonly #abort = new AbortController();
+  #subscriber: PgListen.Subscriber | undefined;
+  #socket: Socket | undefined;
+  #listening = false;
+  #starting: Promise<void> | undefined;
+  #heartbeat: NodeJS.Timeout | undefined;
+
+  constructor(deps: NotificationListenerDeps) {
+    super();
+    this.#deps = deps;
+  }
+
+  get listening(): boolean {
+    return this.#listening;
+  }
+
+  start(): Promise<void> {
+    this.#starting ??= this.#connectUntilHeard().then(() => {
+      this.#heartbeat = setInterval(() => void this.#beat(), HEARTBEAT_INTERVAL_MS);
+    });
+    return this.#starting;
+  }
+
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    clearInterval(this.#heartbeat);
+    this.#listening = false;
+    this.#discard();
+    await this.#starting;
+  }
+
+  async #connectUntilHeard(): Promise<void> {
+    for (let failures = 1; !this.#abort.signal.aborted; failures++) {
+      try {
+        await this.#connect();
+        return;
+      } catch (error) {
+        this.#discard();
+        this.#deps.log.warn({ event: 'listen_failed', failures, error: String(error) }, 'cannot listen for notifications; polling the log');
+        await pause(backoffDelayMs(RETRY, failures), this.#abort.signal);
+      }
+    }
+  }
+
+  async #connect(): Promise<void> {
+    const channels = await this.#channels();
+    const subscriber = createSubscriber(
+      {
+        ...connectionOptions(this.#deps.databaseUrl, this.#deps.applicationName),
+        // Our own socket, so that the heartbeat can destroy it: pg-listen keeps its client to itself.
+        stream: () => {
+          this.#socket = new Socket();
+          return this.#socket;
+        },
+      },
+      {
+        retryInterval: (attempt) => {
+          // The only way to end pg-listen's loop: it does not look whether it was closed.
+          if (this.#subscriber !== subscriber) throw new Error('discarded');
+          return backoffDelayMs(RETRY, attempt + 1);
+        },
+        retryLimit: Number.POSITIVE_INFINITY,
+        retryTimeout: Number.POSITIVE_INFINITY,
+        paranoidChecking: false,
+        parse: (payload) => payload,
+      },
+    );
+    this.#subscriber = subscriber;
+    subscriber.events.on('notification', ({ channel }) => this.#hear(channel));
+    subscriber.events.on('reconnect', (attempt) => this.#lost(attempt));
+    subscriber.events.on('error', (error) => this.#replace(error));
+    await subscriber.connect();
+    for (const channel of [CONTROL_CHANNEL, 'rowcast_send', ...channels]) await subscriber.listenTo(channel);
+    subscriber.events.on('connected', () => this.#heard());
+    this.#heard();
+  }
+
+  /** The channels of the tables that are watched now. */
+  async #channels(): Promise<string[]> {
+    const session = await Session.open({ ...this.#deps, queryTimeoutMs: HEARTBEAT_TIMEOUT_MS });
+    try {
+      const rows = await session.query<{ channel: string }>('select distinct channel from rowcast.watched');
+      return rows.map((row) => row.channel);
+    } finally {
+      await session.close();
+    }
+  }
+
+  #hear(channel: string): void {
+    if (channel !== CONTROL_CHANNEL) this.emit('notification', channel);
+    else {
+      this.emit('control');
+      void this.#listenToNew();
+    }
+  }
+
+  /** Channels of tables that are no longer watched stay: nobody rings there. */
+  async #listenToNew(): Promise<void> {
+    try {
+      for (const channel of await this.#channels()) await this.#subscriber?.listenTo(channel);
+    } catch (error) {
+      this.#deps.log.warn({ event: 'listen_failed', error: String(error) }, 'cannot listen to newly watched tables yet; their rows are polled');
+    }
+  }
+
+  #heard(): void {
+    if (this.#abort.signal.aborted) return;
+    this.#listening = true;
+    this.emit('listening');
+  }
+
+  #lost(attempt: number): void {
+    if (this.#listening) this.#deps.log.warn({ event: 'listen_lost', attempt }, 'lost the LISTEN connection; polling the log until it is back');
+    this.#listening = false;
+    this.emit('deaf');
+  }
+
+  /** pg-listen has given up: start over with a new subscriber. */
+  #replace(error: unknown): void {
+    if (this.#abort.signal.aborted) return;
+    this.#lost(0);
+    this.#deps.log.warn({ event: 'listen_failed', error: String(error) }, 'the LISTEN connection could not be restored; making a new one');
+    this.#discard();
+    void this.#connectUntilHeard();
+  }
+
+  async #beat(): Promise<void> {
+    if (!this.#listening || !this.#subscriber) return;
+    const socket = this.#socket;
+    const timer = setTimeout(() => socket?.destroy(), HEARTBEAT_TIMEOUT_MS);
+    try {
+      await this.#subscriber.listenTo(HEARTBEAT_CHANNEL);
+      await this.#subscriber.unlisten(HEARTBEAT_CHANNEL);
+    } catch {
+      socket?.destroy();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #discard(): void {
+    const subscriber = this.#subscriber;
+    this.#subscriber = undefined;
+    if (!subscriber) return;
+    for (const event of ['notification', 'reconnect', 'connected', 'error'] as const) subscriber.events.removeAllListeners(event);
+    subscriber.events.on('error', () => undefined);
+    subscriber.events.on('connected', () => void subscriber.close().catch(() => undefined));
+    // Not awaited: on a half-open socket it would never answer.
+    void subscriber.close().catch(() => undefined);
+    this.#socket?.destroy();
+  }
+}
+
+export interface NotificationListenerEvents {
+  listening: [];
+  deaf: [];
+  notification: [channel: string];
+  control: [];
+}
+
+export interface NotificationListenerDeps {
+  readonly databaseUrl: string;
+  readonly applicationName: string;
+  readonly log: Logger;
+}
+

@@ -1,0 +1,90 @@
+import type { Position } from './event-log.ts';
+
+/**
+ * Pages that were handed to delivery and are not all delivered yet, in the order they were read. Reading runs
+ * ahead of delivery until `maxBytes` are in flight; the rest waits in Postgres. The cursor is committed only
+ * over pages that were delivered together with all before them; one commit runs at a time, of the newest
+ * position there is.
+ */
+export class WindowsInFlight {
+  readonly #maxBytes: number;
+  readonly #commit: (position: Position) => Promise<void>;
+  readonly #pages: { next: Position; bytes: number; delivered: boolean }[] = [];
+  #bytes = 0;
+  #committing: Promise<void> | undefined;
+  #due: Position | undefined;
+  #changed: () => void = () => undefined;
+  #failure: { error: unknown } | undefined;
+
+  constructor(deps: { maxBytes: number; commit: (position: Position) => Promise<void> }) {
+    this.#maxBytes = deps.maxBytes;
+    this.#commit = deps.commit;
+  }
+
+  /** Bytes read and not delivered. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** @param next the position that is reached once this page and all before it are delivered */
+  add(next: Position, bytes: number, delivered: Promise<void>): void {
+    const page = { next, bytes, delivered: false };
+    this.#pages.push(page);
+    this.#bytes += bytes;
+    void delivered.then(() => {
+      page.delivered = true;
+      this.#settle();
+    });
+  }
+
+  /**
+   * Resolves when there is room to read on; a single page may be larger than the room.
+   * @throws what a commit threw: the lease is lost, or the database
+   */
+  async room(signal: AbortSignal): Promise<void> {
+    await this.#until(() => this.#bytes < this.#maxBytes, signal);
+  }
+
+  /** Resolves when everything that was read is delivered and committed. */
+  async empty(signal: AbortSignal): Promise<void> {
+    await this.#until(() => this.#pages.length === 0 && !this.#committing, signal);
+  }
+
+  async #until(condition: () => boolean, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      if (this.#failure) throw this.#failure.error;
+      if (condition()) return;
+      await new Promise<void>((resolve) => {
+        this.#changed = resolve;
+        signal.addEventListener('abort', this.#changed, { once: true });
+      });
+      signal.removeEventListener('abort', this.#changed);
+    }
+  }
+
+  #settle(): void {
+    let page = this.#pages[0];
+    while (page?.delivered) {
+      this.#pages.shift();
+      this.#bytes -= page.bytes;
+      this.#due = page.next;
+      page = this.#pages[0];
+    }
+    this.#committing ??= this.#commitDue();
+    this.#changed();
+  }
+
+  async #commitDue(): Promise<void> {
+    try {
+      while (this.#due) {
+        const position = this.#due;
+        this.#due = undefined;
+        await this.#commit(position);
+      }
+    } catch (error) {
+      this.#failure = { error };
+    }
+    this.#committing = undefined;
+    this.#changed();
+  }
+}

@@ -1,0 +1,36 @@
+/** Moments closer together than this are one: a replay that begins a little early repeats, and loses nothing. */
+const RESOLUTION_MS = 250;
+
+/**
+ * Which transactions were over at a moment of the past: what turns "connected at" into a place in the log. A
+ * row's own time would not do, since it says when the row was written and not when it was committed.
+ */
+export class PositionHistory {
+  readonly #entries: { atMs: number; xmin: bigint }[];
+
+  /** @param oldest the moment before which nobody will ask */
+  constructor(oldest: { atMs: number; xmin: bigint }) {
+    this.#entries = [oldest];
+  }
+
+  /** @param xmin of a snapshot that was taken no later than `atMs` (epoch ms) */
+  record(atMs: number, xmin: bigint): void {
+    const last = this.#entries.at(-1);
+    if (last && atMs - last.atMs >= RESOLUTION_MS) this.#entries.push({ atMs, xmin });
+  }
+
+  /** What was committed after `atMs` has xids from here on. */
+  xminAt(atMs: number): bigint {
+    return (this.#entries.findLast((entry) => entry.atMs <= atMs) ?? this.#oldest).xmin;
+  }
+
+  /** Nobody will ask for a moment before `atMs` any more. */
+  forgetBefore(atMs: number): void {
+    const keep = this.#entries.findLastIndex((entry) => entry.atMs <= atMs);
+    if (keep > 0) this.#entries.splice(0, keep);
+  }
+
+  get #oldest(): { atMs: number; xmin: bigint } {
+    return this.#entries[0] as { atMs: number; xmin: bigint };
+  }
+}

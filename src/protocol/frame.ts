@@ -1,0 +1,50 @@
+/**
+ * The frames a client receives (docs/architecture.md, "What a client sees"). A row is text here: it is put
+ * into the frame as Postgres printed it and never parsed, so every digit of a bigint or numeric survives.
+ */
+
+/** What an event frame is made of; every field but `type` is already JSON text. */
+export interface EventFrameParts {
+  /** The event's id in the log, in decimal. */
+  readonly id: string;
+  readonly type: string;
+  /** The row as JSON text, or null for an event without one (TRUNCATE). */
+  readonly data: string | null;
+  /** The row before, as JSON text, where `include_old` asked for it. */
+  readonly old: string | null;
+  /** Epoch milliseconds in decimal. */
+  readonly timestamp: string;
+  /** See cursor.ts: what a client presents to get everything after this frame. */
+  readonly cursor: string;
+}
+
+/** `{"id":"1842","type":"NEW_MESSAGE","data":{…},"timestamp":1763683200000,"cursor":"8401.…"}` */
+export function eventFrame(event: EventFrameParts): string {
+  const old = event.old === null ? '' : `,"old":${event.old}`;
+  return `${head(event)},"data":${event.data ?? 'null'}${old}${tail(event)}`;
+}
+
+/** The form of a frame that would be too large: the client fetches the row by its key itself. */
+export function truncatedFrame(event: Omit<EventFrameParts, 'data' | 'old'>, key: string | null): string {
+  return `${head(event)},"truncated":true,"data":${key ?? 'null'}${tail(event)}`;
+}
+
+/** From here on everything committed arrives. `recovered` false: the log no longer reaches back to the client's cursor. */
+export function readyFrame(cursor: string, recovered: boolean): string {
+  return `{"type":"READY","cursor":"${cursor}","recovered":${recovered}}`;
+}
+
+/** Around what waits for one connection, for clients that asked with `?batch=1`; commas go between the events. */
+export const BATCH_START = '{"type":"BATCH","events":[';
+export const BATCH_END = ']}';
+
+/** UTF-8 bytes that a batch adds around its events, without the commas. */
+export const BATCH_OVERHEAD_BYTES = BATCH_START.length + BATCH_END.length;
+
+function head(event: Pick<EventFrameParts, 'id' | 'type'>): string {
+  return `{"id":"${event.id}","type":${JSON.stringify(event.type)}`;
+}
+
+function tail(event: Pick<EventFrameParts, 'timestamp' | 'cursor'>): string {
+  return `,"timestamp":${event.timestamp},"cursor":"${event.cursor}"}`;
+}

@@ -1,0 +1,197 @@
+import { EventEmitter } from 'node:events';
+import type { Logger } from 'pino';
+import { AudienceIndex } from '../connections/audience-index.ts';
+import type { Connection } from '../connections/connection.ts';
+import type { Gateway } from './gateway-client.ts';
+import { Delivery, Lane, type OutgoingFrame } from './lane.ts';
+import type { PostOutcome } from './post-outcome.ts';
+import { nextStep } from './retry-policy.ts';
+
+/**
+ * From a frame to the connections of its audience, each through a lane of its own. Lanes with something to
+ * send take turns for at most `maxPostsInFlight` posts; a lane that must wait for a retry gives its turn up, so a
+ * slow or dead connection delays nobody else.
+ *
+ * A frame is settled for a connection when it was delivered, when the gateway will never take it, or when
+ * the connection is over. Everything else is tried again.
+ */
+export class Fanout extends EventEmitter<FanoutEvents> {
+  readonly #deps: FanoutDeps;
+  readonly #lanes = new Map<string, Lane>();
+  /** Lanes that get every frame of their audience as it is dispatched; the others are still being replayed to. */
+  readonly #live = new AudienceIndex<Lane>();
+  /** Lanes whose turn comes next, from #turn on. */
+  #ready: Lane[] = [];
+  #turn = 0;
+  #postsInFlight = 0;
+  #lastDeliveredAt = Number.NEGATIVE_INFINITY;
+  #stopped = false;
+
+  constructor(deps: FanoutDeps) {
+    super();
+    this.#deps = deps;
+  }
+
+  /** Makes a lane that carries only what `send` gives it. */
+  open(connection: Connection): void {
+    this.#lanes.set(connection.connectionId, new Lane(connection));
+  }
+
+  /** From now on the connection gets what is dispatched. No-op for a connection that is over. */
+  goLive(connection: Connection): void {
+    const lane = this.#laneOf(connection);
+    if (lane) this.#live.add(connection, lane);
+  }
+
+  /** The connection is over: whatever waits for it is settled. */
+  close(connection: Connection): void {
+    const lane = this.#laneOf(connection);
+    if (!lane) return;
+    this.#lanes.delete(connection.connectionId);
+    this.#live.remove(connection, lane);
+    lane.state = 'closed';
+    lane.settleAll();
+  }
+
+  /** Sends each event to the live connections of its audience. @returns when all are settled */
+  dispatch(events: Iterable<AddressedEvent>): Promise<void> {
+    const delivery = new Delivery();
+    for (const { audience, encode } of events) {
+      let frame: OutgoingFrame | undefined;
+      for (const lane of this.#live.reach(audience)) {
+        frame ??= { payload: encode(), delivery };
+        this.#enqueue(lane, frame);
+      }
+    }
+    delivery.seal();
+    this.#pump();
+    return delivery.done;
+  }
+
+  /** Sends frames to one connection, live or not. @returns when all are settled */
+  send(connection: Connection, payloads: readonly Buffer[]): Promise<void> {
+    const delivery = new Delivery();
+    const lane = this.#laneOf(connection);
+    if (lane) for (const payload of payloads) this.#enqueue(lane, { payload, delivery });
+    delivery.seal();
+    this.#pump();
+    return delivery.done;
+  }
+
+  /** No post is started any more. What is in flight ends by itself; what waits is not settled, and so not committed. */
+  stop(): void {
+    this.#stopped = true;
+    for (const lane of this.#lanes.values()) clearTimeout(lane.retry);
+  }
+
+  /** Undefined too when the id now belongs to a later connection. */
+  #laneOf(connection: Connection): Lane | undefined {
+    const lane = this.#lanes.get(connection.connectionId);
+    return lane?.connection === connection ? lane : undefined;
+  }
+
+  #enqueue(lane: Lane, frame: OutgoingFrame): void {
+    frame.delivery.expect();
+    lane.enqueue(frame);
+    if (lane.state === 'idle') this.#makeReady(lane);
+  }
+
+  #makeReady(lane: Lane): void {
+    lane.state = 'ready';
+    this.#ready.push(lane);
+  }
+
+  #pump(): void {
+    while (!this.#stopped && this.#postsInFlight < this.#deps.maxPostsInFlight && this.#turn < this.#ready.length) {
+      const lane = this.#ready[this.#turn++] as Lane;
+      if (lane.state === 'ready') void this.#post(lane);
+    }
+    if (this.#turn === this.#ready.length) this.#ready.length = this.#turn = 0;
+  }
+
+  async #post(lane: Lane): Promise<void> {
+    lane.state = 'posting';
+    this.#postsInFlight++;
+    const outcome = await this.#deps.gateway.post(lane.connection.connectionId, lane.take(this.#deps.maxFrameBytes));
+    this.#postsInFlight--;
+    this.emit('posted', lane.connection, outcome);
+    // The connection may have been closed meanwhile; its frames are settled then.
+    if (lane.state === 'posting' && !this.#stopped) this.#conclude(lane, outcome);
+    this.#pump();
+  }
+
+  #conclude(lane: Lane, outcome: PostOutcome): void {
+    const now = performance.now();
+    if (outcome.kind === 'delivered') this.#lastDeliveredAt = now;
+    else if (lane.failures++ === 0) lane.failingSince = now;
+    const next = nextStep(outcome, {
+      ageMs: Date.now() - lane.connection.connectedAt,
+      failures: lane.failures,
+      failingForMs: now - lane.failingSince,
+      deadlineMs: this.#deps.deliveryDeadlineMs,
+      othersDelivered: this.#lastDeliveredAt > lane.failingSince,
+    });
+    switch (next.step) {
+      case 'retry':
+        this.#retryLater(lane, next.afterMs);
+        break;
+      case 'remove':
+        this.#end(lane, 'gone');
+        break;
+      case 'close':
+        this.#deps.log.warn({ event: 'connection_closed', connectionId: lane.connection.connectionId, waiting: lane.waiting, outcome }, 'closing a connection that cannot be served; its client resumes by its cursor');
+        void this.#deps.gateway.close(lane.connection.connectionId);
+        this.#end(lane, 'closed');
+        break;
+      case 'skip':
+        this.#deps.log.error({ event: 'frame_rejected', connectionId: lane.connection.connectionId, reason: next.reason }, 'the gateway refuses this frame for good; leaving it out');
+        this.#advance(lane);
+        break;
+      case 'advance':
+        this.#advance(lane);
+    }
+  }
+
+  #advance(lane: Lane): void {
+    lane.failures = 0;
+    lane.settleTaken();
+    if (lane.waiting > 0) this.#makeReady(lane);
+    else lane.state = 'idle';
+  }
+
+  #retryLater(lane: Lane, afterMs: number): void {
+    lane.state = 'waiting';
+    lane.retry = setTimeout(() => {
+      if (lane.state !== 'waiting') return;
+      this.#makeReady(lane);
+      this.#pump();
+    }, afterMs);
+  }
+
+  #end(lane: Lane, why: 'gone' | 'closed'): void {
+    this.close(lane.connection);
+    this.emit('ended', lane.connection, why);
+  }
+}
+
+export interface FanoutEvents {
+  posted: [Connection, PostOutcome];
+  /** The connection is over by the gateway's word (`gone`) or by ours (`closed`). */
+  ended: [Connection, why: 'gone' | 'closed'];
+}
+
+export interface AddressedEvent {
+  readonly audience: readonly string[];
+  /** The frame in UTF-8; asked for once, and only when somebody is reached. */
+  encode(): Buffer;
+}
+
+export interface FanoutDeps {
+  readonly gateway: Gateway;
+  readonly log: Logger;
+  readonly maxPostsInFlight: number;
+  /** What a batch may hold. */
+  readonly maxFrameBytes: number;
+  /** How long one connection may fail while others are served. */
+  readonly deliveryDeadlineMs: number;
+}

@@ -1,0 +1,110 @@
+import type { Connection } from '../connections/connection.ts';
+import { BATCH_END, BATCH_OVERHEAD_BYTES, BATCH_START } from '../protocol/frame.ts';
+
+const BATCH_OPEN = Buffer.from(BATCH_START);
+const BATCH_CLOSE = Buffer.from(BATCH_END);
+const COMMA = Buffer.from(',');
+
+/**
+ * What waits for one connection, in order. At most one post is in flight per connection: two would be
+ * independent HTTP requests, and could arrive in either order.
+ *
+ * States: idle (nothing waits) → ready (queued for a post) → posting → idle, ready, or waiting (a retry is
+ * due later). closed is final. Only Fanout changes the state.
+ */
+export class Lane {
+  readonly connection: Connection;
+  state: 'idle' | 'ready' | 'posting' | 'waiting' | 'closed' = 'idle';
+  /** Posts that failed in a row. */
+  failures = 0;
+  /** When the first of them failed, by performance.now(). */
+  failingSince = 0;
+  retry: NodeJS.Timeout | undefined;
+  /** Frames are shared between lanes; a queue entry is one reference. Those before #head are done. */
+  #frames: OutgoingFrame[] = [];
+  #head = 0;
+  /** Frames from #head on that the current post carries. */
+  #taken = 0;
+
+  constructor(connection: Connection) {
+    this.connection = connection;
+  }
+
+  get waiting(): number {
+    return this.#frames.length - this.#head;
+  }
+
+  enqueue(frame: OutgoingFrame): void {
+    this.#frames.push(frame);
+  }
+
+  /** The next post: one frame, or for a batching client all that waits, up to `maxBytes`. */
+  take(maxBytes: number): Uint8Array {
+    const first = this.#frames[this.#head] as OutgoingFrame;
+    this.#taken = 1;
+    if (!this.connection.batch || this.waiting === 1) return first.payload;
+    let bytes = BATCH_OVERHEAD_BYTES + first.payload.length;
+    const parts = [BATCH_OPEN, first.payload];
+    for (let next = this.#frames[this.#head + 1]; next; next = this.#frames[this.#head + this.#taken]) {
+      bytes += COMMA.length + next.payload.length;
+      if (bytes > maxBytes) break;
+      parts.push(COMMA, next.payload);
+      this.#taken++;
+    }
+    if (this.#taken === 1) return first.payload;
+    parts.push(BATCH_CLOSE);
+    return Buffer.concat(parts);
+  }
+
+  /** What the last post carried is settled: delivered, or left out for good. */
+  settleTaken(): void {
+    for (let i = 0; i < this.#taken; i++) this.#frames[this.#head++]?.delivery.settle();
+    this.#taken = 0;
+    if (this.#head === this.#frames.length) {
+      this.#frames = [];
+      this.#head = 0;
+    } else if (this.#head > 1024) {
+      this.#frames = this.#frames.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+
+  /** Nothing more will be sent: everything that waits is settled. */
+  settleAll(): void {
+    clearTimeout(this.retry);
+    this.#taken = this.waiting;
+    this.settleTaken();
+  }
+}
+
+/** A frame on its way to some connections; one object however many they are. */
+export interface OutgoingFrame {
+  readonly payload: Buffer;
+  readonly delivery: Delivery;
+}
+
+/** Counts what is still to be settled of some frames, for all the connections they go to. */
+export class Delivery {
+  #pending = 0;
+  #sealed = false;
+  #resolve: () => void = () => undefined;
+  /** Resolves once every frame is settled for every connection. */
+  readonly done = new Promise<void>((resolve) => {
+    this.#resolve = resolve;
+  });
+
+  expect(): void {
+    this.#pending++;
+  }
+
+  settle(): void {
+    this.#pending--;
+    if (this.#sealed && this.#pending === 0) this.#resolve();
+  }
+
+  /** No more frames are added. */
+  seal(): void {
+    this.#sealed = true;
+    if (this.#pending === 0) this.#resolve();
+  }
+}

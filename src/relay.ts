@@ -1,0 +1,161 @@
+import { EventEmitter } from 'node:events';
+import { hostname } from 'node:os';
+import type { Logger } from 'pino';
+import { type Backoff, backoffDelayMs, pause } from './backoff.ts';
+import type { ConnectionDirectory } from './connections/connection-directory.ts';
+import type { ConnectionStore } from './connections/connection-store.ts';
+import type { ScanFeed } from './connections/scan-feed.ts';
+import { Lease } from './listener/lease.ts';
+import { NotificationListener } from './listener/notification-listener.ts';
+import { Session } from './listener/session.ts';
+import { Wakeup } from './listener/wakeup.ts';
+import type { Gateway } from './pusher/gateway-client.ts';
+import { Term, type TermDeps, type TermEvents, type TermSettings } from './term.ts';
+
+/** After a lost term or a database that cannot be reached: 0.1–0.2 s, then doubling, at most 2.5–5 s apart, for ever. */
+const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
+
+/** A statement that takes longer means that the connection or the database is sick. The largest is one page of the log. */
+const QUERY_TIMEOUT_MS = 15_000;
+
+/**
+ * The relay: joins the listener (Postgres) to the pusher (API Gateway). Of all relays on one database one
+ * leads, the others stand by with their directory filled and their LISTEN in force.
+ *
+ *     starting ──▶ standby ⇄ leader
+ *
+ * A leader that loses its connection to the database stands in line again; what it had in flight is delivered
+ * again by whoever leads next, from the cursor committed last.
+ */
+export class Relay extends EventEmitter<RelayEvents> {
+  readonly #deps: RelayDeps;
+  readonly #notifications: NotificationListener;
+  readonly #leaseMayBeFree = new Wakeup();
+  readonly #stop = new AbortController();
+  #role: Role = 'starting';
+  #starting: Promise<void> | undefined;
+  #campaign: Promise<void> = Promise.resolve();
+
+  constructor(deps: RelayDeps) {
+    super();
+    this.#deps = deps;
+    this.#notifications = new NotificationListener({
+      databaseUrl: deps.databaseUrl,
+      applicationName: `rowcast listen ${hostname()}`,
+      log: deps.log,
+    });
+  }
+
+  get role(): Role {
+    return this.#role;
+  }
+
+  get listening(): boolean {
+    return this.#notifications.listening;
+  }
+
+  /** Resolves once it leads or stands by, for as long as that takes. */
+  start(): Promise<void> {
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  /** A leader delivers what is in flight and hands the lease over. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#campaign;
+    await Promise.all([this.#notifications.stop(), this.#deps.feed.stop()]);
+    this.#setRole('stopped');
+  }
+
+  async #start(): Promise<void> {
+    this.#notifications.on('control', () => this.#leaseMayBeFree.ring());
+    void this.#notifications.start();
+    const assumed = new Promise<void>((resolve) => this.once('role', () => resolve()));
+    // Without the directory nobody could be delivered to; a relay that leads without it would count everything as delivered.
+    await Promise.race([this.#deps.feed.start(), aborted(this.#stop.signal)]);
+    if (!this.#stop.signal.aborted) this.#campaign = this.#stand();
+    await Promise.race([assumed, aborted(this.#stop.signal)]);
+  }
+
+  async #stand(): Promise<void> {
+    const { log } = this.#deps;
+    let failures = 0;
+    while (!this.#stop.signal.aborted) {
+      const before = performance.now();
+      try {
+        await this.#lead();
+      } catch (error) {
+        if (this.#stop.signal.aborted) return;
+        // A term that held for a while was no failure to get one.
+        failures = performance.now() - before > RETRY.capMs ? 1 : failures + 1;
+        const waitMs = Math.round(backoffDelayMs(RETRY, failures));
+        log.warn({ event: 'database_lost', failures, waitMs, error: String(error) }, 'lost the database or the lease; standing in line again');
+        this.#setRole('starting');
+        await pause(waitMs, this.#stop.signal);
+      }
+    }
+  }
+
+  /** Waits for the lease, then leads for one term. @throws why the term ended, unless it was stopped */
+  async #lead(): Promise<void> {
+    const { databaseUrl, log, consumer } = this.#deps;
+    const session = (purpose: string) => ({ databaseUrl, applicationName: `rowcast ${purpose} ${hostname()}`, queryTimeoutMs: QUERY_TIMEOUT_MS });
+    const lease = await Lease.acquire({
+      session: session('lease'),
+      consumer,
+      signal: this.#stop.signal,
+      onStandby: () => this.#setRole('standby'),
+      nextAttempt: async (ms) => void (await this.#leaseMayBeFree.wait(ms, this.#stop.signal)),
+    });
+    if (!lease) return;
+    const sessions: Session[] = [];
+    try {
+      const stored = await lease.readCursor();
+      const feed = await Session.open(session('feed'));
+      sessions.push(feed);
+      const replays = await Session.open(session('replay'));
+      sessions.push(replays);
+      const emit = this.emit.bind(this) as TermDeps['emit'];
+      const term = new Term({ ...this.#deps, notifications: this.#notifications, emit }, { lease, stored, feed, replays });
+      this.#setRole('leader');
+      log.info({ event: 'leading', installation: stored.installation, cursor: stored.position.snapshot.text }, 'leading: delivering from the committed cursor');
+      await term.run(this.#stop.signal);
+    } finally {
+      await Promise.all(sessions.map((each) => each.close()));
+      await lease.release();
+    }
+  }
+
+  #setRole(role: Role): void {
+    if (role === this.#role) return;
+    this.#role = role;
+    if (role === 'standby') this.#deps.log.info({ event: 'standby' }, 'another relay leads; standing by');
+    if (role !== 'starting') this.emit('role', role);
+  }
+}
+
+export type Role = 'starting' | 'standby' | 'leader' | 'stopped';
+
+export interface RelayEvents extends TermEvents {
+  role: [Role];
+}
+
+export interface RelayDeps {
+  readonly databaseUrl: string;
+  /** Row of rowcast.cursor. */
+  readonly consumer: string;
+  readonly directory: ConnectionDirectory;
+  readonly feed: ScanFeed;
+  readonly store: ConnectionStore;
+  readonly gateway: Gateway;
+  readonly settings: TermSettings;
+  readonly log: Logger;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

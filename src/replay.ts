@@ -1,0 +1,153 @@
+import type { Logger } from 'pino';
+import { AudienceIndex } from './connections/audience-index.ts';
+import type { Connection } from './connections/connection.ts';
+import { encodeEvent } from './framing.ts';
+import type { EventLog, Page, Position } from './listener/event-log.ts';
+import { Snapshot } from './listener/snapshot.ts';
+import type { PositionHistory } from './position-history.ts';
+import type { Fanout } from './pusher/fanout.ts';
+import { formatCursor, parseCursor } from './protocol/cursor.ts';
+import { readyFrame } from './protocol/frame.ts';
+
+/** Groups that read the log at the same time: a client that was away for long must not hold up the others. */
+const MAX_GROUPS = 4;
+
+/** Clocks of API Gateway and of the relay may differ by this much, and a replay begins this much early. */
+export const CLOCK_MARGIN_MS = 2000;
+
+/**
+ * How a connection joins: it gets what was committed since its cursor (or since shortly before it connected), up
+ * to where the feed is; then READY; then it is live. Connections that join at about the same time form a group and
+ * share one read of the log.
+ *
+ * The seam has no hole: a group reads up to the end of the feed's last window, and goes live in the same
+ * turn of the event loop in which it finds that the feed has not moved on; otherwise it reads the difference.
+ */
+export class Replay {
+  readonly #deps: ReplayDeps;
+  readonly #members = new Set<Member>();
+  #pending: Member[] = [];
+  #groups = 0;
+
+  constructor(deps: ReplayDeps) {
+    this.#deps = deps;
+  }
+
+  /** When the oldest connection that has not had its replay yet was made, epoch ms. */
+  get oldestConnectedAt(): number {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const { connection } of this.#members) oldest = Math.min(oldest, connection.connectedAt);
+    return oldest;
+  }
+
+  /** The connection's lane must be open. */
+  join(connection: Connection): void {
+    const member = this.#memberOf(connection);
+    this.#members.add(member);
+    this.#pending.push(member);
+    // Others that joined in the same turn come along.
+    queueMicrotask(() => this.#next());
+  }
+
+  #memberOf(connection: Connection): Member {
+    const { history, installation, position } = this.#deps;
+    const cursor = connection.cursor === undefined ? undefined : parseCursor(connection.cursor);
+    // A cursor from the future is one of this database before it was restored.
+    if (cursor && cursor.installation === installation && cursor.xmin <= BigInt(endOf(position()).xmax)) {
+      return { connection, from: cursor.xmin, recovered: true };
+    }
+    return { connection, from: history.xminAt(connection.connectedAt - CLOCK_MARGIN_MS), recovered: connection.cursor === undefined };
+  }
+
+  #next(): void {
+    if (this.#groups === MAX_GROUPS || this.#pending.length === 0) return;
+    const group = this.#pending;
+    this.#pending = [];
+    this.#groups++;
+    this.#replayTo(group)
+      .catch((error: unknown) => this.#deps.fail(error))
+      .finally(() => {
+        this.#groups--;
+        this.#next();
+      });
+  }
+
+  async #replayTo(group: Member[]): Promise<void> {
+    const audience = new AudienceIndex<Member>();
+    for (const member of group) audience.add(member.connection, member);
+    let start = Snapshot.before(group.reduce((least, { from }) => (from < least ? from : least), group[0]?.from ?? 0n));
+    let events = 0;
+    for (;;) {
+      const until = endOf(this.#deps.position());
+      let page = await this.#deps.log.between(start, until);
+      for (;;) {
+        const sent = this.#send(page, audience);
+        events += page.events.length;
+        if (!page.next.backlog) break;
+        // A whole page: let it go out before the next is read.
+        await sent;
+        page = await this.#deps.log.read(page.next);
+      }
+      if (endOf(this.#deps.position()).text === until.text) return this.#goLive(group, until, events);
+      start = until;
+      for (const member of group) if (member.from < start.xmin) member.from = start.xmin;
+    }
+  }
+
+  #send(page: Page, audience: AudienceIndex<Member>): Promise<unknown> {
+    const { fanout, installation, maxFrameBytes } = this.#deps;
+    const frames = new Map<Member, Buffer[]>();
+    for (const event of page.events) {
+      const xid = BigInt(event.xid);
+      // The cursor of a replayed frame is where that replay began: a client that is cut off starts it again.
+      const encoded = new Map<bigint, Buffer>();
+      for (const member of audience.reach(event.audience)) {
+        if (xid < member.from) continue;
+        const payload = encoded.get(member.from) ?? encodeEvent(event, formatCursor({ xmin: member.from, installation }), maxFrameBytes);
+        encoded.set(member.from, payload);
+        const waiting = frames.get(member);
+        if (waiting) waiting.push(payload);
+        else frames.set(member, [payload]);
+      }
+    }
+    return Promise.all([...frames].map(([{ connection }, payloads]) => fanout.send(connection, payloads)));
+  }
+
+  /** Synchronous: nothing can be dispatched between READY and being live. */
+  #goLive(group: readonly Member[], until: Snapshot, events: number): void {
+    const { fanout, installation, log: _, logger } = this.#deps;
+    const cursor = formatCursor({ xmin: until.xmin, installation });
+    for (const member of group) {
+      void fanout.send(member.connection, [Buffer.from(readyFrame(cursor, member.recovered))]);
+      fanout.goLive(member.connection);
+      this.#members.delete(member);
+    }
+    logger.debug({ event: 'joined', connections: group.length, replayed: events }, 'connections are live');
+  }
+}
+
+/** Everything visible there has been dispatched, or is being. */
+function endOf(position: Position): Snapshot {
+  return position.backlog?.until ?? position.snapshot;
+}
+
+interface Member {
+  readonly connection: Connection;
+  /** It has everything of the transactions below. */
+  from: bigint;
+  readonly recovered: boolean;
+}
+
+export interface ReplayDeps {
+  /** On a session of its own: a long replay must not hold up the feed's reads. */
+  readonly log: EventLog;
+  readonly fanout: Fanout;
+  readonly history: PositionHistory;
+  /** Tag of the installation, as cursors carry it. */
+  readonly installation: string;
+  readonly maxFrameBytes: number;
+  readonly logger: Logger;
+  /** Where the feed is. */
+  position(): Position;
+  fail(error: unknown): void;
+}

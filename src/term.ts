@@ -1,0 +1,192 @@
+import type { Logger } from 'pino';
+import type { Connection } from './connections/connection.ts';
+import type { ConnectionDirectory } from './connections/connection-directory.ts';
+import type { ConnectionStore } from './connections/connection-store.ts';
+import { encodeEvent, pageBytes } from './framing.ts';
+import { Doorbell } from './listener/doorbell.ts';
+import { type DrainTiming, DrainLoop } from './listener/drain-loop.ts';
+import { EventLog, type Page, type Position } from './listener/event-log.ts';
+import type { Lease, Served, StoredCursor } from './listener/lease.ts';
+import type { NotificationListener } from './listener/notification-listener.ts';
+import type { Session } from './listener/session.ts';
+import { Wakeup } from './listener/wakeup.ts';
+import { WindowsInFlight } from './listener/windows-in-flight.ts';
+import { PositionHistory } from './position-history.ts';
+import { formatCursor, installationTag } from './protocol/cursor.ts';
+import { Fanout } from './pusher/fanout.ts';
+import type { Gateway } from './pusher/gateway-client.ts';
+import type { PostOutcome } from './pusher/post-outcome.ts';
+import { CLOCK_MARGIN_MS, Replay } from './replay.ts';
+
+/** What is in flight has this long to be delivered when the relay stops: ECS kills after 30 s. */
+const DRAIN_DEADLINE_MS = 20_000;
+
+/**
+ * One term of a leader, from the cursor that was committed last to the loss of the lease or a clean stop.
+ * Everything in it is made for it and ends with it; only the directory outlives a term, so that a standby has it
+ * ready.
+ *
+ *     drain loop ── page ──▶ fan-out ── settled ──▶ windows in flight ── commit ──▶ lease
+ *                              ▲
+ *     directory ── joined ──▶ replay
+ */
+export class Term {
+  readonly #deps: TermDeps;
+  readonly #lease: Lease;
+  readonly #stored: StoredCursor;
+  readonly #installation: string;
+  readonly #fanout: Fanout;
+  readonly #history: PositionHistory;
+  readonly #windows: WindowsInFlight;
+  readonly #drain: DrainLoop;
+  readonly #replay: Replay;
+  readonly #wakeup = new Wakeup();
+  readonly #failed = new AbortController();
+  /** Aborts with the cause when the term cannot go on. */
+  readonly #lost: AbortSignal;
+
+  constructor(deps: TermDeps, held: { lease: Lease; stored: StoredCursor; feed: Session; replays: Session }) {
+    const { settings, log: logger } = deps;
+    this.#deps = deps;
+    this.#lease = held.lease;
+    this.#stored = held.stored;
+    this.#installation = installationTag(held.stored.installation);
+    this.#fanout = new Fanout({ ...settings, gateway: deps.gateway, log: logger });
+    this.#history = new PositionHistory({ atMs: held.stored.served.untilMs, xmin: held.stored.served.xmin });
+    this.#windows = new WindowsInFlight({
+      maxBytes: settings.maxBytesInFlight,
+      commit: (position) => this.#commit(position),
+    });
+    const reading = { pageRows: settings.pageRows, maxDataBytes: settings.maxFrameBytes };
+    this.#drain = new DrainLoop({
+      start: held.stored.position,
+      log: new EventLog({ session: held.feed, ...reading }),
+      doorbell: settings.doorbell ? new Doorbell({ session: held.lease.session }) : null,
+      windows: this.#windows,
+      wakeup: this.#wakeup,
+      timing: settings.timing,
+      canHear: () => deps.notifications.listening,
+      deliver: (page, from) => this.#deliver(page, from),
+    });
+    this.#replay = new Replay({
+      log: new EventLog({ session: held.replays, ...reading }),
+      fanout: this.#fanout,
+      history: this.#history,
+      installation: this.#installation,
+      maxFrameBytes: settings.maxFrameBytes,
+      logger,
+      position: () => this.#drain.position,
+      fail: (error) => this.#failed.abort(error),
+    });
+    this.#lost = AbortSignal.any([held.lease.session.ended, held.feed.ended, held.replays.ended, this.#failed.signal]);
+  }
+
+  /**
+   * Delivers until `stop` aborts: then no window is opened any more, what is in flight is delivered, and the
+   * cursor committed.
+   * @throws the cause when the lease or the database is lost
+   */
+  async run(stop: AbortSignal): Promise<void> {
+    const ring = () => this.#wakeup.ring();
+    const joined = (connection: Connection) => this.#join(connection);
+    const left = (connection: Connection) => this.#fanout.close(connection);
+    const { directory, notifications } = this.#deps;
+    for (const event of ['notification', 'listening', 'deaf', 'control'] as const) notifications.on(event, ring);
+    this.#fanout.on('posted', (connection, outcome) => this.#deps.emit('posted', connection, outcome));
+    this.#fanout.on('ended', (connection) => this.#forget(connection));
+    this.#drain
+      .on('asleep', () => this.#deps.emit('asleep'))
+      .on('awake', () => this.#deps.emit('awake'))
+      .on('read', (page) => {
+        this.#history.record(Date.now(), this.#drain.position.snapshot.xmin);
+        if (page.events.length > 0) this.#deps.emit('read', page.events.length);
+      });
+    try {
+      for (const connection of directory.all()) this.#admit(connection);
+      directory.on('joined', joined).on('left', left);
+      await this.#drain.run(AbortSignal.any([stop, this.#lost]));
+      this.#lost.throwIfAborted();
+      await this.#windows.empty(AbortSignal.any([this.#lost, AbortSignal.timeout(DRAIN_DEADLINE_MS)]));
+    } finally {
+      this.#fanout.stop();
+      directory.off('joined', joined).off('left', left);
+      for (const event of ['notification', 'listening', 'deaf', 'control'] as const) notifications.off(event, ring);
+    }
+  }
+
+  /** A connection that was there when the term began: the leader before served it, or it joins. */
+  #admit(connection: Connection): void {
+    if (connection.connectedAt >= this.#stored.served.untilMs) return this.#join(connection);
+    this.#fanout.open(connection);
+    this.#fanout.goLive(connection);
+  }
+
+  #join(connection: Connection): void {
+    this.#fanout.open(connection);
+    this.#replay.join(connection);
+  }
+
+  #deliver(page: Page, from: Position): { bytes: number; delivered: Promise<void> } {
+    const { maxFrameBytes } = this.#deps.settings;
+    // Where the window starts, not where it ends: see protocol/cursor.ts.
+    const cursor = formatCursor({ xmin: from.snapshot.xmin, installation: this.#installation });
+    const delivered = this.#fanout.dispatch(
+      page.events.map((event) => ({ audience: event.audience, encode: () => encodeEvent(event, cursor, maxFrameBytes) })),
+    );
+    return { bytes: pageBytes(page.events), delivered };
+  }
+
+  async #commit(position: Position): Promise<void> {
+    const served = this.#served();
+    await this.#lease.commitCursor(position, served);
+    this.#history.forgetBefore(served.untilMs - CLOCK_MARGIN_MS);
+    this.#deps.emit('committed', position);
+  }
+
+  /** Up to when every connection has had its replay, and where in the log that was. */
+  #served(): Served {
+    const untilMs = Math.min(this.#deps.directory.asOf, this.#replay.oldestConnectedAt) - CLOCK_MARGIN_MS;
+    if (untilMs <= this.#stored.served.untilMs) return this.#stored.served;
+    return { untilMs, xmin: this.#history.xminAt(untilMs) };
+  }
+
+  /** The gateway says that the connection is over, or it was closed because it could not be served. */
+  #forget(connection: Connection): void {
+    const { directory, store, log } = this.#deps;
+    directory.forget(connection);
+    store.remove(connection.connectionId, connection.connectedAt).catch((error: unknown) => {
+      log.warn({ event: 'remove_failed', connectionId: connection.connectionId, error: String(error) }, 'cannot remove a connection that is over from the table; its ttl will');
+    });
+  }
+}
+
+export interface TermEvents {
+  posted: [Connection, PostOutcome];
+  read: [rows: number];
+  asleep: [];
+  awake: [];
+  committed: [Position];
+}
+
+export interface TermDeps {
+  readonly directory: ConnectionDirectory;
+  readonly store: ConnectionStore;
+  readonly gateway: Gateway;
+  readonly notifications: NotificationListener;
+  readonly settings: TermSettings;
+  readonly log: Logger;
+  /** For metrics, status and tests. */
+  emit<Name extends keyof TermEvents>(name: Name, ...values: TermEvents[Name]): void;
+}
+
+export interface TermSettings {
+  readonly doorbell: boolean;
+  readonly timing: DrainTiming;
+  /** Rows that one statement reads. */
+  readonly pageRows: number;
+  /** Read and not yet delivered; the rest waits in Postgres. */
+  readonly maxBytesInFlight: number;
+  readonly maxFrameBytes: number;
+  readonly maxPostsInFlight: number;
+  readonly deliveryDeadlineMs: number;
+}
