@@ -1,0 +1,187 @@
+import { randomBytes } from 'node:crypto';
+import { EventEmitter, once } from 'node:events';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { type RawData, type WebSocket, WebSocketServer } from 'ws';
+import type { WebSocketAnswer, WebSocketHandler } from '../lambdas/event.ts';
+import { connectEvent, disconnectEvent } from './gateway-events.ts';
+import { answerManagement } from './gateway-management.ts';
+
+/**
+ * A gateway on this machine that speaks API Gateway's WebSocket contract and runs the real Lambda handlers:
+ *
+ * - an upgrade runs `$connect` with an event as API Gateway makes it, stays pending until that returns, and
+ *   is refused with its status; before it returned, the connection answers 410 to posts
+ * - POST, GET and DELETE /{stage}/@connections/{id} (gateway-management.ts)
+ * - `{"action":"ping"}` is answered as the MOCK route does
+ * - 32 KB frames, 128 KB messages, 10 minutes of idleness, 2 hours in all
+ *
+ * Signatures and IAM are not checked: only AWS can.
+ */
+export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
+  readonly connections = new Map<string, GatewayConnection>();
+  readonly #options: LocalGatewayOptions;
+  readonly #server: Server;
+  readonly #webSockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES, handleProtocols: () => false });
+  #address = '';
+
+  constructor(options: LocalGatewayOptions) {
+    super();
+    this.#options = options;
+    this.#server = createServer((request, response) => void answerManagement({ stage: options.stage, connections: this.connections }, request, response));
+    this.#server.on('upgrade', (request, socket, head) => void this.#upgrade(request, socket, head));
+  }
+
+  /** `ws://127.0.0.1:{port}/{stage}` */
+  get websocketUrl(): string {
+    return `ws://${this.#address}/${this.#options.stage}`;
+  }
+
+  /** What WEBSOCKET_ENDPOINT is to be. */
+  get managementUrl(): string {
+    return `http://${this.#address}/${this.#options.stage}`;
+  }
+
+  /** @throws EADDRINUSE */
+  async start(): Promise<void> {
+    this.#server.listen(this.#options.port ?? 0, '127.0.0.1');
+    await once(this.#server, 'listening');
+    this.#address = `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  /** Closes every connection and runs their `$disconnect`. */
+  async stop(): Promise<void> {
+    const over = [...this.connections.values()].map(({ over }) => over);
+    for (const { socket } of this.connections.values()) socket?.close(GOING_AWAY, 'Going away');
+    const terminate = setTimeout(() => this.connections.forEach(({ socket }) => void socket?.terminate()), 500);
+    await Promise.all(over);
+    clearTimeout(terminate);
+    this.#server.closeAllConnections();
+    if (this.#server.listening) await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
+    socket.on('error', () => undefined);
+    const url = new URL(request.url ?? '/', 'http://gateway.invalid');
+    if (url.pathname.replace(/\/$/, '') !== `/${this.#options.stage}`) return refuse(socket, { statusCode: 403, body: '{"message":"Forbidden"}' });
+    let over: () => void = () => undefined;
+    const connection: GatewayConnection = {
+      id: randomBytes(11).toString('base64'),
+      connectedAt: Date.now(),
+      lastActiveAt: Date.now(),
+      sourceIp: request.socket.remoteAddress ?? '127.0.0.1',
+      userAgent: request.headers['user-agent'] ?? '',
+      over: new Promise((resolve) => {
+        over = resolve;
+      }),
+    };
+    this.connections.set(connection.id, connection);
+    const answer = await this.#run(this.#options.connect, connectEvent(connection, this.#options.stage, request, url));
+    if (answer.statusCode < 200 || answer.statusCode > 299 || socket.destroyed) {
+      this.connections.delete(connection.id);
+      over();
+      if (answer.statusCode < 300) await this.#run(this.#options.disconnect, disconnectEvent(connection, this.#options.stage, ABNORMAL, ''));
+      return refuse(socket, answer);
+    }
+    this.#accept(connection, request, socket, head, answer, over);
+  }
+
+  #accept(connection: GatewayConnection, request: IncomingMessage, socket: Duplex, head: Buffer, answer: WebSocketAnswer, over: () => void): void {
+    // ws chooses the subprotocol itself; the handler did, and its answer is what API Gateway sends.
+    this.#webSockets.once('headers', (headers) => {
+      for (const [name, value] of Object.entries(answer.headers ?? {})) headers.push(`${name}: ${value}`);
+    });
+    this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+      connection.socket = webSocket;
+      const limits = this.#enforceLimits(connection, webSocket);
+      webSocket.on('error', () => undefined);
+      webSocket.on('message', (data) => this.#receive(connection, webSocket, data));
+      webSocket.on('close', (code, reason) => {
+        limits.stop();
+        this.connections.delete(connection.id);
+        void this.#run(this.#options.disconnect, disconnectEvent(connection, this.#options.stage, code, reason.toString())).then(over);
+      });
+      this.emit('connected', connection);
+    });
+  }
+
+  /** The routes: `ping` is a MOCK, there is no other. */
+  #receive(connection: GatewayConnection, socket: WebSocket, data: RawData): void {
+    connection.lastActiveAt = Date.now();
+    let action: unknown;
+    try {
+      action = (JSON.parse(data.toString()) as { action?: unknown } | null)?.action;
+    } catch {
+      action = undefined;
+    }
+    const answer = action === 'ping' ? { type: 'pong' } : { message: 'Forbidden', connectionId: connection.id, requestId: randomBytes(8).toString('hex') };
+    socket.send(JSON.stringify(answer));
+  }
+
+  #enforceLimits(connection: GatewayConnection, socket: WebSocket): { stop(): void } {
+    const { idleTimeoutMs = 600_000, maxDurationMs = 7_200_000 } = this.#options;
+    const duration = setTimeout(() => socket.close(GOING_AWAY, 'Going away'), maxDurationMs);
+    const idle = setInterval(
+      () => {
+        if (Date.now() - connection.lastActiveAt >= idleTimeoutMs) socket.close(GOING_AWAY, 'Going away');
+      },
+      Math.max(10, Math.min(1000, idleTimeoutMs / 4)),
+    );
+    return {
+      stop() {
+        clearTimeout(duration);
+        clearInterval(idle);
+      },
+    };
+  }
+
+  /** A Lambda that throws is a 500 to the client, and never an exception here. */
+  async #run(handler: WebSocketHandler, event: Parameters<WebSocketHandler>[0]): Promise<WebSocketAnswer> {
+    try {
+      return await handler(event);
+    } catch (error) {
+      this.emit('lambdaFailed', error);
+      return { statusCode: 500, body: '{"message":"Internal server error"}' };
+    }
+  }
+}
+
+const MAX_MESSAGE_BYTES = 131_072;
+const GOING_AWAY = 1001;
+const ABNORMAL = 1006;
+
+function refuse(socket: Duplex, { statusCode, body = '', headers = {} }: WebSocketAnswer): void {
+  const lines = Object.entries({ 'content-length': Buffer.byteLength(body), connection: 'close', ...headers }).map(([name, value]) => `${name}: ${value}`);
+  socket.end(`HTTP/1.1 ${statusCode} ${STATUS_TEXT[statusCode] ?? 'Refused'}\r\n${lines.join('\r\n')}\r\n\r\n${body}`);
+}
+
+const STATUS_TEXT: Readonly<Record<number, string>> = { 401: 'Unauthorized', 403: 'Forbidden', 500: 'Internal Server Error' };
+
+/** A connection, from the upgrade request on. */
+export interface GatewayConnection {
+  readonly id: string;
+  readonly connectedAt: number;
+  lastActiveAt: number;
+  readonly sourceIp: string;
+  readonly userAgent: string;
+  /** Once `$connect` let it in. */
+  socket?: WebSocket;
+  /** Resolves when it is closed and `$disconnect` has run. */
+  readonly over: Promise<void>;
+}
+
+export interface LocalGatewayEvents {
+  connected: [GatewayConnection];
+  lambdaFailed: [unknown];
+}
+
+export interface LocalGatewayOptions {
+  readonly stage: string;
+  readonly connect: WebSocketHandler;
+  readonly disconnect: WebSocketHandler;
+  /** A free one without it. */
+  readonly port?: number;
+  readonly idleTimeoutMs?: number;
+  readonly maxDurationMs?: number;
+}
