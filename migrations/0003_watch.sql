@@ -65,7 +65,7 @@ begin
   execute format('revoke all on function rowcast.%I() from public', w.capture);
 
   changed := case when w.columns is null then 'old *<> new' else
-    (select format('row(%s) *<> row(%s)', string_agg(format('old.%I', c), ', '), string_agg(format('new.%I', c), ', '))
+    (select format('row(%s)::record *<> row(%s)::record', string_agg(format('old.%I', c), ', '), string_agg(format('new.%I', c), ', '))
       from (select distinct c from unnest(w.columns || rowcast.audience_columns(w.audience)) c) named) end;
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
     execute format('drop trigger if exists %I on %s', 'zzz_rowcast_' || operation, target);

@@ -1,0 +1,60 @@
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import { inject } from 'vitest';
+
+/** A database of a test's own, with all migrations applied (or empty). */
+export class TestDatabase {
+  readonly url: string;
+  readonly #name: string;
+  readonly #adminUrl: string;
+  readonly #pool: pg.Pool;
+
+  private constructor(adminUrl: string, name: string) {
+    this.#adminUrl = adminUrl;
+    this.#name = name;
+    this.url = Object.assign(new URL(adminUrl), { pathname: `/${name}` }).href;
+    this.#pool = new pg.Pool({ connectionString: this.url, max: 20 });
+    // A test that restarts Postgres ends idle connections too.
+    this.#pool.on('error', () => undefined);
+  }
+
+  static async create(options: { empty?: boolean } = {}): Promise<TestDatabase> {
+    const adminUrl = inject('adminUrl');
+    const name = `test_${randomBytes(6).toString('hex')}`;
+    await asAdmin(adminUrl, (admin) => admin.query(`create database ${name}${options.empty ? '' : ` template ${inject('template')}`}`));
+    const database = new TestDatabase(adminUrl, name);
+    if (!options.empty) await database.#becomeInstallation();
+    return database;
+  }
+
+  /** The rows of one statement. */
+  async sql<Row extends pg.QueryResultRow = Record<string, unknown>>(text: string, values: unknown[] = []): Promise<Row[]> {
+    return (await this.#pool.query<Row>(text, values)).rows;
+  }
+
+  /** A connection of its own, for transactions. */
+  async client(): Promise<pg.PoolClient> {
+    return this.#pool.connect();
+  }
+
+  async drop(): Promise<void> {
+    await this.#pool.end();
+    await asAdmin(this.#adminUrl, (admin) => admin.query(`drop database ${this.#name} with (force)`));
+  }
+
+  /** The template's snapshot is of the server's past; start from now. */
+  async #becomeInstallation(): Promise<void> {
+    await this.sql('update rowcast.installation set id = gen_random_uuid()');
+    await this.sql('update rowcast.cursor set snapshot = pg_current_snapshot(), served_until = now(), served_xmin = pg_snapshot_xmin(pg_current_snapshot())');
+  }
+}
+
+async function asAdmin<T>(adminUrl: string, work: (admin: pg.Client) => Promise<T>): Promise<T> {
+  const admin = new pg.Client(adminUrl);
+  await admin.connect();
+  try {
+    return await work(admin);
+  } finally {
+    await admin.end();
+  }
+}

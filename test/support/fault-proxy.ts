@@ -1,0 +1,74 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** How a request is answered instead of being passed on. */
+export type Fault = { readonly status: number } | 'reset' | 'hang';
+
+/**
+ * Before the gateway's callback API: passes requests on, or answers as API Gateway does when it throttles, fails,
+ * or does not answer. The local gateway itself never does any of these.
+ */
+export class FaultProxy {
+  /** The fault of a request, or null to pass it on. Replaced by tests. */
+  fault: (request: { method: string; connectionId: string }) => Fault | null = () => null;
+  /** Delays the passing on, in the order of arrival. */
+  gate: Promise<unknown> = Promise.resolve();
+  /** POSTs that came, and those among them that were passed on. */
+  posts = 0;
+  passed = 0;
+  readonly #target: URL;
+  readonly #server: Server;
+
+  private constructor(target: string) {
+    this.#target = new URL(target);
+    this.#server = createServer((incoming, response) => void this.#handle(incoming, response));
+  }
+
+  static async start(target: string): Promise<FaultProxy> {
+    const proxy = new FaultProxy(target);
+    proxy.#server.listen(0, '127.0.0.1');
+    await once(proxy.#server, 'listening');
+    return proxy;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}${this.#target.pathname}`;
+  }
+
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  async #handle(incoming: IncomingMessage, response: ServerResponse): Promise<void> {
+    const method = incoming.method as string;
+    if (method === 'POST') this.posts++;
+    const connectionId = decodeURIComponent((incoming.url as string).split('/').at(-1) as string);
+    const fault = this.fault({ method, connectionId });
+    if (fault === 'hang') return;
+    if (fault === 'reset') return void incoming.socket.resetAndDestroy();
+    if (fault) {
+      incoming.resume();
+      response.writeHead(fault.status, { 'content-type': 'application/json', 'x-amzn-errortype': ERROR_TYPES[fault.status] ?? 'InternalFailure' });
+      response.end('{"message":null}');
+      return;
+    }
+    await this.gate;
+    if (method === 'POST') this.passed++;
+    const outgoing = request({ host: this.#target.hostname, port: this.#target.port, method, path: incoming.url, headers: incoming.headers });
+    outgoing.on('response', (answer) => {
+      response.writeHead(answer.statusCode as number, answer.headers);
+      answer.pipe(response);
+    });
+    outgoing.on('error', () => response.destroy());
+    incoming.pipe(outgoing);
+  }
+}
+
+const ERROR_TYPES: Readonly<Record<number, string>> = {
+  403: 'ForbiddenException',
+  410: 'GoneException',
+  413: 'PayloadTooLargeException',
+  429: 'LimitExceededException',
+};

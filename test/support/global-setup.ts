@@ -1,0 +1,77 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { pino } from 'pino';
+import type { TestProject } from 'vitest/node';
+import { migrate } from '../../src/listener/migrations.ts';
+import { LocalPostgres } from '../../src/local/postgres.ts';
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    /** A superuser's URL to the maintenance database. */
+    adminUrl: string;
+    /** A database with all migrations applied, to make others from. */
+    template: string;
+  }
+}
+
+/**
+ * One Postgres for the whole run: TEST_DATABASE_URL, else a container where Docker answers or
+ * TEST_POSTGRES=docker asks for it, else the embedded one. Each test file makes databases of its own from the template.
+ */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const server = await startServer();
+  const template = `rowcast_template_${process.pid}`;
+  const admin = new pg.Client(server.adminUrl);
+  await admin.connect();
+  await admin.query(`create database ${template}`);
+  const templateUrl = Object.assign(new URL(server.adminUrl), { pathname: `/${template}` }).href;
+  await migrate({ databaseUrl: templateUrl, log: pino({ level: 'warn' }), signal: new AbortController().signal }, { direction: 'up' });
+  project.provide('adminUrl', server.adminUrl);
+  project.provide('template', template);
+  return async () => {
+    await admin.query(`drop database ${template} with (force)`);
+    await admin.end();
+    await server.stop();
+  };
+}
+
+async function startServer(): Promise<{ adminUrl: string; stop(): Promise<void> }> {
+  const { TEST_DATABASE_URL, TEST_POSTGRES, TEST_POSTGRES_IMAGE = 'postgres:18' } = process.env;
+  if (TEST_DATABASE_URL) return { adminUrl: TEST_DATABASE_URL, stop: async () => undefined };
+  if (TEST_POSTGRES === 'docker' || (TEST_POSTGRES !== 'embedded' && (await dockerAnswers()))) {
+    const { GenericContainer, Wait } = await import('testcontainers');
+    const container = await new GenericContainer(TEST_POSTGRES_IMAGE)
+      .withEnvironment({ POSTGRES_PASSWORD: 'test' })
+      .withCommand(['postgres', '-c', 'max_connections=300', '-c', 'max_prepared_transactions=10'])
+      .withExposedPorts(5432)
+      .withWaitStrategy(Wait.forLogMessage(/database system is ready to accept connections/, 2))
+      .start();
+    return {
+      adminUrl: `postgres://postgres:test@${container.getHost()}:${container.getMappedPort(5432)}/postgres`,
+      stop: async () => void (await container.stop()),
+    };
+  }
+  const folder = await mkdtemp(join(tmpdir(), 'rowcast-test-'));
+  const postgres = await LocalPostgres.start({
+    dataDir: join(folder, 'data'),
+    logFile: join(folder, 'log'),
+    settings: { max_connections: '300', max_prepared_transactions: '10', fsync: 'off' },
+  });
+  return {
+    adminUrl: postgres.url('postgres'),
+    async stop() {
+      await postgres.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function dockerAnswers(): Promise<boolean> {
+  const { getContainerRuntimeClient } = await import('testcontainers');
+  return getContainerRuntimeClient().then(
+    () => true,
+    () => false,
+  );
+}

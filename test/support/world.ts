@@ -1,0 +1,132 @@
+import { pino } from 'pino';
+import { onTestFinished } from 'vitest';
+import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
+import { ScanFeed } from '../../src/connections/scan-feed.ts';
+import { loadConfig } from '../../src/config.ts';
+import { Authenticator } from '../../src/lambdas/authenticate.ts';
+import { connectHandler } from '../../src/lambdas/connect.ts';
+import { disconnectHandler } from '../../src/lambdas/disconnect.ts';
+import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dynamodb.ts';
+import { LocalGateway, type LocalGatewayOptions } from '../../src/local/gateway.ts';
+import { GatewayClient } from '../../src/pusher/gateway-client.ts';
+import { Relay } from '../../src/relay.ts';
+import type { TermSettings } from '../../src/term.ts';
+import { TestClient } from './client.ts';
+import { TestDatabase } from './database.ts';
+import { startTable, type TestTable } from './dynamodb.ts';
+import { FaultProxy } from './fault-proxy.ts';
+
+const log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' });
+
+/**
+ * Everything around a relay, all of it real: a database, a table, a gateway that runs the real Lambda handlers, and
+ * a proxy before its callback API that can be told to fail. Stops by itself when the test is over.
+ */
+export class World {
+  readonly database: TestDatabase;
+  readonly table: TestTable;
+  readonly gateway: LocalGateway;
+  /** Relays post through it. */
+  readonly posts: FaultProxy;
+  readonly #stops: (() => Promise<unknown>)[] = [];
+
+  private constructor(database: TestDatabase, table: TestTable, gateway: LocalGateway, posts: FaultProxy) {
+    this.database = database;
+    this.table = table;
+    this.gateway = gateway;
+    this.posts = posts;
+  }
+
+  static async start(options: Partial<LocalGatewayOptions> & { database?: TestDatabase } = {}): Promise<World> {
+    const [database, table] = await Promise.all([options.database ?? TestDatabase.create(), startTable()]);
+    const gateway = new LocalGateway({
+      stage: 'test',
+      connect: connectHandler({ authenticator: new Authenticator({ mode: 'none' }), store: table.store, connectionTtlSeconds: 7200 }),
+      disconnect: disconnectHandler({ store: table.store }),
+      ...options,
+    });
+    await gateway.start();
+    const posts = await FaultProxy.start(gateway.managementUrl);
+    const world = new World(database, table, gateway, posts);
+    world.#stops.push(
+      () => (options.database ? Promise.resolve() : database.drop()),
+      () => table.stop(),
+      () => gateway.stop(),
+      () => posts.stop(),
+    );
+    onTestFinished(() => world.stop());
+    return world;
+  }
+
+  /** A relay in this process; resolves once it leads or stands by. */
+  async relay(settings: Partial<TermSettings> = {}): Promise<Relay> {
+    const relay = this.makeRelay(settings);
+    await relay.start();
+    return relay;
+  }
+
+  makeRelay(settings: Partial<TermSettings> = {}): Relay {
+    const defaults = loadConfig(this.environment());
+    const gateway = new GatewayClient({
+      endpoint: this.posts.url,
+      region: LOCAL_REGION,
+      credentials: LOCAL_CREDENTIALS,
+      maxSockets: 128,
+      connectTimeoutMs: 2000,
+      requestTimeoutMs: 2000,
+    });
+    const directory = new ConnectionDirectory();
+    const relay = new Relay({
+      databaseUrl: this.database.url,
+      consumer: 'relay',
+      directory,
+      feed: new ScanFeed({ ...this.table, refreshIntervalMs: 50, sink: directory, log }),
+      store: this.table.store,
+      gateway,
+      settings: { ...defaults.relay, ...settings },
+      log,
+    });
+    this.#stops.push(async () => {
+      await relay.stop();
+      gateway.destroy();
+    });
+    return relay;
+  }
+
+  /** What a daemon in a process of its own needs. */
+  environment(): Record<string, string> {
+    return {
+      DATABASE_URL: this.database.url,
+      WEBSOCKET_ENDPOINT: this.posts.url,
+      CONNECTIONS_TABLE: this.table.table,
+      AWS_REGION: LOCAL_REGION,
+      AWS_ENDPOINT_URL_DYNAMODB: this.table.endpoint,
+      AWS_ACCESS_KEY_ID: LOCAL_CREDENTIALS.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: LOCAL_CREDENTIALS.secretAccessKey,
+      DIRECTORY_REFRESH_MS: '50',
+      PORT: '0',
+    };
+  }
+
+  /** A client that is connected, and with a relay running will be READY. */
+  async connect(query: Record<string, string> = {}): Promise<TestClient> {
+    const client = new TestClient(`${this.gateway.websocketUrl}?${new URLSearchParams({ userId: 'someone', ...query })}`);
+    this.#stops.push(() => client.close());
+    const status = await client.opened;
+    if (status !== 101) throw new Error(`the connection was refused with ${status}`);
+    return client;
+  }
+
+  /** A client that is live. */
+  async live(query: Record<string, string> = {}): Promise<TestClient> {
+    const client = await this.connect(query);
+    await client.ready();
+    return client;
+  }
+
+  sql: TestDatabase['sql'] = (text, values) => this.database.sql(text, values);
+
+  async stop(): Promise<void> {
+    for (const stop of this.#stops.splice(0).toReversed()) await stop();
+  }
+}
