@@ -41,7 +41,8 @@ comment on table rowcast.event is 'The log: what was committed, in the order of 
 -- delivered page by page, `until` is the end of its window, and of that window everything up to
 -- after_id was delivered; through_id is its last row.
 -- served_until and served_xmin: every connection made before that instant has had its replay; the
--- relay that takes over replays to the younger ones from served_xmin.
+-- relay that takes over replays to the younger ones, from served_xmin. served_connections are younger
+-- ones that have had theirs too: a relay that stops cleanly names them, so that they get nothing twice.
 create table rowcast.cursor (
   consumer text primary key,
   snapshot pg_snapshot not null,
@@ -50,6 +51,7 @@ create table rowcast.cursor (
   through_id bigint,
   served_until timestamptz not null default now(),
   served_xmin xid8 not null default pg_snapshot_xmin(pg_current_snapshot()),
+  served_connections text[] not null default '{}',
   updated_at timestamptz not null default now(),
   check ((until is null) = (after_id is null) and (until is null) = (through_id is null))
 ) with (fillfactor = 50);

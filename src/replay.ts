@@ -33,11 +33,9 @@ export class Replay {
     this.#deps = deps;
   }
 
-  /** When the oldest connection that has not had its replay yet was made, epoch ms. */
-  get oldestConnectedAt(): number {
-    let oldest = Number.POSITIVE_INFINITY;
-    for (const { connection } of this.#members) oldest = Math.min(oldest, connection.connectedAt);
-    return oldest;
+  /** Connections that have not had their replay yet. */
+  *joining(): Iterable<Connection> {
+    for (const { connection } of this.#members) yield connection;
   }
 
   /** The connection's lane must be open. */

@@ -18,6 +18,12 @@ import type { Gateway } from './pusher/gateway-client.ts';
 import type { PostOutcome } from './pusher/post-outcome.ts';
 import { CLOCK_MARGIN_MS, Replay } from './replay.ts';
 
+/**
+ * `connectedAt` is when the upgrade began; `$connect` stores the item up to 29 s later. A connection is surely in a
+ * read of the table only if it was made this long before the read began.
+ */
+const LATE_ITEM_MS = 30_000 + CLOCK_MARGIN_MS;
+
 /** What is in flight has this long to be delivered when the relay stops: ECS kills after 30 s. */
 const DRAIN_DEADLINE_MS = 20_000;
 
@@ -93,7 +99,10 @@ export class Term {
     const { directory, notifications } = this.#deps;
     for (const event of ['notification', 'listening', 'deaf', 'control'] as const) notifications.on(event, ring);
     this.#fanout.on('posted', (connection, outcome) => this.#deps.emit('posted', connection, outcome));
-    this.#fanout.on('ended', (connection) => this.#forget(connection));
+    this.#fanout.on('ended', (connection, why) => {
+      this.#forget(connection);
+      this.#deps.emit('ended', connection, why);
+    });
     this.#drain
       .on('asleep', () => this.#deps.emit('asleep'))
       .on('awake', () => this.#deps.emit('awake'))
@@ -102,11 +111,14 @@ export class Term {
         if (page.events.length > 0) this.#deps.emit('read', page.events.length);
       });
     try {
-      for (const connection of directory.all()) this.#admit(connection);
+      const servedByName = new Set(this.#stored.served.connections);
+      for (const connection of directory.all()) this.#admit(connection, servedByName);
       directory.on('joined', joined).on('left', left);
       await this.#drain.run(AbortSignal.any([stop, this.#lost]));
       this.#lost.throwIfAborted();
-      await this.#windows.empty(AbortSignal.any([this.#lost, AbortSignal.timeout(DRAIN_DEADLINE_MS)]));
+      const deadline = AbortSignal.any([this.#lost, AbortSignal.timeout(DRAIN_DEADLINE_MS)]);
+      await this.#windows.empty(deadline);
+      if (!deadline.aborted) await this.#lease.commitCursor(this.#drain.position, this.#servedByName());
     } finally {
       this.#fanout.stop();
       directory.off('joined', joined).off('left', left);
@@ -115,8 +127,9 @@ export class Term {
   }
 
   /** A connection that was there when the term began: the leader before served it, or it joins. */
-  #admit(connection: Connection): void {
-    if (connection.connectedAt >= this.#stored.served.untilMs) return this.#join(connection);
+  #admit(connection: Connection, servedByName: ReadonlySet<string>): void {
+    const served = connection.connectedAt < this.#stored.served.untilMs || servedByName.has(connection.connectionId);
+    if (!served) return this.#join(connection);
     this.#fanout.open(connection);
     this.#fanout.goLive(connection);
   }
@@ -145,9 +158,18 @@ export class Term {
 
   /** Up to when every connection has had its replay, and where in the log that was. */
   #served(): Served {
-    const untilMs = Math.min(this.#deps.directory.asOf, this.#replay.oldestConnectedAt) - CLOCK_MARGIN_MS;
+    let untilMs = this.#deps.directory.asOf - LATE_ITEM_MS;
+    for (const { connectedAt } of this.#replay.joining()) untilMs = Math.min(untilMs, connectedAt);
     if (untilMs <= this.#stored.served.untilMs) return this.#stored.served;
-    return { untilMs, xmin: this.#history.xminAt(untilMs) };
+    return { untilMs, xmin: this.#history.xminAt(untilMs), connections: [] };
+  }
+
+  /** The same, with the younger connections by name: too many to write at each commit. */
+  #servedByName(): Served {
+    const served = this.#served();
+    const joining = new Set(this.#replay.joining());
+    const connections = [...this.#deps.directory.all()].filter((each) => each.connectedAt >= served.untilMs && !joining.has(each));
+    return { ...served, connections: connections.map(({ connectionId }) => connectionId) };
   }
 
   /** The gateway says that the connection is over, or it was closed because it could not be served. */
@@ -162,6 +184,8 @@ export class Term {
 
 export interface TermEvents {
   posted: [Connection, PostOutcome];
+  /** A connection is over by the gateway's word, or was closed because it could not be served. */
+  ended: [Connection, why: 'gone' | 'closed'];
   read: [rows: number];
   asleep: [];
   awake: [];

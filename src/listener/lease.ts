@@ -47,7 +47,7 @@ export class Lease {
   /** The installation this database is, and the place in the log up to which everything was delivered. */
   async readCursor(): Promise<StoredCursor> {
     const [row] = await this.session.query<CursorRow>(
-      `select c.snapshot::text, c.until::text, c.after_id::text, c.through_id::text, c.served_xmin::text,
+      `select c.snapshot::text, c.until::text, c.after_id::text, c.through_id::text, c.served_xmin::text, c.served_connections,
          (extract(epoch from c.served_until) * 1000)::float8 as served_until, i.id::text as installation
        from rowcast.installation i left join rowcast.cursor c on c.consumer = $1`,
       [this.#consumer],
@@ -62,7 +62,7 @@ export class Lease {
           ? { backlog: { until: Snapshot.parse(row.until), afterId: row.after_id, throughId: row.through_id } }
           : {}),
       },
-      served: { untilMs: Number(row.served_until), xmin: BigInt(row.served_xmin) },
+      served: { untilMs: Number(row.served_until), xmin: BigInt(row.served_xmin), connections: row.served_connections },
     };
   }
 
@@ -71,7 +71,7 @@ export class Lease {
     const backlog = position.backlog;
     const rows = await this.session.query(
       `update rowcast.cursor set snapshot = $2, until = $3, after_id = $4, through_id = $5,
-         served_until = to_timestamp($6::float8 / 1000), served_xmin = $7::xid8, updated_at = now()
+         served_until = to_timestamp($6::float8 / 1000), served_xmin = $7::xid8, served_connections = $8, updated_at = now()
        where consumer = $1 returning 1`,
       [
         this.#consumer,
@@ -81,6 +81,7 @@ export class Lease {
         backlog?.throughId ?? null,
         served.untilMs,
         String(served.xmin),
+        served.connections,
       ],
       'commit_cursor',
     );
@@ -97,10 +98,14 @@ export class Lease {
   }
 }
 
-/** Every connection made before `untilMs` had its replay; what was committed after that instant has xids from `xmin` on. */
+/** Which connections need no replay any more. */
 export interface Served {
+  /** Those made before, epoch ms. */
   readonly untilMs: number;
+  /** What was committed after that instant has xids from here on. */
   readonly xmin: bigint;
+  /** Ids of younger ones; empty but after a clean stop. */
+  readonly connections: readonly string[];
 }
 
 export interface StoredCursor {
@@ -128,4 +133,5 @@ interface CursorRow {
   through_id: string | null;
   served_until: string;
   served_xmin: string;
+  served_connections: string[];
 }

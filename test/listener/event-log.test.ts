@@ -1,0 +1,158 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { EventLog, type LoggedEvent, type Position } from '../../src/listener/event-log.ts';
+import { Session } from '../../src/listener/session.ts';
+import { Snapshot } from '../../src/listener/snapshot.ts';
+import { TestDatabase } from '../support/database.ts';
+import { Writers } from '../support/writers.ts';
+
+let database: TestDatabase;
+let session: Session;
+beforeAll(async () => {
+  database = await TestDatabase.create();
+  session = await Session.open({ databaseUrl: database.url, applicationName: 'test', queryTimeoutMs: 10_000 });
+});
+afterAll(async () => {
+  await session.close();
+  await database.drop();
+});
+beforeEach(async () => {
+  await database.sql('truncate rowcast.event');
+});
+
+const here = async (): Promise<Position> => ({ snapshot: Snapshot.parse((await database.sql<{ s: string }>('select pg_current_snapshot()::text s'))[0]?.s as string) });
+const logOf = (pageRows = 1000) => new EventLog({ session, pageRows, maxDataBytes: 32_000 });
+const contentOf = ({ data }: LoggedEvent): string => (JSON.parse(data as string) as { content: string }).content;
+
+/** Reads until nothing is left. */
+async function drain(log: EventLog, from: Position): Promise<{ events: LoggedEvent[]; position: Position; pages: number }> {
+  const events: LoggedEvent[] = [];
+  let position = from;
+  for (let pages = 1; ; pages++) {
+    const page = await log.read(position);
+    events.push(...page.events);
+    position = page.next;
+    if (!page.more) return { events, position, pages };
+  }
+}
+
+async function begin() {
+  const client = await database.client();
+  await client.query('begin');
+  onTestFinished(async () => {
+    await client.query('rollback');
+    client.release();
+  });
+  return client;
+}
+
+describe.each([{ pageRows: 1000 }, { pageRows: 7 }])('with pages of $pageRows rows', ({ pageRows }) => {
+  test('ten rude writers: every committed row is read once, nothing else ever', async () => {
+    const log = logOf(pageRows);
+    let position = await here();
+    const read: LoggedEvent[] = [];
+    const writers = new Writers(database, pageRows);
+    let done = false;
+    const writing = writers.run(10, 60).then(() => {
+      done = true;
+    });
+    for (let last = false; !last; ) {
+      last = done;
+      const drained = await drain(log, position);
+      read.push(...drained.events);
+      position = drained.position;
+    }
+    await writing;
+    const contents = read.map(contentOf);
+    expect(writers.committed.size).toBeGreaterThan(500);
+    expect(new Set(contents)).toEqual(writers.committed);
+    expect(contents.length).toBe(writers.committed.size);
+  });
+
+  test('a row committed late, with an id from long ago, is read when it becomes visible', async () => {
+    const log = logOf(pageRows);
+    const slow = await begin();
+    await slow.query(`insert into messages (content) values ('slow')`);
+    let position = await here();
+    await database.sql(`insert into messages (content) values ('fast')`);
+    const first = await drain(log, position);
+    expect(first.events.map(contentOf)).toEqual(['fast']);
+    position = first.position;
+    await slow.query('commit');
+    const second = await drain(log, position);
+    expect(second.events.map(contentOf)).toEqual(['slow']);
+    expect(Number(second.events[0]?.id)).toBeLessThan(Number(first.events[0]?.id));
+  });
+
+  test('one transaction larger than a page is read whole, in the order of its ids', async () => {
+    const position = await here();
+    await database.sql('insert into messages (content) select n::text from generate_series(1, 2500) n');
+    const { events, pages } = await drain(logOf(pageRows), position);
+    expect(events.map(contentOf)).toEqual(Array.from({ length: 2500 }, (_, i) => String(i + 1)));
+    expect(pages).toBeGreaterThan(2);
+  });
+});
+
+test('a backlog keeps the order of the changes of one row, whichever transaction began first', async () => {
+  await database.sql(`insert into messages (content) values ('v0')`);
+  const position = await here();
+  const early = await begin();
+  await early.query(`insert into messages (content) values ('another row')`);
+  await database.sql(`update messages set content = 'v1' where content = 'v0'`);
+  await early.query(`update messages set content = 'v2' where content = 'v1'`);
+  await early.query('commit');
+
+  for (const pageRows of [1, 2, 1000]) {
+    const { events } = await drain(logOf(pageRows), position);
+    const changes = events.filter(({ type }) => type === 'UPDATE_MESSAGE');
+    expect(changes.map(contentOf)).toEqual(['v1', 'v2']);
+    // The transaction that wrote v2 has the smaller xid: a window cut between the two would send v2 first.
+    expect(Number(changes[1]?.xid)).toBeLessThan(Number(changes[0]?.xid));
+  }
+});
+
+test('a backlog is resumed in the middle, and ends where it began to end', async () => {
+  const log = logOf(10);
+  const position = await here();
+  await database.sql('insert into messages (content) select n::text from generate_series(1, 25) n');
+  const first = await log.read(position);
+  expect(first.events.map(contentOf)).toEqual(['1', '2', '3', '4', '5', '6', '7', '8', '9', '10']);
+  await database.sql(`insert into messages (content) values ('later')`);
+  const { events } = await drain(log, first.next);
+  expect(events.map(contentOf)).toEqual([...Array.from({ length: 15 }, (_, i) => String(i + 11)), 'later']);
+});
+
+test('between two snapshots lies what became visible after the first and by the second', async () => {
+  const log = logOf(2);
+  await database.sql(`insert into messages (content) values ('before')`);
+  const start = await here();
+  await database.sql(`insert into messages (content) values ('a'), ('b'), ('c')`);
+  const end = await here();
+  await database.sql(`insert into messages (content) values ('after')`);
+  const events: LoggedEvent[] = [];
+  let page = await log.between(start.snapshot, end.snapshot);
+  events.push(...page.events);
+  while (page.next.backlog) {
+    page = await log.read(page.next);
+    events.push(...page.events);
+  }
+  expect(events.map(contentOf)).toEqual(['a', 'b', 'c']);
+});
+
+test('a read costs the new rows only, however large the log is', async () => {
+  const position = await here();
+  await database.sql(`insert into rowcast.event (type, audience) select 'old', '{all}' from generate_series(1, 50000)`);
+  await database.sql('analyze rowcast.event');
+  const { position: end } = await drain(logOf(), position);
+  const before = await blocksRead();
+  await logOf().read(end);
+  expect((await blocksRead()) - before).toBeLessThan(20);
+});
+
+/** Blocks of the log and its indexes that this session's database has touched. */
+async function blocksRead(): Promise<number> {
+  await session.query('select pg_stat_force_next_flush()').catch(() => undefined);
+  const [row] = await session.query<{ blocks: string }>(
+    `select heap_blks_read + heap_blks_hit + idx_blks_read + idx_blks_hit as blocks from pg_statio_all_tables where relid = 'rowcast.event'::regclass`,
+  );
+  return Number(row?.blocks);
+}

@@ -1,0 +1,49 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { onTestFinished } from 'vitest';
+
+const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
+
+/** `rowcast …` in a process of its own, to be killed for real. */
+export class Daemon {
+  readonly process: ChildProcess;
+  readonly stderr: string[] = [];
+  /** Resolves with the exit code, or the signal that ended it. */
+  readonly exited: Promise<number | string>;
+  readonly #lines: Record<string, unknown>[] = [];
+  #arrived: () => void = () => undefined;
+
+  constructor(args: readonly string[], env: Record<string, string>) {
+    const { PATH = '', HOME = '' } = process.env;
+    this.process = spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], { env: { PATH, HOME, NODE_NO_WARNINGS: '1', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.exited = once(this.process, 'exit').then(([code, signal]) => code ?? signal);
+    createInterface({ input: this.process.stdout as NodeJS.ReadableStream }).on('line', (line) => {
+      if (line.startsWith('{')) this.#lines.push(JSON.parse(line) as Record<string, unknown>);
+      this.#arrived();
+    });
+    createInterface({ input: this.process.stderr as NodeJS.ReadableStream }).on('line', (line) => this.stderr.push(line));
+    onTestFinished(async () => {
+      this.process.kill('SIGKILL');
+      await this.exited;
+    });
+  }
+
+  /** The log line of an event, once it was printed. @throws when the process ends without it */
+  async logged(event: string): Promise<Record<string, unknown>> {
+    for (;;) {
+      const line = this.#lines.find((each) => each.event === event);
+      if (line) return line;
+      const ended = await Promise.race([
+        this.exited,
+        new Promise<undefined>((resolve) => {
+          this.#arrived = () => resolve(undefined);
+        }),
+      ]);
+      if (ended !== undefined && !this.#lines.some((each) => each.event === event)) {
+        throw new Error(`the process ended (${ended}) without logging ${event}: ${this.stderr.join('\n')}`);
+      }
+    }
+  }
+}
