@@ -23,6 +23,8 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
   readonly connections = new Map<string, GatewayConnection>();
   readonly #options: LocalGatewayOptions;
   readonly #server: Server;
+  /** Of connections whose `$disconnect` has not run yet. */
+  readonly #pending = new Set<Promise<void>>();
   readonly #webSockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES, handleProtocols: () => false });
   #address = '';
 
@@ -52,10 +54,9 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
 
   /** Closes every connection and runs their `$disconnect`. */
   async stop(): Promise<void> {
-    const over = [...this.connections.values()].map(({ over }) => over);
     for (const { socket } of this.connections.values()) socket?.close(GOING_AWAY, 'Going away');
     const terminate = setTimeout(() => this.connections.forEach(({ socket }) => void socket?.terminate()), 500);
-    await Promise.all(over);
+    await Promise.all(this.#pending);
     clearTimeout(terminate);
     this.#server.closeAllConnections();
     if (this.#server.listening) await new Promise((resolve) => this.#server.close(resolve));
@@ -66,22 +67,24 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
     const url = new URL(request.url ?? '/', 'http://gateway.invalid');
     if (url.pathname.replace(/\/$/, '') !== `/${this.#options.stage}`) return refuse(socket, { statusCode: 403, body: '{"message":"Forbidden"}' });
     let over: () => void = () => undefined;
+    const pending = new Promise<void>((resolve) => {
+      over = resolve;
+    });
+    this.#pending.add(pending);
+    void pending.then(() => this.#pending.delete(pending));
     const connection: GatewayConnection = {
       id: randomBytes(11).toString('base64'),
       connectedAt: Date.now(),
       lastActiveAt: Date.now(),
       sourceIp: request.socket.remoteAddress ?? '127.0.0.1',
       userAgent: request.headers['user-agent'] ?? '',
-      over: new Promise((resolve) => {
-        over = resolve;
-      }),
     };
     this.connections.set(connection.id, connection);
     const answer = await this.#run(this.#options.connect, connectEvent(connection, this.#options.stage, request, url));
     if (answer.statusCode < 200 || answer.statusCode > 299 || socket.destroyed) {
       this.connections.delete(connection.id);
-      over();
       if (answer.statusCode < 300) await this.#run(this.#options.disconnect, disconnectEvent(connection, this.#options.stage, ABNORMAL, ''));
+      over();
       return refuse(socket, answer);
     }
     this.#accept(connection, request, socket, head, answer, over);
@@ -167,8 +170,6 @@ export interface GatewayConnection {
   readonly userAgent: string;
   /** Once `$connect` let it in. */
   socket?: WebSocket;
-  /** Resolves when it is closed and `$disconnect` has run. */
-  readonly over: Promise<void>;
 }
 
 export interface LocalGatewayEvents {

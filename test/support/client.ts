@@ -38,11 +38,12 @@ export class TestClient {
     });
   }
 
-  /** Resolves with the HTTP status that refused it, or 101. */
+  /** Resolves with 101, the HTTP status that refused it, or 0 where the handshake failed otherwise. */
   get opened(): Promise<number> {
     return new Promise((resolve) => {
       if (this.socket.readyState === WebSocket.OPEN) resolve(101);
       this.socket.once('open', () => resolve(101));
+      this.socket.once('error', () => resolve(0));
       this.socket.once('unexpected-response', (request, response) => {
         resolve(response.statusCode ?? 0);
         request.destroy();

@@ -1,0 +1,106 @@
+import { once } from 'node:events';
+import { expect, onTestFinished, test } from 'vitest';
+import type { WebSocketEvent } from '../../src/lambdas/event.ts';
+import { LocalGateway, type LocalGatewayOptions } from '../../src/local/gateway.ts';
+import { TestClient } from '../support/client.ts';
+
+async function start(options: Partial<LocalGatewayOptions> = {}) {
+  const gateway = new LocalGateway({ stage: 'prod', connect: async () => ({ statusCode: 200 }), disconnect: async () => ({ statusCode: 200 }), ...options });
+  await gateway.start();
+  onTestFinished(() => gateway.stop());
+  const manage = (id: string, init: RequestInit = {}) => fetch(`${gateway.managementUrl}/@connections/${encodeURIComponent(id)}`, init);
+  const connect = (query = '', protocols: string[] = []) => new TestClient(`${gateway.websocketUrl}${query}`, protocols);
+  return { gateway, manage, connect, id: () => [...gateway.connections.keys()].at(-1) as string };
+}
+
+test('$connect and $disconnect get the events that API Gateway makes', async () => {
+  const events: (WebSocketEvent & Record<string, unknown>)[] = [];
+  const record = async (event: WebSocketEvent) => ({ statusCode: events.push(event as WebSocketEvent & Record<string, unknown>) && 200, headers: { 'Sec-WebSocket-Protocol': 'rowcast' } });
+  const { connect } = await start({ connect: record, disconnect: record });
+  const client = connect('?token=t%20t&rooms=a&rooms=b', ['rowcast', 'x.y.z']);
+  await client.opened;
+  await client.close();
+  await expect.poll(() => events.length).toBe(2);
+  expect(events[0]).toMatchObject({
+    headers: { 'Sec-WebSocket-Protocol': 'rowcast,x.y.z' },
+    queryStringParameters: { token: 't t', rooms: 'b' },
+    multiValueQueryStringParameters: { rooms: ['a', 'b'] },
+    requestContext: { routeKey: '$connect', eventType: 'CONNECT', connectedAt: expect.any(Number), stage: 'prod', connectionId: expect.stringMatching(/=$/) },
+  });
+  expect(events[1]).toMatchObject({ requestContext: { routeKey: '$disconnect', eventType: 'DISCONNECT', connectionId: events[0]?.requestContext.connectionId } });
+  expect(events[1]).not.toHaveProperty('queryStringParameters');
+});
+
+test.each([401, 403, 500])('a $connect that answers %i refuses the upgrade with it', async (statusCode) => {
+  const { gateway, connect } = await start({ connect: async () => ({ statusCode, body: 'no' }) });
+  expect(await connect().opened).toBe(statusCode);
+  expect(gateway.connections.size).toBe(0);
+});
+
+test('a $connect that throws is a 500', async () => {
+  const { connect } = await start({ connect: () => Promise.reject(new Error('boom')) });
+  expect(await connect().opened).toBe(500);
+});
+
+test('the subprotocol that the handler answers is the one the client gets', async () => {
+  const { connect } = await start({ connect: async () => ({ statusCode: 200, headers: { 'Sec-WebSocket-Protocol': 'rowcast' } }) });
+  const client = connect('', ['rowcast', 'token']);
+  expect(await client.opened).toBe(101);
+  expect(client.socket.protocol).toBe('rowcast');
+});
+
+test('posts are refused with 410 until $connect has returned', async () => {
+  let letIn: () => void = () => undefined;
+  const gate = new Promise<void>((resolve) => {
+    letIn = resolve;
+  });
+  const { manage, connect, id } = await start({ connect: () => gate.then(() => ({ statusCode: 200 })) });
+  const client = connect();
+  await expect.poll(() => id()).toBeTruthy();
+  expect((await manage(id(), { method: 'POST', body: '{}' })).status).toBe(410);
+  letIn();
+  await client.opened;
+  expect((await manage(id(), { method: 'POST', body: '{"type":"hello"}' })).status).toBe(200);
+  await client.frame(({ type }) => type === 'hello');
+});
+
+test('the callback API answers with AWS\'s statuses, error types and bodies', async () => {
+  const { gateway, manage, connect, id } = await start();
+  const client = connect();
+  await client.opened;
+  expect(await (await manage(id())).json()).toEqual({ connectedAt: expect.any(String), lastActiveAt: expect.any(String), identity: { sourceIp: '127.0.0.1', userAgent: expect.any(String) } });
+  const gone = await manage('unknown=', { method: 'POST', body: 'x' });
+  expect([gone.status, gone.headers.get('x-amzn-errortype')]).toEqual([410, 'GoneException']);
+  const large = await manage(id(), { method: 'POST', body: 'x'.repeat(131_073) });
+  expect([large.status, large.headers.get('x-amzn-errortype')]).toEqual([413, 'PayloadTooLargeException']);
+  expect((await fetch(`${gateway.managementUrl}x/@connections/${encodeURIComponent(id())}`, { method: 'POST' })).status).toBe(403);
+  const closed = once(client.socket, 'close');
+  expect((await manage(id(), { method: 'DELETE' })).status).toBe(204);
+  await closed;
+});
+
+test('a message of 128 KB arrives as one', async () => {
+  const { manage, connect, id } = await start();
+  const client = connect();
+  await client.opened;
+  const text = JSON.stringify({ type: 'large', data: 'x'.repeat(131_000) });
+  expect((await manage(id(), { method: 'POST', body: text })).status).toBe(200);
+  await client.frame(({ type }) => type === 'large');
+  expect(client.messages).toEqual([text]);
+});
+
+test('ping is answered with pong, anything else as a route that does not exist', async () => {
+  const { connect } = await start();
+  const client = connect();
+  await client.opened;
+  client.socket.send('{"action":"ping"}');
+  await client.frame(({ type }) => type === 'pong');
+  client.socket.send('not json');
+  await expect.poll(() => client.messages.at(-1)).toContain('"message":"Forbidden"');
+});
+
+test.each([{ idleTimeoutMs: 50 }, { maxDurationMs: 50 }])('connections are closed by %j', async (limit) => {
+  const { connect } = await start(limit);
+  const client = connect();
+  expect((await once(client.socket, 'close'))[0]).toBe(1001);
+});

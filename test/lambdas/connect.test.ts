@@ -1,0 +1,174 @@
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { exportJWK, generateKeyPair, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { Authenticator } from '../../src/lambdas/authenticate.ts';
+import { connectHandler } from '../../src/lambdas/connect.ts';
+import { disconnectHandler } from '../../src/lambdas/disconnect.ts';
+import type { WebSocketEvent } from '../../src/lambdas/event.ts';
+import { loadConnectSettings } from '../../src/lambdas/settings.ts';
+import { startTable } from '../support/dynamodb.ts';
+
+const SECRET = 'a-secret-of-at-least-thirty-two-characters';
+const now = () => Math.floor(Date.now() / 1000);
+
+const table = await startTable();
+afterAll(() => table.stop());
+
+let count = 0;
+function event(query: Record<string, string> = {}, headers: Record<string, string> = {}): WebSocketEvent {
+  return { requestContext: { connectionId: `c${count++}=`, connectedAt: Date.now() }, headers, queryStringParameters: query };
+}
+
+function handlerWith(env: Record<string, string>) {
+  const { auth, connectionTtlSeconds } = loadConnectSettings(env);
+  return connectHandler({ authenticator: new Authenticator(auth), store: table.store, connectionTtlSeconds });
+}
+
+const sign = (claims: JWTPayload, secret = SECRET) =>
+  new SignJWT({ sub: 'bob', exp: now() + 3600, ...claims }).setProtectedHeader({ alg: 'HS256' }).sign(new TextEncoder().encode(secret));
+
+const stored = async ({ requestContext: { connectionId } }: WebSocketEvent) => (await table.items()).find((item) => item.connectionId === connectionId);
+
+describe('with a shared secret', () => {
+  const connect = handlerWith({ JWT_SECRET: SECRET, JWT_ISSUER: 'https://issuer', JWT_AUDIENCE: 'rowcast' });
+  const good = { iss: 'https://issuer', aud: 'rowcast' };
+
+  test('a good token is let in, and the connection stored with what the token says', async () => {
+    const token = await sign({ ...good, roles: ['admin'], rooms: ['lobby', 'team-*'] });
+    const request = event({ token, rooms: 'lobby, team-7', cursor: '12.abcdef01', batch: '1' });
+    expect(await connect(request)).toEqual({ statusCode: 200 });
+    const { connectionId, connectedAt } = request.requestContext;
+    expect(await stored(request)).toEqual({
+      connectionId,
+      connectedAt,
+      userId: 'bob',
+      ttl: expect.any(Number),
+      rooms: new Set(['lobby', 'team-7']),
+      roles: new Set(['admin']),
+      cursor: '12.abcdef01',
+      batch: true,
+    });
+  });
+
+  test('the connection ends with its token, or after two hours, whichever is first', async () => {
+    const [short, long] = [event({ token: await sign({ ...good, exp: now() + 60 }) }), event({ token: await sign({ ...good, exp: now() + 99_999 }) })];
+    await Promise.all([connect(short), connect(long)]);
+    expect(Number((await stored(short))?.ttl) - now()).toBeLessThanOrEqual(60);
+    expect(Number((await stored(long))?.ttl) - now()).toBeLessThanOrEqual(7200);
+    expect(Number((await stored(long))?.ttl) - now()).toBeGreaterThan(7100);
+  });
+
+  test('the token may come as a subprotocol, whatever the case and spacing, and rowcast is answered', async () => {
+    const token = await sign(good);
+    const request = event({}, { 'sec-websocket-PROTOCOL': `rowcast,  ${token}` });
+    expect(await connect(request)).toEqual({ statusCode: 200, headers: { 'Sec-WebSocket-Protocol': 'rowcast' } });
+    expect(await stored(request)).toMatchObject({ userId: 'bob' });
+  });
+
+  test.each([
+    ['no token', async () => undefined],
+    ['not a token', async () => 'nonsense'],
+    ['expired', () => sign({ ...good, exp: now() - 60 })],
+    ['not yet valid', () => sign({ ...good, nbf: now() + 600 })],
+    ['signed with another secret', () => sign(good, 'another-secret-of-thirty-two-characters!')],
+    ['another issuer', () => sign({ ...good, iss: 'https://evil' })],
+    ['another audience', () => sign({ ...good, aud: 'other' })],
+    ['without a user', () => sign({ ...good, sub: '' })],
+    ['algorithm none', async () => new UnsecuredJWT({ sub: 'bob', ...good }).encode()],
+    ['a tampered payload', async () => (await sign(good)).replace(/\.(.+)\./, (_, body: string) => `.${Buffer.from(Buffer.from(body, 'base64url').toString().replace('bob', 'eve')).toString('base64url')}.`)],
+  ])('%s: 401, nothing stored, the token not repeated', async (_, make) => {
+    const token = await make();
+    const request = event(token === undefined ? {} : { token });
+    const answer = await connect(request);
+    expect(answer.statusCode).toBe(401);
+    expect(answer.body).toBeTruthy();
+    if (token) expect(answer.body).not.toContain(token);
+    expect(await stored(request)).toBeUndefined();
+  });
+
+  test('a room that the token does not allow is 403 and named', async () => {
+    const request = event({ token: await sign({ ...good, rooms: ['team-*'] }), rooms: 'team-1,board' });
+    expect(await connect(request)).toMatchObject({ statusCode: 403, body: expect.stringContaining('"board"') });
+    expect(await stored(request)).toBeUndefined();
+  });
+
+  test('who one is cannot be chosen in the query', async () => {
+    const request = event({ token: await sign(good), userId: 'admin', roles: 'admin' });
+    await connect(request);
+    expect(await stored(request)).toMatchObject({ userId: 'bob' });
+    expect(await stored(request)).not.toHaveProperty('roles');
+  });
+});
+
+describe('with a JWKS', () => {
+  async function serveKeys() {
+    const { publicKey, privateKey } = await generateKeyPair('RS256', { extractable: true });
+    const jwk = { ...(await exportJWK(publicKey)), kid: 'k1', alg: 'RS256' };
+    const state = { up: true };
+    const server = createServer((_, response) => (state.up ? response.end(JSON.stringify({ keys: [jwk] })) : response.writeHead(500).end()));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    onTestFinished(() => void server.close());
+    const connect = handlerWith({ JWKS_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`, JWT_ROLES_CLAIM: 'cognito:groups' });
+    const token = await new SignJWT({ sub: 'bob', 'cognito:groups': ['staff'], exp: now() + 60 }).setProtectedHeader({ alg: 'RS256', kid: 'k1' }).sign(privateKey);
+    return { connect, token, state, jwk };
+  }
+
+  test('a token of a published key is let in', async () => {
+    const { connect, token } = await serveKeys();
+    const request = event({ token });
+    expect((await connect(request)).statusCode).toBe(200);
+    expect(await stored(request)).toMatchObject({ roles: new Set(['staff']) });
+  });
+
+  test('the public key is not taken for a shared secret', async () => {
+    const { connect, jwk } = await serveKeys();
+    const forged = await new SignJWT({ sub: 'bob' }).setProtectedHeader({ alg: 'HS256', kid: 'k1' }).sign(new TextEncoder().encode(JSON.stringify(jwk)));
+    expect((await connect(event({ token: forged }))).statusCode).toBe(401);
+  });
+
+  test('keys that cannot be fetched are 500, never an open door', async () => {
+    const { connect, token, state } = await serveKeys();
+    state.up = false;
+    expect((await connect(event({ token }))).statusCode).toBe(500);
+  });
+});
+
+test('with AUTH_MODE=none, which must be said, one is who one says', async () => {
+  const connect = handlerWith({ AUTH_MODE: 'none' });
+  const request = event({ userId: 'alice', rooms: 'a,b', roles: 'admin' });
+  expect((await connect(request)).statusCode).toBe(200);
+  expect(await stored(request)).toMatchObject({ userId: 'alice', rooms: new Set(['a', 'b']), roles: new Set(['admin']) });
+});
+
+test.each([[{}], [{ JWT_SECRET: SECRET, JWKS_URL: 'https://keys' }], [{ AUTH_MODE: 'off' }], [{ JWKS_URL: 'http://keys.example.com' }]])('settings %j are refused', (env) => {
+  expect(() => loadConnectSettings(env)).toThrow(/JWT_SECRET or JWKS_URL|AUTH_MODE|JWKS_URL is plain http/);
+});
+
+test('a table that does not answer is 500', async () => {
+  const gone = await startTable();
+  await gone.stop();
+  const connect = connectHandler({ authenticator: new Authenticator({ mode: 'none' }), store: gone.store, connectionTtlSeconds: 60 });
+  expect((await connect(event())).statusCode).toBe(500);
+});
+
+test('$disconnect removes the connection, and is no error when it is gone', async () => {
+  const request = event({ userId: 'alice' });
+  await handlerWith({ AUTH_MODE: 'none' })(request);
+  const disconnect = disconnectHandler({ store: table.store });
+  expect(await disconnect(request)).toEqual({ statusCode: 200 });
+  expect(await stored(request)).toBeUndefined();
+  expect(await disconnect(request)).toEqual({ statusCode: 200 });
+});
+
+test('a repeated $connect does not undo a later one of the same id', async () => {
+  const { store } = table;
+  const connection = { connectionId: 'same=', userId: 'new', connectedAt: 2000, ttl: now() + 60 };
+  await store.put(connection);
+  await store.put({ ...connection, userId: 'old', connectedAt: 1000 });
+  expect((await table.items()).find(({ connectionId }) => connectionId === 'same=')).toMatchObject({ userId: 'new' });
+  await store.remove('same=', 1000);
+  expect((await table.items()).some(({ connectionId }) => connectionId === 'same=')).toBe(true);
+});

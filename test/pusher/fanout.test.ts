@@ -1,0 +1,111 @@
+import { pino } from 'pino';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import type { Connection } from '../../src/connections/connection.ts';
+import { Fanout, type FanoutDeps } from '../../src/pusher/fanout.ts';
+import { GatewayClient } from '../../src/pusher/gateway-client.ts';
+import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dynamodb.ts';
+import { LocalGateway } from '../../src/local/gateway.ts';
+import { nextStep } from '../../src/pusher/retry-policy.ts';
+import { TestClient } from '../support/client.ts';
+import { FaultProxy } from '../support/fault-proxy.ts';
+
+/** A fan-out to real clients through a real gateway, with a proxy between that can fail. */
+async function start(clients: number, options: Partial<FanoutDeps> & { batch?: boolean } = {}) {
+  const gateway = new LocalGateway({ stage: 's', connect: async () => ({ statusCode: 200 }), disconnect: async () => ({ statusCode: 200 }) });
+  await gateway.start();
+  const proxy = await FaultProxy.start(gateway.managementUrl);
+  const client = new GatewayClient({ endpoint: proxy.url, region: LOCAL_REGION, credentials: LOCAL_CREDENTIALS, maxSockets: 64, connectTimeoutMs: 1000, requestTimeoutMs: 1000 });
+  const fanout = new Fanout({ gateway: client, log: pino({ level: 'silent' }), maxPostsInFlight: 64, maxFrameBytes: 32_000, deliveryDeadlineMs: 60_000, ...options });
+  onTestFinished(async () => {
+    fanout.stop();
+    client.destroy();
+    await proxy.stop();
+    await gateway.stop();
+  });
+  const sockets = await Promise.all(
+    Array.from({ length: clients }, async () => {
+      const socket = new TestClient(gateway.websocketUrl);
+      await socket.opened;
+      return socket;
+    }),
+  );
+  const connections = [...gateway.connections.keys()].map((connectionId): Connection => ({ connectionId, userId: 'u', connectedAt: Date.now() - 60_000, ttl: 0, ...(options.batch ? { batch: true } : {}) }));
+  for (const connection of connections) {
+    fanout.open(connection);
+    fanout.goLive(connection);
+  }
+  const send = (...ids: number[]) => fanout.dispatch(ids.map((id) => ({ audience: ['all'], encode: () => Buffer.from(`{"id":"${id}","type":"t"}`) })));
+  return { fanout, proxy, sockets, connections, send };
+}
+
+test('a lane keeps its order through throttling, errors and resets', async () => {
+  const { proxy, sockets, send } = await start(3);
+  const faults = [{ status: 429 }, null, { status: 500 }, null, 'reset', null] as const;
+  proxy.fault = () => faults[proxy.posts % faults.length] ?? null;
+  const ids = Array.from({ length: 20 }, (_, i) => i);
+  await Promise.all([send(...ids.slice(0, 10)), send(...ids.slice(10))]);
+  for (const socket of sockets) expect(socket.ids).toEqual(ids.map(String));
+});
+
+test('at most one post is in flight for a connection, and at most so many in all', async () => {
+  const { proxy, connections, send } = await start(8, { maxPostsInFlight: 5 });
+  const inFlight = new Map<string, number>();
+  let most = 0;
+  let open: () => void = () => undefined;
+  proxy.gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  proxy.fault = ({ connectionId }) => {
+    inFlight.set(connectionId, (inFlight.get(connectionId) ?? 0) + 1);
+    most = Math.max(most, [...inFlight.values()].reduce((sum, n) => sum + n, 0));
+    return null;
+  };
+  const sent = send(1, 2, 3);
+  await expect.poll(() => proxy.posts).toBe(5);
+  expect(Math.max(...inFlight.values())).toBe(1);
+  open();
+  await sent;
+  expect(most).toBeLessThanOrEqual(8 * 3);
+  expect(proxy.posts).toBe(connections.length * 3);
+});
+
+test('what waits for a connection that is closed is settled', async () => {
+  const { fanout, proxy, connections, send } = await start(1);
+  proxy.fault = () => ({ status: 500 });
+  const sent = send(1, 2);
+  await expect.poll(() => proxy.posts).toBeGreaterThan(0);
+  fanout.close(connections[0] as Connection);
+  await sent;
+  await send(3);
+});
+
+test('a frame that the gateway refuses for good is left out, and the next ones go on', async () => {
+  const { proxy, sockets, send } = await start(1);
+  proxy.fault = () => (proxy.posts === 2 ? { status: 413 } : null);
+  await send(1, 2, 3);
+  expect(sockets[0]?.ids).toEqual(['1', '3']);
+});
+
+test('batches hold all that waits and stay below the frame limit', async () => {
+  const { proxy, sockets, send } = await start(1, { batch: true, maxFrameBytes: 200 });
+  const ids = Array.from({ length: 30 }, (_, i) => i);
+  await send(...ids);
+  expect(sockets[0]?.ids).toEqual(ids.map(String));
+  expect(Math.max(...(sockets[0]?.messages ?? []).map((text) => text.length))).toBeLessThanOrEqual(200);
+  expect(proxy.posts).toBeLessThan(10);
+});
+
+describe('the policy', () => {
+  const lane = { ageMs: 60_000, failures: 1, failingForMs: 0, deadlineMs: 1000, othersDelivered: true };
+  test.each([
+    ['delivered', { kind: 'delivered' }, lane, 'advance'],
+    ['410 of an old connection', { kind: 'gone' }, lane, 'remove'],
+    ['410 of a young connection', { kind: 'gone' }, { ...lane, ageMs: 1000 }, 'retry'],
+    ['429', { kind: 'throttled' }, lane, 'retry'],
+    ['429 past the deadline, others are served', { kind: 'throttled' }, { ...lane, failingForMs: 2000 }, 'close'],
+    ['500 past the deadline, nobody is served', { kind: 'failed', reason: '' }, { ...lane, failingForMs: 2000, othersDelivered: false }, 'retry'],
+    ['413', { kind: 'rejected', status: 413, reason: '' }, lane, 'skip'],
+  ] as const)('%s', (_, outcome, history, step) => {
+    expect(nextStep(outcome, history).step).toBe(step);
+  });
+});
