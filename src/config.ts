@@ -17,7 +17,9 @@ export interface Config {
 /** All that is wrong with the settings, one line a setting. Values are not repeated: one may be a password. */
 export class ConfigError extends Error {
   constructor(problems: readonly string[]) {
-    super(`${problems.length === 1 ? 'One setting is' : `${problems.length} settings are`} wrong:\n${problems.map((line) => `  ${line}`).join('\n')}`);
+    super(
+      `${problems.length === 1 ? 'One setting is' : `${problems.length} settings are`} wrong:\n${problems.map((line) => `  ${line}`).join('\n')}`,
+    );
     this.name = 'ConfigError';
   }
 }
@@ -77,22 +79,37 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 const MISSING: Record<string, string> = {
-  DATABASE_URL: 'is missing; set it to a direct connection to your Postgres, postgres://user:password@host:5432/database',
-  WEBSOCKET_ENDPOINT: 'is missing; set it to the callback URL of your WebSocket API, https://{api}.execute-api.{region}.amazonaws.com/{stage}',
+  DATABASE_URL:
+    'is missing; set it to a direct connection to your Postgres, postgres://user:password@host:5432/database',
+  WEBSOCKET_ENDPOINT:
+    'is missing; set it to the callback URL of your WebSocket API, https://{api}.execute-api.{region}.amazonaws.com/{stage}',
   AWS_REGION: 'is missing; set it to the Region of the WebSocket API and the table, such as eu-central-1',
 };
 
 function whole(fallback: number, least: number, most: number) {
   const wrong = `is not a whole number from ${least} to ${most}; leave it out for ${fallback}`;
   return v.optional(
-    v.pipe(v.string(), v.trim(), v.regex(/^\d{1,12}$/, wrong), v.transform(Number), v.minValue(least, wrong), v.maxValue(most, wrong)),
+    v.pipe(
+      v.string(),
+      v.trim(),
+      v.regex(/^\d{1,12}$/, wrong),
+      v.transform(Number),
+      v.minValue(least, wrong),
+      v.maxValue(most, wrong),
+    ),
     String(fallback),
   );
 }
 
 function flag(on: string, off: string, fallback: string) {
   return v.optional(
-    v.pipe(v.string(), v.trim(), v.toLowerCase(), v.picklist([on, off], `is neither ${on} nor ${off}; leave it out for ${fallback}`), v.transform((value) => value === on)),
+    v.pipe(
+      v.string(),
+      v.trim(),
+      v.toLowerCase(),
+      v.picklist([on, off], `is neither ${on} nor ${off}; leave it out for ${fallback}`),
+      v.transform((value) => value === on),
+    ),
     fallback,
   );
 }
@@ -111,12 +128,24 @@ const GatewayEndpoint = v.pipe(
   v.string(),
   v.trim(),
   v.transform((value) => value.replace(/^ws(s?):\/\//i, 'http$1://')),
-  v.check((value) => URL.canParse(value) && /^https?:$/.test(new URL(value).protocol), 'is not a URL; write https://{api}.execute-api.{region}.amazonaws.com/{stage}, or your custom domain without the stage'),
+  v.check(
+    (value) => URL.canParse(value) && /^https?:$/.test(new URL(value).protocol),
+    'is not a URL; write https://{api}.execute-api.{region}.amazonaws.com/{stage}, or your custom domain without the stage',
+  ),
   v.transform((value) => (URL.canParse(value) ? new URL(value) : new URL('http://invalid.invalid'))),
-  v.check((url) => url.search === '' && url.hash === '', 'has a query or a fragment; give the URL alone, clients add token and cursor themselves'),
-  v.check((url) => url.username === '' && url.password === '', 'has a user or password; requests are signed with AWS credentials instead'),
+  v.check(
+    (url) => url.search === '' && url.hash === '',
+    'has a query or a fragment; give the URL alone, clients add token and cursor themselves',
+  ),
+  v.check(
+    (url) => url.username === '' && url.password === '',
+    'has a user or password; requests are signed with AWS credentials instead',
+  ),
   v.check((url) => !url.pathname.includes('@connections'), 'names @connections; end it at the stage'),
-  v.check((url) => url.protocol === 'https:' || isLoopback(url.hostname), 'is plain http; only a gateway on this machine is reached without TLS, write https://'),
+  v.check(
+    (url) => url.protocol === 'https:' || isLoopback(url.hostname),
+    'is plain http; only a gateway on this machine is reached without TLS, write https://',
+  ),
   v.transform((url) => url.href.replace(/\/+$/, '')),
 );
 
@@ -127,9 +156,17 @@ function isLoopback(hostname: string): boolean {
 const Settings = v.object({
   DATABASE_URL: DatabaseUrl,
   WEBSOCKET_ENDPOINT: GatewayEndpoint,
-  AWS_REGION: v.pipe(v.string(), v.trim(), v.regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'is not a Region; write one such as eu-central-1')),
+  AWS_REGION: v.pipe(
+    v.string(),
+    v.trim(),
+    v.regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'is not a Region; write one such as eu-central-1'),
+  ),
   CONNECTIONS_TABLE: v.optional(
-    v.pipe(v.string(), v.trim(), v.regex(/^[a-zA-Z0-9_.-]{3,255}$/, 'is not a DynamoDB table name (3 to 255 letters, digits, _ . -)')),
+    v.pipe(
+      v.string(),
+      v.trim(),
+      v.regex(/^[a-zA-Z0-9_.-]{3,255}$/, 'is not a DynamoDB table name (3 to 255 letters, digits, _ . -)'),
+    ),
     'websocket_connections',
   ),
   PORT: whole(8080, 0, 65_535),

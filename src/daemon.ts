@@ -59,7 +59,10 @@ export class Daemon {
   /** Resolves once it leads or stands by. @throws when the schema cannot be made: an operator must look */
   async start(): Promise<void> {
     const port = await this.#health.start();
-    this.#log.info({ event: 'starting', port, table: this.#config.connectionsTable, gateway: this.#config.gatewayEndpoint }, 'starting');
+    this.#log.info(
+      { event: 'starting', port, table: this.#config.connectionsTable, gateway: this.#config.gatewayEndpoint },
+      'starting',
+    );
     await this.#prepareDatabase();
     await this.relay.start();
     this.#log.info({ event: 'started', role: this.relay.role, connections: this.#directory.size }, 'started');
@@ -73,8 +76,12 @@ export class Daemon {
   readiness(): Readiness {
     const { role, listening } = this.relay;
     const reasons = [
-      ...(role === 'leader' || role === 'standby' ? [] : ['it neither leads nor stands by: the database cannot be reached, or is being migrated']),
-      ...(this.#directory.asOf > 0 ? [] : [`the connections table ${this.#config.connectionsTable} has not been read yet`]),
+      ...(role === 'leader' || role === 'standby'
+        ? []
+        : ['it neither leads nor stands by: the database cannot be reached, or is being migrated']),
+      ...(this.#directory.asOf > 0
+        ? []
+        : [`the connections table ${this.#config.connectionsTable} has not been read yet`]),
       ...(listening ? [] : ['it does not hear notifications; rows are polled']),
     ];
     return reasons.length > 0 ? { ready: false, role, reasons } : { ready: true, role };

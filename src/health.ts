@@ -14,7 +14,8 @@ export class HealthServer {
     this.#port = deps.port;
     this.#server = createServer((request, response) => {
       const path = request.url?.split('?')[0];
-      const answer = path === '/healthz' ? { ready: true } : path === '/readyz' ? deps.readiness() : null;
+      const answer =
+        path === '/healthz' ? { ready: true, pid: process.pid } : path === '/readyz' ? deps.readiness() : null;
       response.writeHead(answer === null ? 404 : answer.ready ? 200 : 503, { 'content-type': 'application/json' });
       response.end(`${JSON.stringify(answer ?? { error: 'not found; there are /healthz and /readyz' })}\n`);
     });
@@ -36,6 +37,7 @@ export class HealthServer {
 export interface Readiness {
   readonly ready: boolean;
   readonly role?: string;
+  readonly pid?: number;
   /** What is missing, in words. */
   readonly reasons?: readonly string[];
 }

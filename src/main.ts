@@ -11,8 +11,13 @@ import { type MigrationStep, migrate } from './listener/migrations.ts';
 /** ECS kills 30 s after SIGTERM; what is not delivered by then is delivered by the next relay. */
 const STOP_DEADLINE_MS = 25_000;
 
-const program = new Command('rowcast').description('Relays committed Postgres rows to WebSocket clients. Settings come from the environment: see the README.');
-program.command('start').description('run the relay').action(() => run(start));
+const program = new Command('rowcast').description(
+  'Relays committed Postgres rows to WebSocket clients. Settings come from the environment: see the README.',
+);
+program
+  .command('start')
+  .description('run the relay')
+  .action(() => run(start));
 program
   .command('migrate')
   .description('apply all migrations, or take the newest back')
@@ -22,7 +27,12 @@ program
 program
   .command('dev')
   .description('run the whole system on this machine, without Docker or AWS')
-  .option('--port <first>', 'first of five ports in a row: page, gateway, DynamoDB, health, Postgres; 0 takes free ones', port, 7400)
+  .option(
+    '--port <first>',
+    'first of five ports in a row: page, gateway, DynamoDB, health, Postgres; 0 takes free ones',
+    port,
+    7400,
+  )
   .option('--dir <path>', 'where data and dev.json are kept', '.rowcast')
   .action((options: { port: number; dir: string }) => run(() => dev(options)));
 await program.parseAsync();
@@ -37,8 +47,16 @@ async function start(): Promise<void> {
 
 async function migrateDatabase(way: 'up' | 'down', many?: number): Promise<void> {
   const { databaseUrl, logLevel } = loadDatabaseConfig(process.env);
-  const step: MigrationStep = way === 'down' ? { direction: 'down', count: many ?? 1 } : many === undefined ? { direction: 'up' } : { direction: 'up', count: many };
-  const names = await migrate({ databaseUrl, log: pino({ level: logLevel, base: null }), signal: new AbortController().signal }, step);
+  const step: MigrationStep =
+    way === 'down'
+      ? { direction: 'down', count: many ?? 1 }
+      : many === undefined
+        ? { direction: 'up' }
+        : { direction: 'up', count: many };
+  const names = await migrate(
+    { databaseUrl, log: pino({ level: logLevel, base: null }), signal: new AbortController().signal },
+    step,
+  );
   process.stdout.write(names.length > 0 ? `${names.map((name) => `${way} ${name}\n`).join('')}` : 'nothing to do\n');
 }
 
@@ -46,7 +64,11 @@ async function dev(options: { port: number; dir: string }): Promise<void> {
   const { DevSystem } = await import('./local/dev-system.ts');
   const system = new DevSystem({
     ...options,
-    relay: { command: process.execPath, args: [...process.execArgv, ...process.argv.slice(1, 2), 'start'], env: process.env },
+    relay: {
+      command: process.execPath,
+      args: [...process.execArgv, ...process.argv.slice(1, 2), 'start'],
+      env: process.env,
+    },
     print: (line) => process.stdout.write(`${line}\n`),
   });
   stopOnSignal(() => system.stop());
@@ -87,7 +109,9 @@ function describe(error: unknown): string {
   if (error instanceof AggregateError && !error.message) return error.errors.map(describe).join('; ');
   if (!(error instanceof Error)) return String(error);
   const hint = (error as { hint?: string }).hint;
-  return [error.message || error.name, hint && `(${hint})`, error.cause && `caused by: ${describe(error.cause)}`].filter(Boolean).join(' ');
+  return [error.message || error.name, hint && `(${hint})`, error.cause && `caused by: ${describe(error.cause)}`]
+    .filter(Boolean)
+    .join(' ');
 }
 
 function direction(value: string): 'up' | 'down' {
@@ -101,6 +125,7 @@ function count(value: string): number {
 }
 
 function port(value: string): number {
-  if (!/^\d{1,5}$/.test(value) || Number(value) > 65_531) throw new InvalidArgumentError('It is not a port from 0 to 65531.');
+  if (!/^\d{1,5}$/.test(value) || Number(value) > 65_531)
+    throw new InvalidArgumentError('It is not a port from 0 to 65531.');
   return Number(value);
 }

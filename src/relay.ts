@@ -90,7 +90,10 @@ export class Relay extends EventEmitter<RelayEvents> {
         // A term that held for a while was no failure to get one.
         failures = performance.now() - before > RETRY.capMs ? 1 : failures + 1;
         const waitMs = Math.round(backoffDelayMs(RETRY, failures));
-        log.warn({ event: 'database_lost', failures, waitMs, error: String(error) }, 'lost the database or the lease; standing in line again');
+        log.warn(
+          { event: 'database_lost', failures, waitMs, error: String(error) },
+          'lost the database or the lease; standing in line again',
+        );
         this.#setRole('starting');
         await pause(waitMs, this.#stop.signal);
       }
@@ -100,7 +103,11 @@ export class Relay extends EventEmitter<RelayEvents> {
   /** Waits for the lease, then leads for one term. @throws why the term ended, unless it was stopped */
   async #lead(): Promise<void> {
     const { databaseUrl, log, consumer } = this.#deps;
-    const session = (purpose: string) => ({ databaseUrl, applicationName: `rowcast ${purpose} ${hostname()}`, queryTimeoutMs: QUERY_TIMEOUT_MS });
+    const session = (purpose: string) => ({
+      databaseUrl,
+      applicationName: `rowcast ${purpose} ${hostname()}`,
+      queryTimeoutMs: QUERY_TIMEOUT_MS,
+    });
     const lease = await Lease.acquire({
       session: session('lease'),
       consumer,
@@ -117,9 +124,15 @@ export class Relay extends EventEmitter<RelayEvents> {
       const replays = await Session.open(session('replay'));
       sessions.push(replays);
       const emit = this.emit.bind(this) as TermDeps['emit'];
-      const term = new Term({ ...this.#deps, notifications: this.#notifications, emit }, { lease, stored, feed, replays });
+      const term = new Term(
+        { ...this.#deps, notifications: this.#notifications, emit },
+        { lease, stored, feed, replays },
+      );
       this.#setRole('leader');
-      log.info({ event: 'leading', installation: stored.installation, cursor: stored.position.snapshot.text }, 'leading: delivering from the committed cursor');
+      log.info(
+        { event: 'leading', installation: stored.installation, cursor: stored.position.snapshot.text },
+        'leading: delivering from the committed cursor',
+      );
       await term.run(this.#stop.signal);
     } finally {
       await Promise.all(sessions.map((each) => each.close()));

@@ -5,9 +5,9 @@ import { encodeEvent } from './framing.ts';
 import type { EventLog, Page, Position } from './listener/event-log.ts';
 import { Snapshot } from './listener/snapshot.ts';
 import type { PositionHistory } from './position-history.ts';
-import type { Fanout } from './pusher/fanout.ts';
 import { formatCursor, parseCursor } from './protocol/cursor.ts';
 import { readyFrame } from './protocol/frame.ts';
+import type { Fanout } from './pusher/fanout.ts';
 
 /** Groups that read the log at the same time: a client that was away for long must not hold up the others. */
 const MAX_GROUPS = 4;
@@ -54,7 +54,11 @@ export class Replay {
     if (cursor && cursor.installation === installation && cursor.xmin <= BigInt(endOf(position()).xmax)) {
       return { connection, from: cursor.xmin, recovered: true };
     }
-    return { connection, from: history.xminAt(connection.connectedAt - CLOCK_MARGIN_MS), recovered: connection.cursor === undefined };
+    return {
+      connection,
+      from: history.xminAt(connection.connectedAt - CLOCK_MARGIN_MS),
+      recovered: connection.cursor === undefined,
+    };
   }
 
   #next(): void {
@@ -101,7 +105,9 @@ export class Replay {
       const encoded = new Map<bigint, Buffer>();
       for (const member of audience.reach(event.audience)) {
         if (xid < member.from) continue;
-        const payload = encoded.get(member.from) ?? encodeEvent(event, formatCursor({ xmin: member.from, installation }), maxFrameBytes);
+        const payload =
+          encoded.get(member.from) ??
+          encodeEvent(event, formatCursor({ xmin: member.from, installation }), maxFrameBytes);
         encoded.set(member.from, payload);
         const waiting = frames.get(member);
         if (waiting) waiting.push(payload);

@@ -4,7 +4,7 @@ import type { ConnectionDirectory } from './connections/connection-directory.ts'
 import type { ConnectionStore } from './connections/connection-store.ts';
 import { encodeEvent, pageBytes } from './framing.ts';
 import { Doorbell } from './listener/doorbell.ts';
-import { type DrainTiming, DrainLoop } from './listener/drain-loop.ts';
+import { DrainLoop, type DrainTiming } from './listener/drain-loop.ts';
 import { EventLog, type Page, type Position } from './listener/event-log.ts';
 import type { Lease, Served, StoredCursor } from './listener/lease.ts';
 import type { NotificationListener } from './listener/notification-listener.ts';
@@ -129,9 +129,10 @@ export class Term {
   /** A connection that was there when the term began: the leader before served it, or it joins. */
   #admit(connection: Connection, servedByName: ReadonlySet<string>): void {
     const served = connection.connectedAt < this.#stored.served.untilMs || servedByName.has(connection.connectionId);
-    if (!served) return this.#join(connection);
-    this.#fanout.open(connection);
-    this.#fanout.goLive(connection);
+    if (served) {
+      this.#fanout.open(connection);
+      this.#fanout.goLive(connection);
+    } else this.#join(connection);
   }
 
   #join(connection: Connection): void {
@@ -144,7 +145,10 @@ export class Term {
     // Where the window starts, not where it ends: see protocol/cursor.ts.
     const cursor = formatCursor({ xmin: from.snapshot.xmin, installation: this.#installation });
     const delivered = this.#fanout.dispatch(
-      page.events.map((event) => ({ audience: event.audience, encode: () => encodeEvent(event, cursor, maxFrameBytes) })),
+      page.events.map((event) => ({
+        audience: event.audience,
+        encode: () => encodeEvent(event, cursor, maxFrameBytes),
+      })),
     );
     return { bytes: pageBytes(page.events), delivered };
   }
@@ -168,7 +172,9 @@ export class Term {
   #servedByName(): Served {
     const served = this.#served();
     const joining = new Set(this.#replay.joining());
-    const connections = [...this.#deps.directory.all()].filter((each) => each.connectedAt >= served.untilMs && !joining.has(each));
+    const connections = [...this.#deps.directory.all()].filter(
+      (each) => each.connectedAt >= served.untilMs && !joining.has(each),
+    );
     return { ...served, connections: connections.map(({ connectionId }) => connectionId) };
   }
 
@@ -177,7 +183,10 @@ export class Term {
     const { directory, store, log } = this.#deps;
     directory.forget(connection);
     store.remove(connection.connectionId, connection.connectedAt).catch((error: unknown) => {
-      log.warn({ event: 'remove_failed', connectionId: connection.connectionId, error: String(error) }, 'cannot remove a connection that is over from the table; its ttl will');
+      log.warn(
+        { event: 'remove_failed', connectionId: connection.connectionId, error: String(error) },
+        'cannot remove a connection that is over from the table; its ttl will',
+      );
     });
   }
 }

@@ -1,7 +1,11 @@
 import { expect, test } from 'vitest';
 import { loadConfig } from '../src/config.ts';
 
-const GOOD = { DATABASE_URL: 'postgres://user:pa%20ss@db:5432/app', WEBSOCKET_ENDPOINT: 'https://abc.execute-api.eu-west-1.amazonaws.com/prod', AWS_REGION: 'eu-west-1' };
+const GOOD = {
+  DATABASE_URL: 'postgres://user:pa%20ss@db:5432/app',
+  WEBSOCKET_ENDPOINT: 'https://abc.execute-api.eu-west-1.amazonaws.com/prod',
+  AWS_REGION: 'eu-west-1',
+};
 const problems = (env: Record<string, string>) => {
   try {
     loadConfig(env);
@@ -12,18 +16,35 @@ const problems = (env: Record<string, string>) => {
 };
 
 test('three settings are enough, and the others have their defaults', () => {
-  expect(loadConfig(GOOD)).toMatchObject({ connectionsTable: 'websocket_connections', port: 8080, logLevel: 'info', migrateOnStart: true, relay: { doorbell: true, maxFrameBytes: 32_000 } });
+  expect(loadConfig(GOOD)).toMatchObject({
+    connectionsTable: 'websocket_connections',
+    port: 8080,
+    logLevel: 'info',
+    migrateOnStart: true,
+    relay: { doorbell: true, maxFrameBytes: 32_000 },
+  });
 });
 
 test('all problems are reported at once, each naming its setting, and no value is shown', () => {
-  const message = problems({ ...GOOD, DATABASE_URL: 'mysql://user:hunter2@db/app', PORT: '99999', MAX_FRAME_BYTES: '10', LOG_LEVEL: 'loud', ROWCAST_DOORBELL: 'maybe', AWS_REGION: 'mars' });
-  for (const name of ['DATABASE_URL', 'PORT', 'MAX_FRAME_BYTES', 'LOG_LEVEL', 'ROWCAST_DOORBELL', 'AWS_REGION']) expect(message).toContain(name);
+  const message = problems({
+    ...GOOD,
+    DATABASE_URL: 'mysql://user:hunter2@db/app',
+    PORT: '99999',
+    MAX_FRAME_BYTES: '10',
+    LOG_LEVEL: 'loud',
+    ROWCAST_DOORBELL: 'maybe',
+    AWS_REGION: 'mars',
+  });
+  for (const name of ['DATABASE_URL', 'PORT', 'MAX_FRAME_BYTES', 'LOG_LEVEL', 'ROWCAST_DOORBELL', 'AWS_REGION'])
+    expect(message).toContain(name);
   expect(message).not.toContain('hunter2');
   expect(message.split('\n')).toHaveLength(7);
 });
 
 test('a missing setting is told with what to set it to; an empty one is a missing one', () => {
-  expect(problems({ WEBSOCKET_ENDPOINT: ' ' })).toMatch(/DATABASE_URL: is missing; set it to[^]*WEBSOCKET_ENDPOINT: is missing; set it to[^]*AWS_REGION: is missing/);
+  expect(problems({ WEBSOCKET_ENDPOINT: ' ' })).toMatch(
+    /DATABASE_URL: is missing; set it to[\s\S]*WEBSOCKET_ENDPOINT: is missing; set it to[\s\S]*AWS_REGION: is missing/,
+  );
 });
 
 test.each([

@@ -1,4 +1,4 @@
-import { createRemoteJWKSet, errors, type JWTPayload, jwtVerify, type JWTVerifyGetKey } from 'jose';
+import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
 import type { WebSocketEvent } from './event.ts';
 import type { AuthSettings } from './settings.ts';
 
@@ -45,10 +45,18 @@ export class Authenticator {
     const tooMuch = limitExceeded(asked);
     if (tooMuch) return { allowed: false, status: 403, reason: tooMuch };
     if (this.#settings.mode === 'none') {
-      return { allowed: true, identity: { userId: query.userId || 'anonymous', rooms: asked, roles: list(query.roles) } };
+      return {
+        allowed: true,
+        identity: { userId: query.userId || 'anonymous', rooms: asked, roles: list(query.roles) },
+      };
     }
     const token = query.token || tokenSubprotocol(event);
-    if (!token) return { allowed: false, status: 401, reason: 'no token; pass ?token= or the subprotocols "rowcast" and the token' };
+    if (!token)
+      return {
+        allowed: false,
+        status: 401,
+        reason: 'no token; pass ?token= or the subprotocols "rowcast" and the token',
+      };
     try {
       return this.#identify(await this.#verify(token), asked);
     } catch (error) {
@@ -75,21 +83,33 @@ export class Authenticator {
     if (this.#settings.mode !== 'jwt') throw new Error('unreachable');
     const { sub, exp } = claims;
     if (typeof sub !== 'string' || sub === '' || sub.length > MAX_USER_ID_LENGTH) {
-      return { allowed: false, status: 401, reason: `the token's sub is not a user id of 1 to ${MAX_USER_ID_LENGTH} characters` };
+      return {
+        allowed: false,
+        status: 401,
+        reason: `the token's sub is not a user id of 1 to ${MAX_USER_ID_LENGTH} characters`,
+      };
     }
     const allowed = strings(claims[this.#settings.roomsClaim]);
     const refused = asked.find((room) => !allowed.some((pattern) => matches(pattern, room)));
-    if (refused !== undefined) return { allowed: false, status: 403, reason: `the token does not allow room ${JSON.stringify(refused)}` };
+    if (refused !== undefined)
+      return { allowed: false, status: 403, reason: `the token does not allow room ${JSON.stringify(refused)}` };
     const roles = strings(claims[this.#settings.rolesClaim]);
-    return { allowed: true, identity: { userId: sub, rooms: asked, roles, ...(exp === undefined ? {} : { expiresAt: exp }) } };
+    return {
+      allowed: true,
+      identity: { userId: sub, rooms: asked, roles, ...(exp === undefined ? {} : { expiresAt: exp }) },
+    };
   }
 }
 
 /** Errors of jose are about the token, but for those about fetching the keys. Anything else is ours: never let in. */
 function refusal(error: unknown): Authentication {
   if (error instanceof errors.JWTExpired) return { allowed: false, status: 401, reason: 'the token has expired' };
-  const outage = error instanceof errors.JWKSTimeout || error instanceof errors.JWKSInvalid || (error instanceof errors.JOSEError && error.code === 'ERR_JOSE_GENERIC');
-  if (error instanceof errors.JOSEError && !outage) return { allowed: false, status: 401, reason: `the token is not valid (${error.code})` };
+  const outage =
+    error instanceof errors.JWKSTimeout ||
+    error instanceof errors.JWKSInvalid ||
+    (error instanceof errors.JOSEError && error.code === 'ERR_JOSE_GENERIC');
+  if (error instanceof errors.JOSEError && !outage)
+    return { allowed: false, status: 401, reason: `the token is not valid (${error.code})` };
   return { allowed: false, status: 500, reason: 'the keys that tokens are checked with cannot be fetched' };
 }
 
@@ -101,14 +121,18 @@ function tokenSubprotocol(event: WebSocketEvent): string | undefined {
 
 /** The subprotocols the client offers, in its order (RFC 6455, 4.1). Header names come as the client wrote them. */
 export function subprotocols(event: WebSocketEvent): string[] {
-  const header = Object.entries(event.headers ?? {}).find(([name]) => name.toLowerCase() === 'sec-websocket-protocol')?.[1];
+  const header = Object.entries(event.headers ?? {}).find(
+    ([name]) => name.toLowerCase() === 'sec-websocket-protocol',
+  )?.[1];
   return list(header);
 }
 
 function limitExceeded(rooms: readonly string[]): string | undefined {
   if (rooms.length > MAX_ROOMS) return `at most ${MAX_ROOMS} rooms a connection; open a second one`;
   const long = rooms.find((room) => room.length > MAX_ROOM_LENGTH);
-  return long === undefined ? undefined : `a room's name has at most ${MAX_ROOM_LENGTH} characters: ${JSON.stringify(long.slice(0, 40))}…`;
+  return long === undefined
+    ? undefined
+    : `a room's name has at most ${MAX_ROOM_LENGTH} characters: ${JSON.stringify(long.slice(0, 40))}…`;
 }
 
 /** `team-*` allows every room that starts with `team-`. */
@@ -117,7 +141,14 @@ function matches(pattern: string, room: string): boolean {
 }
 
 function list(text: string | undefined): string[] {
-  return [...new Set((text ?? '').split(',').map((part) => part.trim()).filter((part) => part !== ''))];
+  return [
+    ...new Set(
+      (text ?? '')
+        .split(',')
+        .map((part) => part.trim())
+        .filter((part) => part !== ''),
+    ),
+  ];
 }
 
 /** A claim that is a list, or one string of words (OAuth's `scope` is such a one). */

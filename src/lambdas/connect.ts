@@ -22,7 +22,10 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
         connectionId,
         userId,
         connectedAt,
-        ttl: Math.min(Math.floor(connectedAt / 1000) + deps.connectionTtlSeconds, expiresAt ?? Number.POSITIVE_INFINITY),
+        ttl: Math.min(
+          Math.floor(connectedAt / 1000) + deps.connectionTtlSeconds,
+          expiresAt ?? Number.POSITIVE_INFINITY,
+        ),
         rooms,
         roles,
         // One that is too long is no token of ours; what is kept of it is none either, and the client hears `recovered: false`.
@@ -52,5 +55,9 @@ function answer(statusCode: number, body: string): WebSocketAnswer {
 
 export const handler: WebSocketHandler = deployed((env) => {
   const { auth, table, connectionTtlSeconds } = loadConnectSettings(env);
-  return connectHandler({ authenticator: new Authenticator(auth), store: connectionStore(table), connectionTtlSeconds });
+  return connectHandler({
+    authenticator: new Authenticator(auth),
+    store: connectionStore(table),
+    connectionTtlSeconds,
+  });
 });

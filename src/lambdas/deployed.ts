@@ -22,7 +22,9 @@ export function deployed(make: (env: NodeJS.ProcessEnv) => WebSocketHandler): We
 
 /** Time-outs are well below API Gateway's 29 s, with room for the SDK's retries. */
 export function connectionStore(table: string): ConnectionStore {
-  const client = new DynamoDBClient({ requestHandler: { connectionTimeout: 1000, requestTimeout: 3000, throwOnRequestTimeout: true } });
+  const client = new DynamoDBClient({
+    requestHandler: { connectionTimeout: 1000, requestTimeout: 3000, throwOnRequestTimeout: true },
+  });
   return new ConnectionStore({ client: DynamoDBDocumentClient.from(client), table });
 }
 

@@ -20,4 +20,6 @@ export function disconnectHandler(deps: { store: ConnectionStore }): WebSocketHa
   };
 }
 
-export const handler: WebSocketHandler = deployed((env) => disconnectHandler({ store: connectionStore(loadTable(env)) }));
+export const handler: WebSocketHandler = deployed((env) =>
+  disconnectHandler({ store: connectionStore(loadTable(env)) }),
+);

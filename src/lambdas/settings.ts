@@ -29,13 +29,27 @@ const Connect = v.pipe(
   v.object({
     ...Table.entries,
     CONNECTION_TTL_SECONDS: v.optional(
-      v.pipe(v.string(), v.regex(/^[1-9]\d{0,5}$/, 'is not a whole number of seconds; leave it out for 7200'), v.transform(Number)),
+      v.pipe(
+        v.string(),
+        v.regex(/^[1-9]\d{0,5}$/, 'is not a whole number of seconds; leave it out for 7200'),
+        v.transform(Number),
+      ),
       '7200',
     ),
-    AUTH_MODE: v.optional(v.picklist(['jwt', 'none'], 'is neither jwt nor none; none lets everybody in and is for development'), 'jwt'),
+    AUTH_MODE: v.optional(
+      v.picklist(['jwt', 'none'], 'is neither jwt nor none; none lets everybody in and is for development'),
+      'jwt',
+    ),
     JWT_SECRET: v.optional(v.string()),
     JWKS_URL: v.optional(
-      v.pipe(v.string(), v.url('is not a URL'), v.regex(/^https:\/\/|^http:\/\/(localhost|127\.|\[::1\])/, 'is plain http: keys fetched that way can be forged; write https://')),
+      v.pipe(
+        v.string(),
+        v.url('is not a URL'),
+        v.regex(
+          /^https:\/\/|^http:\/\/(localhost|127\.|\[::1\])/,
+          'is plain http: keys fetched that way can be forged; write https://',
+        ),
+      ),
     ),
     JWT_ISSUER: v.optional(v.string()),
     JWT_AUDIENCE: v.optional(v.string()),
@@ -65,7 +79,9 @@ export function loadTable(env: Environment): string {
 function check<Schema extends v.GenericSchema>(schema: Schema, env: Environment): v.InferOutput<Schema> {
   const result = v.safeParse(schema, Object.fromEntries(Object.entries(env).filter(([, value]) => value?.trim())));
   if (result.success) return result.output;
-  throw new Error(`settings are wrong: ${result.issues.map((issue) => `${v.getDotPath(issue)} ${issue.message}`).join('; ')}`);
+  throw new Error(
+    `settings are wrong: ${result.issues.map((issue) => `${v.getDotPath(issue)} ${issue.message}`).join('; ')}`,
+  );
 }
 
 function authOf(s: v.InferOutput<typeof Connect>): AuthSettings {

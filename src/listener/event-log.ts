@@ -34,7 +34,11 @@ export class EventLog {
   async read(position: Position): Promise<Page> {
     if (position.backlog) return this.#readBacklog(position.snapshot, position.backlog);
     const { snapshot } = position;
-    const rows = await this.#session.query<FreshRow>(FRESH, [snapshot.xip, snapshot.xmax, this.#pageRows + 1, this.#maxDataBytes], 'read_fresh');
+    const rows = await this.#session.query<FreshRow>(
+      FRESH,
+      [snapshot.xip, snapshot.xmax, this.#pageRows + 1, this.#maxDataBytes],
+      'read_fresh',
+    );
     const until = Snapshot.parse((rows[0] as FreshRow).now);
     if (rows.length > this.#pageRows) return this.#openBacklog(snapshot, until);
     const events = rows.filter((row) => row.id !== null);

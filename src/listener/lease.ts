@@ -35,7 +35,10 @@ export class Lease {
   static async acquire(options: AcquireOptions): Promise<Lease | null> {
     const session = await Session.open(options.session);
     while (!options.signal.aborted) {
-      const [row] = await session.query<{ held: boolean }>('select pg_try_advisory_lock(rowcast.lock_class(), $1) as held', [LEASE]);
+      const [row] = await session.query<{ held: boolean }>(
+        'select pg_try_advisory_lock(rowcast.lock_class(), $1) as held',
+        [LEASE],
+      );
       if (row?.held) return new Lease(session, options.consumer);
       options.onStandby();
       await options.nextAttempt(ATTEMPT_INTERVAL_MS);
@@ -52,7 +55,10 @@ export class Lease {
        from rowcast.installation i left join rowcast.cursor c on c.consumer = $1`,
       [this.#consumer],
     );
-    if (!row) throw new Error('rowcast.installation is empty: was the schema restored without its data? Run the migrations on a fresh schema.');
+    if (!row)
+      throw new Error(
+        'rowcast.installation is empty: was the schema restored without its data? Run the migrations on a fresh schema.',
+      );
     if (row.snapshot === null) throw new Error(`rowcast.cursor has no row for consumer "${this.#consumer}"`);
     return {
       installation: row.installation,

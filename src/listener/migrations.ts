@@ -9,7 +9,9 @@ const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
 const LOCK_NOT_AVAILABLE = '55P03';
 
 /** `up` applies what is missing; `down` takes the newest `count` back. */
-export type MigrationStep = { readonly direction: 'up'; readonly count?: number } | { readonly direction: 'down'; readonly count: number };
+export type MigrationStep =
+  | { readonly direction: 'up'; readonly count?: number }
+  | { readonly direction: 'down'; readonly count: number };
 
 /**
  * Runs the migrations in one transaction, under node-pg-migrate's lock: of relays that start together one
@@ -24,7 +26,10 @@ export async function migrate(options: MigrateOptions, step: MigrationStep): Pro
       return await runOnce(options, step);
     } catch (error) {
       if ((error as { code?: string }).code !== LOCK_NOT_AVAILABLE || options.signal.aborted) throw error;
-      options.log.warn({ event: 'migration_waits', attempt }, 'a watched table is locked by another transaction; trying again');
+      options.log.warn(
+        { event: 'migration_waits', attempt },
+        'a watched table is locked by another transaction; trying again',
+      );
       await pause(backoffDelayMs(RETRY, attempt), options.signal);
     }
   }
@@ -32,20 +37,36 @@ export async function migrate(options: MigrateOptions, step: MigrationStep): Pro
 
 /** For MIGRATE_ON_START=false. @throws when the database cannot be reached or has no schema of ours */
 export async function requireSchema(databaseUrl: string): Promise<void> {
-  const client = new pg.Client({ connectionString: databaseUrl, application_name: 'rowcast-migrate', connectionTimeoutMillis: 10_000 });
+  const client = new pg.Client({
+    connectionString: databaseUrl,
+    application_name: 'rowcast-migrate',
+    connectionTimeoutMillis: 10_000,
+  });
   client.on('error', () => undefined);
   try {
     await client.connect();
-    const { rows } = await client.query<{ exists: boolean }>(`select to_regclass('rowcast.event') is not null as exists`);
-    if (!rows[0]?.exists) throw new Error('it has no schema rowcast; run `rowcast migrate up`, or set MIGRATE_ON_START=true');
+    const { rows } = await client.query<{ exists: boolean }>(
+      `select to_regclass('rowcast.event') is not null as exists`,
+    );
+    if (!rows[0]?.exists)
+      throw new Error('it has no schema rowcast; run `rowcast migrate up`, or set MIGRATE_ON_START=true');
   } finally {
     await client.end();
   }
 }
 
 async function runOnce(options: MigrateOptions, step: MigrationStep): Promise<string[]> {
-  const client = new pg.Client({ connectionString: options.databaseUrl, application_name: 'rowcast-migrate', connectionTimeoutMillis: 10_000 });
-  client.on('error', (error) => options.log.warn({ event: 'migration_connection_lost', error: String(error) }, 'lost the connection while migrating'));
+  const client = new pg.Client({
+    connectionString: options.databaseUrl,
+    application_name: 'rowcast-migrate',
+    connectionTimeoutMillis: 10_000,
+  });
+  client.on('error', (error) =>
+    options.log.warn(
+      { event: 'migration_connection_lost', error: String(error) },
+      'lost the connection while migrating',
+    ),
+  );
   try {
     await client.connect();
     const migrations = await runner({
@@ -69,11 +90,16 @@ async function runOnce(options: MigrateOptions, step: MigrationStep): Promise<st
  * Where the applied migrations are recorded: in a table of our own, because node-pg-migrate's default table may be
  * the application's; in that one where `npx node-pg-migrate up` has recorded ours.
  */
-async function recordedIn(client: pg.Client): Promise<{ migrationsTable: string; migrationsSchema: string; createMigrationsSchema: boolean }> {
-  const { rows } = await client.query<{ exists: boolean }>(`select to_regclass('public.pgmigrations') is not null as exists`);
+async function recordedIn(
+  client: pg.Client,
+): Promise<{ migrationsTable: string; migrationsSchema: string; createMigrationsSchema: boolean }> {
+  const { rows } = await client.query<{ exists: boolean }>(
+    `select to_regclass('public.pgmigrations') is not null as exists`,
+  );
   if (rows[0]?.exists) {
     const ours = await client.query(`select from public.pgmigrations where name = '0001_log'`);
-    if (ours.rowCount) return { migrationsTable: 'pgmigrations', migrationsSchema: 'public', createMigrationsSchema: false };
+    if (ours.rowCount)
+      return { migrationsTable: 'pgmigrations', migrationsSchema: 'public', createMigrationsSchema: false };
   }
   return { migrationsTable: 'migrations', migrationsSchema: 'rowcast', createMigrationsSchema: true };
 }

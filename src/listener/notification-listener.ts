@@ -68,7 +68,10 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
         return;
       } catch (error) {
         this.#discard();
-        this.#deps.log.warn({ event: 'listen_failed', failures, error: String(error) }, 'cannot listen for notifications; polling the log');
+        this.#deps.log.warn(
+          { event: 'listen_failed', failures, error: String(error) },
+          'cannot listen for notifications; polling the log',
+        );
         await pause(backoffDelayMs(RETRY, failures), this.#abort.signal);
       }
     }
@@ -131,7 +134,10 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
     try {
       for (const channel of await this.#channels()) await this.#subscriber?.listenTo(channel);
     } catch (error) {
-      this.#deps.log.warn({ event: 'listen_failed', error: String(error) }, 'cannot listen to newly watched tables yet; their rows are polled');
+      this.#deps.log.warn(
+        { event: 'listen_failed', error: String(error) },
+        'cannot listen to newly watched tables yet; their rows are polled',
+      );
     }
   }
 
@@ -142,7 +148,11 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
   }
 
   #lost(attempt: number): void {
-    if (this.#listening) this.#deps.log.warn({ event: 'listen_lost', attempt }, 'lost the LISTEN connection; polling the log until it is back');
+    if (this.#listening)
+      this.#deps.log.warn(
+        { event: 'listen_lost', attempt },
+        'lost the LISTEN connection; polling the log until it is back',
+      );
     this.#listening = false;
     this.emit('deaf');
   }
@@ -151,7 +161,10 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
   #replace(error: unknown): void {
     if (this.#abort.signal.aborted) return;
     this.#lost(0);
-    this.#deps.log.warn({ event: 'listen_failed', error: String(error) }, 'the LISTEN connection could not be restored; making a new one');
+    this.#deps.log.warn(
+      { event: 'listen_failed', error: String(error) },
+      'the LISTEN connection could not be restored; making a new one',
+    );
     this.#discard();
     void this.#connectUntilHeard();
   }
@@ -174,7 +187,8 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
     const subscriber = this.#subscriber;
     this.#subscriber = undefined;
     if (!subscriber) return;
-    for (const event of ['notification', 'reconnect', 'connected', 'error'] as const) subscriber.events.removeAllListeners(event);
+    for (const event of ['notification', 'reconnect', 'connected', 'error'] as const)
+      subscriber.events.removeAllListeners(event);
     subscriber.events.on('error', () => undefined);
     subscriber.events.on('connected', () => void subscriber.close().catch(() => undefined));
     // Not awaited: on a half-open socket it would never answer.
@@ -195,4 +209,3 @@ export interface NotificationListenerDeps {
   readonly applicationName: string;
   readonly log: Logger;
 }
-

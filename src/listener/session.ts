@@ -46,7 +46,8 @@ export class Session {
 
   /** Ends the connection and with it its locks. */
   async close(): Promise<void> {
-    if (!this.#ended.signal.aborted) await Promise.race([this.#client.end(), this.#deadline('ending the session')]).catch(() => undefined);
+    if (!this.#ended.signal.aborted)
+      await Promise.race([this.#client.end(), this.#deadline('ending the session')]).catch(() => undefined);
     this.#end(new Error('the session was closed'));
   }
 
@@ -70,7 +71,10 @@ export class Session {
 
   #deadline(step: string): Promise<never> {
     return new Promise((_, reject) => {
-      setTimeout(() => reject(new Error(`${step} took longer than ${this.#queryTimeoutMs} ms`)), this.#queryTimeoutMs).unref();
+      setTimeout(
+        () => reject(new Error(`${step} took longer than ${this.#queryTimeoutMs} ms`)),
+        this.#queryTimeoutMs,
+      ).unref();
     });
   }
 

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync } from 'node:fs';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join, relative, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -62,7 +62,13 @@ export class DevSystem {
     await this.#claimDir();
     this.#options.print('starting Postgres, DynamoDB, gateway and relay …');
     const dynamodb = await this.#keep(startDynamoDb(ports.dynamodb));
-    const postgres = await this.#keep(LocalPostgres.start({ dataDir: join(this.#dir, 'postgres'), logFile: join(this.#dir, 'postgres.log'), port: ports.postgres }));
+    const postgres = await this.#keep(
+      LocalPostgres.start({
+        dataDir: join(this.#dir, 'postgres'),
+        logFile: join(this.#dir, 'postgres.log'),
+        port: ports.postgres,
+      }),
+    );
     const databaseUrl = postgres.url(DATABASE);
     await createDatabase(postgres.url('postgres'));
     const gateway = await this.#startGateway(dynamodb.endpoint, ports.gateway);
@@ -76,14 +82,26 @@ export class DevSystem {
       PORT: String(ports.health),
     });
     await this.#untilReady(healthUrl);
-    const urls = { databaseUrl, websocketUrl: gateway.websocketUrl, managementUrl: gateway.managementUrl, dynamodbEndpoint: dynamodb.endpoint, pageUrl: page.url, healthUrl };
-    await writeFile(join(this.#dir, 'dev.json'), `${JSON.stringify(urls, null, 2)}\n`);
+    const urls = {
+      databaseUrl,
+      websocketUrl: gateway.websocketUrl,
+      managementUrl: gateway.managementUrl,
+      dynamodbEndpoint: dynamodb.endpoint,
+      pageUrl: page.url,
+      healthUrl,
+    };
+    // Whoever waits for the file must not find half of it.
+    await writeFile(join(this.#dir, 'dev.json.new'), `${JSON.stringify(urls, null, 2)}\n`);
+    await rename(join(this.#dir, 'dev.json.new'), join(this.#dir, 'dev.json'));
     this.#announce(urls);
   }
 
   async #startGateway(dynamodbEndpoint: string, port: number): Promise<LocalGateway> {
     // The Lambdas' own settings hold where they are given: AUTH_MODE=jwt JWT_SECRET=… npm run dev
-    const { auth, table, connectionTtlSeconds } = loadConnectSettings({ AUTH_MODE: 'none', ...this.#options.relay.env });
+    const { auth, table, connectionTtlSeconds } = loadConnectSettings({
+      AUTH_MODE: 'none',
+      ...this.#options.relay.env,
+    });
     const client = dynamoDbClient(dynamodbEndpoint);
     await createConnectionsTable(client, table);
     const store = new ConnectionStore({ client: DynamoDBDocumentClient.from(client), table });
@@ -115,7 +133,9 @@ export class DevSystem {
       this.#relay = relay;
       relay.once('exit', (code, signal) => {
         if (this.#stopping) return;
-        this.#options.print(`the relay ended (${signal ?? `exit code ${code}`}); see ${this.#path('relay.log')}. Starting it again …`);
+        this.#options.print(
+          `the relay ended (${signal ?? `exit code ${code}`}); see ${this.#path('relay.log')}. Starting it again …`,
+        );
         void setTimeout(RELAY_RESTART_MS).then(() => this.#stopping ?? launch());
       });
     };
@@ -123,7 +143,8 @@ export class DevSystem {
     this.#started.push({
       stop: async () => {
         const relay = this.#relay;
-        if (relay && relay.exitCode === null && relay.signalCode === null && relay.kill('SIGTERM')) await once(relay, 'exit');
+        if (relay && relay.exitCode === null && relay.signalCode === null && relay.kill('SIGTERM'))
+          await once(relay, 'exit');
         closeSync(log);
       },
     });
@@ -136,7 +157,10 @@ export class DevSystem {
         () => false,
       );
       if (ready) return;
-      if (this.#relay?.exitCode) throw new Error(`the relay did not start: ${(await readFile(join(this.#dir, 'relay.log'), 'utf8')).trim().split('\n').at(-1)}`);
+      if (this.#relay?.exitCode)
+        throw new Error(
+          `the relay did not start: ${(await readFile(join(this.#dir, 'relay.log'), 'utf8')).trim().split('\n').at(-1)}`,
+        );
       await setTimeout(50);
     }
     throw new Error('stopped');
@@ -161,7 +185,8 @@ export class DevSystem {
 
   async #stop(): Promise<void> {
     const errors: unknown[] = [];
-    for (const service of this.#started.toReversed()) await service.stop().catch((error: unknown) => errors.push(error));
+    for (const service of this.#started.toReversed())
+      await service.stop().catch((error: unknown) => errors.push(error));
     if (errors.length > 0) throw new AggregateError(errors);
   }
 
@@ -180,10 +205,14 @@ export class DevSystem {
     const pidFile = join(this.#dir, 'dev.pid');
     const pid = existsSync(pidFile) ? Number(await readFile(pidFile, 'utf8')) : 0;
     if (pid && pid !== process.pid && isAlive(pid)) {
-      throw new Error(`rowcast dev runs already for ${this.#dir}, as process ${pid}; stop it, or choose another folder with --dir`);
+      throw new Error(
+        `rowcast dev runs already for ${this.#dir}, as process ${pid}; stop it, or choose another folder with --dir`,
+      );
     }
     await writeFile(pidFile, String(process.pid));
-    this.#started.push({ stop: () => Promise.all([rm(pidFile, { force: true }), rm(join(this.#dir, 'dev.json'), { force: true })]) });
+    this.#started.push({
+      stop: () => Promise.all([rm(pidFile, { force: true }), rm(join(this.#dir, 'dev.json'), { force: true })]),
+    });
   }
 
   #path(file: string): string {
@@ -201,13 +230,19 @@ async function claimPorts(first: number): Promise<Record<(typeof SERVICES)[numbe
     ports[service] = first === 0 ? await freePort() : first + i;
     if (!(await isFree(ports[service]))) taken.push(`${ports[service]} (${service})`);
   }
-  if (taken.length > 0) throw new Error(`taken by another program: port ${taken.join(', ')}; choose others with --port, or --port 0 for free ones`);
+  if (taken.length > 0)
+    throw new Error(
+      `taken by another program: port ${taken.join(', ')}; choose others with --port, or --port 0 for free ones`,
+    );
   return ports;
 }
 
 async function isFree(port: number): Promise<boolean> {
   const server = createServer();
-  const free = await Promise.race([once(server.listen(port, '127.0.0.1'), 'listening').then(() => true), once(server, 'error').then(() => false)]).catch(() => false);
+  const free = await Promise.race([
+    once(server.listen(port, '127.0.0.1'), 'listening').then(() => true),
+    once(server, 'error').then(() => false),
+  ]).catch(() => false);
   if (free) await new Promise((resolve) => server.close(resolve));
   return free;
 }

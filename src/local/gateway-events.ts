@@ -1,10 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { WebSocketEvent } from '../lambdas/event.ts';
-import type { GatewayConnection } from './gateway.ts';
+import type { GatewayConnection } from './gateway-connection.ts';
 
 /** The event of `$connect`, with every field that API Gateway fills. */
-export function connectEvent(connection: GatewayConnection, stage: string, request: IncomingMessage, url: URL): WebSocketEvent {
+export function connectEvent(
+  connection: GatewayConnection,
+  stage: string,
+  request: IncomingMessage,
+  url: URL,
+): WebSocketEvent {
   const headers: Record<string, string> = {};
   const multiValueHeaders: Record<string, string[]> = {};
   for (let i = 0; i < request.rawHeaders.length; i += 2) {
@@ -21,7 +26,9 @@ export function connectEvent(connection: GatewayConnection, stage: string, reque
     ...(query.length > 0
       ? {
           queryStringParameters: Object.fromEntries(query.map((name) => [name, url.searchParams.getAll(name).at(-1)])),
-          multiValueQueryStringParameters: Object.fromEntries(query.map((name) => [name, url.searchParams.getAll(name)])),
+          multiValueQueryStringParameters: Object.fromEntries(
+            query.map((name) => [name, url.searchParams.getAll(name)]),
+          ),
         }
       : {}),
     requestContext: context(connection, stage, '$connect', 'CONNECT'),
@@ -30,7 +37,12 @@ export function connectEvent(connection: GatewayConnection, stage: string, reque
 }
 
 /** The event of `$disconnect`: it carries neither query nor the client's headers. */
-export function disconnectEvent(connection: GatewayConnection, stage: string, code: number, reason: string): WebSocketEvent {
+export function disconnectEvent(
+  connection: GatewayConnection,
+  stage: string,
+  code: number,
+  reason: string,
+): WebSocketEvent {
   return {
     headers: { Host: '127.0.0.1', 'x-api-key': '', 'x-restapi': '' },
     multiValueHeaders: { Host: ['127.0.0.1'] },

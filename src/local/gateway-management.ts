@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { WebSocket } from 'ws';
-import type { GatewayConnection } from './gateway.ts';
+import type { GatewayConnection } from './gateway-connection.ts';
 
 const MAX_MESSAGE_BYTES = 131_072;
 const MAX_FRAME_BYTES = 32_768;
@@ -20,7 +20,8 @@ export async function answerManagement(
   response: ServerResponse,
 ): Promise<void> {
   const match = /^\/([^/]+)\/@connections\/(.*)$/.exec((request.url ?? '').split('?')[0] as string);
-  if (!match || match[1] !== gateway.stage) return answerError(response, 403, 'ForbiddenException', { message: 'Forbidden' });
+  if (!match || match[1] !== gateway.stage)
+    return answerError(response, 403, 'ForbiddenException', { message: 'Forbidden' });
   const id = decode(match[2] as string);
   if (!id) return answerError(response, 400, 'BadRequestException', { message: 'Invalid connectionId' });
   const connection = gateway.connections.get(id);
@@ -46,12 +47,21 @@ export async function answerManagement(
   }
 }
 
-async function post(connection: GatewayConnection, socket: WebSocket, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function post(
+  connection: GatewayConnection,
+  socket: WebSocket,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const chunks: Buffer[] = [];
   for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
   const body = Buffer.concat(chunks);
   if (body.length > MAX_MESSAGE_BYTES) {
-    return answerError(response, 413, 'PayloadTooLargeException', { message: 'Message too long', connectionId: connection.id, requestId: randomUUID() });
+    return answerError(response, 413, 'PayloadTooLargeException', {
+      message: 'Message too long',
+      connectionId: connection.id,
+      requestId: randomUUID(),
+    });
   }
   connection.lastActiveAt = Date.now();
   // One text message, in frames of at most 32 KB.

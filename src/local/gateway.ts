@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import type { WebSocketAnswer, WebSocketHandler } from '../lambdas/event.ts';
+import type { GatewayConnection } from './gateway-connection.ts';
 import { connectEvent, disconnectEvent } from './gateway-events.ts';
 import { answerManagement } from './gateway-management.ts';
 
@@ -25,13 +26,20 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
   readonly #server: Server;
   /** Of connections whose `$disconnect` has not run yet. */
   readonly #pending = new Set<Promise<void>>();
-  readonly #webSockets = new WebSocketServer({ noServer: true, maxPayload: MAX_MESSAGE_BYTES, handleProtocols: () => false });
+  readonly #webSockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: MAX_MESSAGE_BYTES,
+    handleProtocols: () => false,
+  });
   #address = '';
 
   constructor(options: LocalGatewayOptions) {
     super();
     this.#options = options;
-    this.#server = createServer((request, response) => void answerManagement({ stage: options.stage, connections: this.connections }, request, response));
+    this.#server = createServer(
+      (request, response) =>
+        void answerManagement({ stage: options.stage, connections: this.connections }, request, response),
+    );
     this.#server.on('upgrade', (request, socket, head) => void this.#upgrade(request, socket, head));
   }
 
@@ -65,7 +73,8 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     socket.on('error', () => undefined);
     const url = new URL(request.url ?? '/', 'http://gateway.invalid');
-    if (url.pathname.replace(/\/$/, '') !== `/${this.#options.stage}`) return refuse(socket, { statusCode: 403, body: '{"message":"Forbidden"}' });
+    if (url.pathname.replace(/\/$/, '') !== `/${this.#options.stage}`)
+      return refuse(socket, { statusCode: 403, body: '{"message":"Forbidden"}' });
     let over: () => void = () => undefined;
     const pending = new Promise<void>((resolve) => {
       over = resolve;
@@ -83,14 +92,22 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
     const answer = await this.#run(this.#options.connect, connectEvent(connection, this.#options.stage, request, url));
     if (answer.statusCode < 200 || answer.statusCode > 299 || socket.destroyed) {
       this.connections.delete(connection.id);
-      if (answer.statusCode < 300) await this.#run(this.#options.disconnect, disconnectEvent(connection, this.#options.stage, ABNORMAL, ''));
+      if (answer.statusCode < 300)
+        await this.#run(this.#options.disconnect, disconnectEvent(connection, this.#options.stage, ABNORMAL, ''));
       over();
       return refuse(socket, answer);
     }
     this.#accept(connection, request, socket, head, answer, over);
   }
 
-  #accept(connection: GatewayConnection, request: IncomingMessage, socket: Duplex, head: Buffer, answer: WebSocketAnswer, over: () => void): void {
+  #accept(
+    connection: GatewayConnection,
+    request: IncomingMessage,
+    socket: Duplex,
+    head: Buffer,
+    answer: WebSocketAnswer,
+    over: () => void,
+  ): void {
     // ws chooses the subprotocol itself; the handler did, and its answer is what API Gateway sends.
     this.#webSockets.once('headers', (headers) => {
       for (const [name, value] of Object.entries(answer.headers ?? {})) headers.push(`${name}: ${value}`);
@@ -103,7 +120,10 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
       webSocket.on('close', (code, reason) => {
         limits.stop();
         this.connections.delete(connection.id);
-        void this.#run(this.#options.disconnect, disconnectEvent(connection, this.#options.stage, code, reason.toString())).then(over);
+        void this.#run(
+          this.#options.disconnect,
+          disconnectEvent(connection, this.#options.stage, code, reason.toString()),
+        ).then(over);
       });
       this.emit('connected', connection);
     });
@@ -118,7 +138,10 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
     } catch {
       action = undefined;
     }
-    const answer = action === 'ping' ? { type: 'pong' } : { message: 'Forbidden', connectionId: connection.id, requestId: randomBytes(8).toString('hex') };
+    const answer =
+      action === 'ping'
+        ? { type: 'pong' }
+        : { message: 'Forbidden', connectionId: connection.id, requestId: randomBytes(8).toString('hex') };
     socket.send(JSON.stringify(answer));
   }
 
@@ -155,22 +178,17 @@ const GOING_AWAY = 1001;
 const ABNORMAL = 1006;
 
 function refuse(socket: Duplex, { statusCode, body = '', headers = {} }: WebSocketAnswer): void {
-  const lines = Object.entries({ 'content-length': Buffer.byteLength(body), connection: 'close', ...headers }).map(([name, value]) => `${name}: ${value}`);
+  const lines = Object.entries({ 'content-length': Buffer.byteLength(body), connection: 'close', ...headers }).map(
+    ([name, value]) => `${name}: ${value}`,
+  );
   socket.end(`HTTP/1.1 ${statusCode} ${STATUS_TEXT[statusCode] ?? 'Refused'}\r\n${lines.join('\r\n')}\r\n\r\n${body}`);
 }
 
-const STATUS_TEXT: Readonly<Record<number, string>> = { 401: 'Unauthorized', 403: 'Forbidden', 500: 'Internal Server Error' };
-
-/** A connection, from the upgrade request on. */
-export interface GatewayConnection {
-  readonly id: string;
-  readonly connectedAt: number;
-  lastActiveAt: number;
-  readonly sourceIp: string;
-  readonly userAgent: string;
-  /** Once `$connect` let it in. */
-  socket?: WebSocket;
-}
+const STATUS_TEXT: Readonly<Record<number, string>> = {
+  401: 'Unauthorized',
+  403: 'Forbidden',
+  500: 'Internal Server Error',
+};
 
 export interface LocalGatewayEvents {
   connected: [GatewayConnection];

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { createWriteStream, existsSync } from 'node:fs';
 import { chmod, chown, cp, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { createServer, type AddressInfo } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -45,7 +45,13 @@ export class LocalPostgres {
     await stopLeftover(dataDir);
     const password = await readFile(passwordFile, 'utf8');
     const port = options.port || (await freePort());
-    const args = ['-D', dataDir, '-p', String(port), ...Object.entries({ ...SETTINGS, ...options.settings }).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
+    const args = [
+      '-D',
+      dataDir,
+      '-p',
+      String(port),
+      ...Object.entries({ ...SETTINGS, ...options.settings }).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+    ];
     const child = spawn(join(binaries, 'postgres'), args, { ...owner, cwd: '/', stdio: ['ignore', 'ignore', 'pipe'] });
     child.stderr.pipe(createWriteStream(options.logFile));
     const postgres = new LocalPostgres(child, port, password);
@@ -129,7 +135,10 @@ async function reachableDataDir(wanted: string, owner: Owner): Promise<string> {
   if (owner.uid !== undefined && !(await isReachable(dirname(wanted), owner))) {
     dataDir = join(tmpdir(), `rowcast-data-${Buffer.from(wanted).toString('base64url').slice(-64)}`);
     await mkdir(dataDir, { recursive: true });
-    await writeFile(join(wanted, 'MOVED'), `The data is in ${dataDir}: Postgres does not run as root, and no other user reaches this folder.\n`);
+    await writeFile(
+      join(wanted, 'MOVED'),
+      `The data is in ${dataDir}: Postgres does not run as root, and no other user reaches this folder.\n`,
+    );
   }
   if (owner.uid !== undefined) await chown(dataDir, owner.uid, owner.gid as number);
   return dataDir;
@@ -154,7 +163,20 @@ async function initialise(binaries: string, dataDir: string, owner: Owner): Prom
   await chmod(join(binaries, 'postgres'), 0o755).catch(() => undefined);
   await run(
     join(binaries, 'initdb'),
-    ['-D', dataDir, '-U', 'postgres', '-A', 'scram-sha-256', '--pwfile', passwordFile, '-E', 'UTF8', '--no-locale', '--no-sync'],
+    [
+      '-D',
+      dataDir,
+      '-U',
+      'postgres',
+      '-A',
+      'scram-sha-256',
+      '--pwfile',
+      passwordFile,
+      '-E',
+      'UTF8',
+      '--no-locale',
+      '--no-sync',
+    ],
     { ...owner, cwd: '/' },
   );
   await rename(passwordFile, join(dataDir, 'rowcast.password'));

@@ -139,12 +139,18 @@ export class Fanout extends EventEmitter<FanoutEvents> {
         this.#end(lane, 'gone');
         break;
       case 'close':
-        this.#deps.log.warn({ event: 'connection_closed', connectionId: lane.connection.connectionId, waiting: lane.waiting, outcome }, 'closing a connection that cannot be served; its client resumes by its cursor');
+        this.#deps.log.warn(
+          { event: 'connection_closed', connectionId: lane.connection.connectionId, waiting: lane.waiting, outcome },
+          'closing a connection that cannot be served; its client resumes by its cursor',
+        );
         void this.#deps.gateway.close(lane.connection.connectionId);
         this.#end(lane, 'closed');
         break;
       case 'skip':
-        this.#deps.log.error({ event: 'frame_rejected', connectionId: lane.connection.connectionId, reason: next.reason }, 'the gateway refuses this frame for good; leaving it out');
+        this.#deps.log.error(
+          { event: 'frame_rejected', connectionId: lane.connection.connectionId, reason: next.reason },
+          'the gateway refuses this frame for good; leaving it out',
+        );
         this.#advance(lane);
         break;
       case 'advance':

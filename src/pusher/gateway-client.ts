@@ -44,14 +44,18 @@ export class GatewayClient implements Gateway {
   }
 
   post(connectionId: string, payload: Uint8Array): Promise<PostOutcome> {
-    return outcomeOf((options) =>
-      this.#client.send(new PostToConnectionCommand({ ConnectionId: connectionId, Data: payload }), options),
+    return outcomeOf(
+      (options) =>
+        this.#client.send(new PostToConnectionCommand({ ConnectionId: connectionId, Data: payload }), options),
       this.#requestTimeoutMs,
     );
   }
 
   close(connectionId: string): Promise<PostOutcome> {
-    return outcomeOf((options) => this.#client.send(new DeleteConnectionCommand({ ConnectionId: connectionId }), options), this.#requestTimeoutMs);
+    return outcomeOf(
+      (options) => this.#client.send(new DeleteConnectionCommand({ ConnectionId: connectionId }), options),
+      this.#requestTimeoutMs,
+    );
   }
 
   /** Ends the idle sockets. */
@@ -76,12 +80,19 @@ export interface GatewayClientOptions {
  * Errors are told apart by HTTP status, never by name: behind a proxy, or without API Gateway's error header,
  * the SDK calls a 410 `Unknown` or `SyntaxError`.
  */
-async function outcomeOf(request: (options: { abortSignal: AbortSignal }) => Promise<unknown>, timeoutMs: number): Promise<PostOutcome> {
+async function outcomeOf(
+  request: (options: { abortSignal: AbortSignal }) => Promise<unknown>,
+  timeoutMs: number,
+): Promise<PostOutcome> {
   try {
     await request({ abortSignal: AbortSignal.timeout(timeoutMs * 2) });
     return { kind: 'delivered' };
   } catch (error) {
-    const { $metadata, name, message } = error as { $metadata?: { httpStatusCode?: number }; name?: string; message?: string };
+    const { $metadata, name, message } = error as {
+      $metadata?: { httpStatusCode?: number };
+      name?: string;
+      message?: string;
+    };
     const status = $metadata?.httpStatusCode;
     const reason = `${name ?? 'Error'}: ${message ?? String(error)}`;
     if (status === 410) return { kind: 'gone' };

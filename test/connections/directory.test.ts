@@ -8,13 +8,21 @@ import { ScanFeed } from '../../src/connections/scan-feed.ts';
 import { startTable, type TestTable } from '../support/dynamodb.ts';
 
 const later = Math.floor(Date.now() / 1000) + 3600;
-const connection = (connectionId: string, more: Partial<Connection> = {}): Connection => ({ connectionId, userId: 'u', connectedAt: 1, ttl: later, ...more });
+const connection = (connectionId: string, more: Partial<Connection> = {}): Connection => ({
+  connectionId,
+  userId: 'u',
+  connectedAt: 1,
+  ttl: later,
+  ...more,
+});
 
 describe('the directory', () => {
   function directory() {
     const made = new ConnectionDirectory();
     const events: string[] = [];
-    made.on('joined', ({ connectionId, connectedAt }) => events.push(`+${connectionId}${connectedAt}`)).on('left', ({ connectionId, connectedAt }) => events.push(`-${connectionId}${connectedAt}`));
+    made
+      .on('joined', ({ connectionId, connectedAt }) => events.push(`+${connectionId}${connectedAt}`))
+      .on('left', ({ connectionId, connectedAt }) => events.push(`-${connectionId}${connectedAt}`));
     return { made, events };
   }
 
@@ -78,7 +86,12 @@ describe('the scan feed', () => {
 
   test('goes on with what it knows while the table is away, and recovers', async () => {
     const gone = await startTable();
-    const feed = new ScanFeed({ ...gone, refreshIntervalMs: 20, sink: new ConnectionDirectory(), log: pino({ level: 'silent' }) });
+    const feed = new ScanFeed({
+      ...gone,
+      refreshIntervalMs: 20,
+      sink: new ConnectionDirectory(),
+      log: pino({ level: 'silent' }),
+    });
     await feed.start();
     await gone.stop();
     await feed.stop();
@@ -87,18 +100,27 @@ describe('the scan feed', () => {
 });
 
 test('an item of the first four attributes alone is a connection', () => {
-  expect(fromItem({ connectionId: 'a', userId: 'u', connectedAt: 1, ttl: 2 })).toEqual({ connectionId: 'a', userId: 'u', connectedAt: 1, ttl: 2 });
-  expect(toItem({ connectionId: 'a', userId: 'u', connectedAt: 1, ttl: 2, rooms: [], roles: [], batch: false })).toEqual({ connectionId: 'a', userId: 'u', connectedAt: 1, ttl: 2 });
+  expect(fromItem({ connectionId: 'a', userId: 'u', connectedAt: 1, ttl: 2 })).toEqual({
+    connectionId: 'a',
+    userId: 'u',
+    connectedAt: 1,
+    ttl: 2,
+  });
+  expect(
+    toItem({ connectionId: 'a', userId: 'u', connectedAt: 1, ttl: 2, rooms: [], roles: [], batch: false }),
+  ).toEqual({ connectionId: 'a', userId: 'u', connectedAt: 1, ttl: 2 });
 });
 
 test('an audience reaches each of its members once, and prototype names are names', () => {
   const index = new AudienceIndex<{ name: string }>();
   const members = ['__proto__', 'constructor', 'bob'].map((name) => ({ name }));
-  for (const member of members) index.add({ connectionId: member.name, userId: member.name, rooms: ['toString'] }, member);
+  for (const member of members)
+    index.add({ connectionId: member.name, userId: member.name, rooms: ['toString'] }, member);
   const reach = (...audience: string[]) => [...index.reach(audience)].map(({ name }) => name);
   expect(reach('user:__proto__')).toEqual(['__proto__']);
   expect(reach('user:hasOwnProperty')).toEqual([]);
   expect(reach('room:toString', 'user:bob', 'connection:bob', 'all')).toEqual(['__proto__', 'constructor', 'bob']);
-  for (const member of members) index.remove({ connectionId: member.name, userId: member.name, rooms: ['toString'] }, member);
+  for (const member of members)
+    index.remove({ connectionId: member.name, userId: member.name, rooms: ['toString'] }, member);
   expect(reach('all')).toEqual([]);
 });

@@ -5,17 +5,27 @@ import { LocalGateway, type LocalGatewayOptions } from '../../src/local/gateway.
 import { TestClient } from '../support/client.ts';
 
 async function start(options: Partial<LocalGatewayOptions> = {}) {
-  const gateway = new LocalGateway({ stage: 'prod', connect: async () => ({ statusCode: 200 }), disconnect: async () => ({ statusCode: 200 }), ...options });
+  const gateway = new LocalGateway({
+    stage: 'prod',
+    connect: async () => ({ statusCode: 200 }),
+    disconnect: async () => ({ statusCode: 200 }),
+    ...options,
+  });
   await gateway.start();
   onTestFinished(() => gateway.stop());
-  const manage = (id: string, init: RequestInit = {}) => fetch(`${gateway.managementUrl}/@connections/${encodeURIComponent(id)}`, init);
-  const connect = (query = '', protocols: string[] = []) => new TestClient(`${gateway.websocketUrl}${query}`, protocols);
+  const manage = (id: string, init: RequestInit = {}) =>
+    fetch(`${gateway.managementUrl}/@connections/${encodeURIComponent(id)}`, init);
+  const connect = (query = '', protocols: string[] = []) =>
+    new TestClient(`${gateway.websocketUrl}${query}`, protocols);
   return { gateway, manage, connect, id: () => [...gateway.connections.keys()].at(-1) as string };
 }
 
 test('$connect and $disconnect get the events that API Gateway makes', async () => {
   const events: (WebSocketEvent & Record<string, unknown>)[] = [];
-  const record = async (event: WebSocketEvent) => ({ statusCode: events.push(event as WebSocketEvent & Record<string, unknown>) && 200, headers: { 'Sec-WebSocket-Protocol': 'rowcast' } });
+  const record = async (event: WebSocketEvent) => ({
+    statusCode: events.push(event as WebSocketEvent & Record<string, unknown>) && 200,
+    headers: { 'Sec-WebSocket-Protocol': 'rowcast' },
+  });
   const { connect } = await start({ connect: record, disconnect: record });
   const client = connect('?token=t%20t&rooms=a&rooms=b', ['rowcast', 'x.y.z']);
   await client.opened;
@@ -25,9 +35,21 @@ test('$connect and $disconnect get the events that API Gateway makes', async () 
     headers: { 'Sec-WebSocket-Protocol': 'rowcast,x.y.z' },
     queryStringParameters: { token: 't t', rooms: 'b' },
     multiValueQueryStringParameters: { rooms: ['a', 'b'] },
-    requestContext: { routeKey: '$connect', eventType: 'CONNECT', connectedAt: expect.any(Number), stage: 'prod', connectionId: expect.stringMatching(/=$/) },
+    requestContext: {
+      routeKey: '$connect',
+      eventType: 'CONNECT',
+      connectedAt: expect.any(Number),
+      stage: 'prod',
+      connectionId: expect.stringMatching(/=$/),
+    },
   });
-  expect(events[1]).toMatchObject({ requestContext: { routeKey: '$disconnect', eventType: 'DISCONNECT', connectionId: events[0]?.requestContext.connectionId } });
+  expect(events[1]).toMatchObject({
+    requestContext: {
+      routeKey: '$disconnect',
+      eventType: 'DISCONNECT',
+      connectionId: events[0]?.requestContext.connectionId,
+    },
+  });
   expect(events[1]).not.toHaveProperty('queryStringParameters');
 });
 
@@ -43,7 +65,9 @@ test('a $connect that throws is a 500', async () => {
 });
 
 test('the subprotocol that the handler answers is the one the client gets', async () => {
-  const { connect } = await start({ connect: async () => ({ statusCode: 200, headers: { 'Sec-WebSocket-Protocol': 'rowcast' } }) });
+  const { connect } = await start({
+    connect: async () => ({ statusCode: 200, headers: { 'Sec-WebSocket-Protocol': 'rowcast' } }),
+  });
   const client = connect('', ['rowcast', 'token']);
   expect(await client.opened).toBe(101);
   expect(client.socket.protocol).toBe('rowcast');
@@ -64,16 +88,22 @@ test('posts are refused with 410 until $connect has returned', async () => {
   await client.frame(({ type }) => type === 'hello');
 });
 
-test('the callback API answers with AWS\'s statuses, error types and bodies', async () => {
+test("the callback API answers with AWS's statuses, error types and bodies", async () => {
   const { gateway, manage, connect, id } = await start();
   const client = connect();
   await client.opened;
-  expect(await (await manage(id())).json()).toEqual({ connectedAt: expect.any(String), lastActiveAt: expect.any(String), identity: { sourceIp: '127.0.0.1', userAgent: expect.any(String) } });
+  expect(await (await manage(id())).json()).toEqual({
+    connectedAt: expect.any(String),
+    lastActiveAt: expect.any(String),
+    identity: { sourceIp: '127.0.0.1', userAgent: expect.any(String) },
+  });
   const gone = await manage('unknown=', { method: 'POST', body: 'x' });
   expect([gone.status, gone.headers.get('x-amzn-errortype')]).toEqual([410, 'GoneException']);
   const large = await manage(id(), { method: 'POST', body: 'x'.repeat(131_073) });
   expect([large.status, large.headers.get('x-amzn-errortype')]).toEqual([413, 'PayloadTooLargeException']);
-  expect((await fetch(`${gateway.managementUrl}x/@connections/${encodeURIComponent(id())}`, { method: 'POST' })).status).toBe(403);
+  expect(
+    (await fetch(`${gateway.managementUrl}x/@connections/${encodeURIComponent(id())}`, { method: 'POST' })).status,
+  ).toBe(403);
   const closed = once(client.socket, 'close');
   expect((await manage(id(), { method: 'DELETE' })).status).toBe(204);
   await closed;

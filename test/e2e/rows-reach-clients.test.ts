@@ -6,7 +6,9 @@ test('inserts, updates and deletes on both tables arrive as the six types, with 
   const world = await World.start();
   await world.relay();
   const client = await world.live();
-  await world.sql(`insert into messages (id, sender, content) overriding system value values (9007199254740993, 'alice', 'hello')`);
+  await world.sql(
+    `insert into messages (id, sender, content) overriding system value values (9007199254740993, 'alice', 'hello')`,
+  );
   await world.sql(`update messages set status = 'read'`);
   await world.sql('delete from messages');
   await world.sql(`insert into complaints (title) values ('noise')`);
@@ -138,7 +140,9 @@ test('a table is watched with one call, and the running relay picks it up', asyn
   await world.relay();
   const [owner, other] = await Promise.all([world.live({ userId: 'bob' }), world.live({ userId: 'eve' })]);
   await world.sql('create table "Odd Orders" ("Id" bigint primary key, buyer text, secret text)');
-  await world.sql(`select rowcast.watch('"Odd Orders"', entity => 'order', audience => '{user:<buyer>}', columns => '{Id,buyer}', include_old => true)`);
+  await world.sql(
+    `select rowcast.watch('"Odd Orders"', entity => 'order', audience => '{user:<buyer>}', columns => '{Id,buyer}', include_old => true)`,
+  );
   await world.sql(`insert into "Odd Orders" values (1, 'bob', 'hidden')`);
   await world.sql(`update "Odd Orders" set secret = 'still hidden'`);
   await world.sql(`update "Odd Orders" set buyer = 'eve'`);

@@ -8,7 +8,8 @@ import { Daemon } from '../support/daemon.ts';
 import { World } from '../support/world.ts';
 import { Writers } from '../support/writers.ts';
 
-const contents = (frames: readonly { data?: Record<string, unknown> | null }[]) => frames.map(({ data }) => data?.content);
+const contents = (frames: readonly { data?: Record<string, unknown> | null }[]) =>
+  frames.map(({ data }) => data?.content);
 const numbers = (n: number) => Array.from({ length: n }, (_, i) => String(i + 1));
 
 test('ten rude writers: each client has every committed row once, in one order', async () => {
@@ -44,14 +45,21 @@ test('a transaction that stays open delays nobody but itself', async () => {
 
 test('a dead connection is removed while the others get their rows', async () => {
   const world = await World.start();
-  await world.table.store.put({ connectionId: 'dead=', userId: 'x', connectedAt: Date.now() - 60_000, ttl: Math.floor(Date.now() / 1000) + 3600 });
+  await world.table.store.put({
+    connectionId: 'dead=',
+    userId: 'x',
+    connectedAt: Date.now() - 60_000,
+    ttl: Math.floor(Date.now() / 1000) + 3600,
+  });
   const relay = await world.relay();
   const client = await world.live();
   const removed = once(relay, 'ended');
   await world.sql(`insert into messages (content) values ('hello')`);
   await client.received(1);
   await removed;
-  await expect.poll(async () => (await world.table.items()).map(({ connectionId }) => connectionId)).not.toContain('dead=');
+  await expect
+    .poll(async () => (await world.table.items()).map(({ connectionId }) => connectionId))
+    .not.toContain('dead=');
 });
 
 test('a connection whose $connect has not returned is not taken for dead', async () => {
@@ -59,7 +67,12 @@ test('a connection whose $connect has not returned is not taken for dead', async
   const world = await World.start({
     connect: async (event) => {
       const { connectionId, connectedAt } = event.requestContext;
-      await world.table.store.put({ connectionId, userId: 'slow', connectedAt, ttl: Math.floor(Date.now() / 1000) + 3600 });
+      await world.table.store.put({
+        connectionId,
+        userId: 'slow',
+        connectedAt,
+        ttl: Math.floor(Date.now() / 1000) + 3600,
+      });
       await new Promise<void>((resolve) => {
         letIn = resolve;
       });
@@ -129,12 +142,15 @@ test('a client that was away gets what it missed by its cursor, then READY', asy
   expect(await back.ready()).toMatchObject({ recovered: true });
 });
 
-test.each(['1.00000000', 'nonsense', '9'.repeat(200)])('a cursor of another database (%s) is answered with recovered: false', async (cursor) => {
-  const world = await World.start();
-  await world.relay();
-  const client = await world.live({ cursor });
-  expect(await client.ready()).toMatchObject({ recovered: false });
-});
+test.each(['1.00000000', 'nonsense', '9'.repeat(200)])(
+  'a cursor of another database (%s) is answered with recovered: false',
+  async (cursor) => {
+    const world = await World.start();
+    await world.relay();
+    const client = await world.live({ cursor });
+    expect(await client.ready()).toMatchObject({ recovered: false });
+  },
+);
 
 test('a client that does not wait for READY misses nothing that was committed after it connected', async () => {
   const world = await World.start();
@@ -147,7 +163,11 @@ test('a client that does not wait for READY misses nothing that was committed af
   await slow.query('commit');
   slow.release();
   await world.sql(`insert into messages (content) values ('after')`);
-  await Promise.all(['written before, committed after', 'after'].map((content) => client.frame(({ data }) => data?.content === content)));
+  await Promise.all(
+    ['written before, committed after', 'after'].map((content) =>
+      client.frame(({ data }) => data?.content === content),
+    ),
+  );
 });
 
 test('the LISTEN connection and the lease are made again after their backends were terminated', async () => {
@@ -156,7 +176,9 @@ test('the LISTEN connection and the lease are made again after their backends we
   const client = await world.live();
   for (const round of numbers(3)) {
     const led = once(relay, 'role');
-    await world.sql(`select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'rowcast %' and datname = current_database()`);
+    await world.sql(
+      `select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'rowcast %' and datname = current_database()`,
+    );
     await world.sql('insert into messages (content) values ($1)', [round]);
     await led;
     await client.frame(({ data }) => data?.content === round);
@@ -192,26 +214,29 @@ test('Postgres is stopped and started under the relay: what was committed before
   expect(new Set(contents(client.events))).toEqual(new Set(['before', 'after']));
 });
 
-test.each(['SIGTERM', 'SIGINT'] as const)('%s in the middle of a window: what is in flight is delivered, the exit is clean, nothing is lost', async (signal) => {
-  const world = await World.start();
-  const daemon = new Daemon(['start'], world.environment());
-  await daemon.logged('leading');
-  const client = await world.live();
-  let open: () => void = () => undefined;
-  world.posts.gate = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  await world.sql('insert into messages (content) select n::text from generate_series(1, 50) n');
-  await expect.poll(() => world.posts.posts).toBeGreaterThan(1);
-  daemon.process.kill(signal);
-  await world.sql(`insert into messages (content) values ('while stopping')`);
-  open();
-  expect(await daemon.exited).toBe(0);
-  expect(contents(client.events)).toEqual(numbers(50));
-  await world.relay();
-  await client.received(51);
-  expect(contents(client.events)).toEqual([...numbers(50), 'while stopping']);
-});
+test.each(['SIGTERM', 'SIGINT'] as const)(
+  '%s in the middle of a window: what is in flight is delivered, the exit is clean, nothing is lost',
+  async (signal) => {
+    const world = await World.start();
+    const daemon = new Daemon(['start'], world.environment());
+    await daemon.logged('leading');
+    const client = await world.live();
+    let open: () => void = () => undefined;
+    world.posts.gate = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    await world.sql('insert into messages (content) select n::text from generate_series(1, 50) n');
+    await expect.poll(() => world.posts.posts).toBeGreaterThan(1);
+    daemon.process.kill(signal);
+    await world.sql(`insert into messages (content) values ('while stopping')`);
+    open();
+    expect(await daemon.exited).toBe(0);
+    expect(contents(client.events)).toEqual(numbers(50));
+    await world.relay();
+    await client.received(51);
+    expect(contents(client.events)).toEqual([...numbers(50), 'while stopping']);
+  },
+);
 
 test('kill -9 in the middle of a window: the next relay delivers the rest', async () => {
   const world = await World.start();
@@ -228,24 +253,28 @@ test('kill -9 in the middle of a window: the next relay delivers the rest', asyn
   expect([...new Set(contents(client.events))]).toEqual(numbers(300));
 });
 
-test.each([{ status: 429 }, { status: 500 }, { status: 503 }, { status: 403 }, 'reset', 'hang'] as const)('a gateway that answers %j for a while: everything arrives afterwards, in order', async (fault) => {
-  const world = await World.start();
-  const relay = await world.relay();
-  const client = await world.live();
-  world.posts.fault = () => fault;
-  for (const n of numbers(5)) await world.sql('insert into messages (content) values ($1)', [n]);
-  await once(relay, 'posted');
-  world.posts.fault = () => null;
-  await client.received(5);
-  expect([...new Set(contents(client.events))]).toEqual(numbers(5));
-});
+test.each([{ status: 429 }, { status: 500 }, { status: 503 }, { status: 403 }, 'reset', 'hang'] as const)(
+  'a gateway that answers %j for a while: everything arrives afterwards, in order',
+  async (fault) => {
+    const world = await World.start();
+    const relay = await world.relay();
+    const client = await world.live();
+    world.posts.fault = () => fault;
+    for (const n of numbers(5)) await world.sql('insert into messages (content) values ($1)', [n]);
+    await once(relay, 'posted');
+    world.posts.fault = () => null;
+    await client.received(5);
+    expect([...new Set(contents(client.events))]).toEqual(numbers(5));
+  },
+);
 
 test('one connection that cannot be served delays nobody, and is closed so that its client resumes', async () => {
   const world = await World.start();
   const relay = await world.relay({ deliveryDeadlineMs: 300 });
   const [sick, healthy] = await Promise.all([world.live({ userId: 'sick' }), world.live({ userId: 'healthy' })]);
   const sickId = String((await world.table.items()).find(({ userId }) => userId === 'sick')?.connectionId);
-  world.posts.fault = ({ method, connectionId }) => (method === 'POST' && connectionId === sickId ? { status: 429 } : null);
+  world.posts.fault = ({ method, connectionId }) =>
+    method === 'POST' && connectionId === sickId ? { status: 429 } : null;
   const closed = once(sick.socket, 'close');
   const ended = once(relay, 'ended');
   for (let n = 1; sick.socket.readyState === sick.socket.OPEN; n++) {

@@ -1,5 +1,5 @@
-import { createServer } from 'node:http';
 import { once } from 'node:events';
+import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, generateKeyPair, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
@@ -18,7 +18,11 @@ afterAll(() => table.stop());
 
 let count = 0;
 function event(query: Record<string, string> = {}, headers: Record<string, string> = {}): WebSocketEvent {
-  return { requestContext: { connectionId: `c${count++}=`, connectedAt: Date.now() }, headers, queryStringParameters: query };
+  return {
+    requestContext: { connectionId: `c${count++}=`, connectedAt: Date.now() },
+    headers,
+    queryStringParameters: query,
+  };
 }
 
 function handlerWith(env: Record<string, string>) {
@@ -27,9 +31,12 @@ function handlerWith(env: Record<string, string>) {
 }
 
 const sign = (claims: JWTPayload, secret = SECRET) =>
-  new SignJWT({ sub: 'bob', exp: now() + 3600, ...claims }).setProtectedHeader({ alg: 'HS256' }).sign(new TextEncoder().encode(secret));
+  new SignJWT({ sub: 'bob', exp: now() + 3600, ...claims })
+    .setProtectedHeader({ alg: 'HS256' })
+    .sign(new TextEncoder().encode(secret));
 
-const stored = async ({ requestContext: { connectionId } }: WebSocketEvent) => (await table.items()).find((item) => item.connectionId === connectionId);
+const stored = async ({ requestContext: { connectionId } }: WebSocketEvent) =>
+  (await table.items()).find((item) => item.connectionId === connectionId);
 
 describe('with a shared secret', () => {
   const connect = handlerWith({ JWT_SECRET: SECRET, JWT_ISSUER: 'https://issuer', JWT_AUDIENCE: 'rowcast' });
@@ -53,7 +60,10 @@ describe('with a shared secret', () => {
   });
 
   test('the connection ends with its token, or after two hours, whichever is first', async () => {
-    const [short, long] = [event({ token: await sign({ ...good, exp: now() + 60 }) }), event({ token: await sign({ ...good, exp: now() + 99_999 }) })];
+    const [short, long] = [
+      event({ token: await sign({ ...good, exp: now() + 60 }) }),
+      event({ token: await sign({ ...good, exp: now() + 99_999 }) }),
+    ];
     await Promise.all([connect(short), connect(long)]);
     expect(Number((await stored(short))?.ttl) - now()).toBeLessThanOrEqual(60);
     expect(Number((await stored(long))?.ttl) - now()).toBeLessThanOrEqual(7200);
@@ -77,7 +87,15 @@ describe('with a shared secret', () => {
     ['another audience', () => sign({ ...good, aud: 'other' })],
     ['without a user', () => sign({ ...good, sub: '' })],
     ['algorithm none', async () => new UnsecuredJWT({ sub: 'bob', ...good }).encode()],
-    ['a tampered payload', async () => (await sign(good)).replace(/\.(.+)\./, (_, body: string) => `.${Buffer.from(Buffer.from(body, 'base64url').toString().replace('bob', 'eve')).toString('base64url')}.`)],
+    [
+      'a tampered payload',
+      async () =>
+        (await sign(good)).replace(
+          /\.(.+)\./,
+          (_, body: string) =>
+            `.${Buffer.from(Buffer.from(body, 'base64url').toString().replace('bob', 'eve')).toString('base64url')}.`,
+        ),
+    ],
   ])('%s: 401, nothing stored, the token not repeated', async (_, make) => {
     const token = await make();
     const request = event(token === undefined ? {} : { token });
@@ -107,12 +125,19 @@ describe('with a JWKS', () => {
     const { publicKey, privateKey } = await generateKeyPair('RS256', { extractable: true });
     const jwk = { ...(await exportJWK(publicKey)), kid: 'k1', alg: 'RS256' };
     const state = { up: true };
-    const server = createServer((_, response) => (state.up ? response.end(JSON.stringify({ keys: [jwk] })) : response.writeHead(500).end()));
+    const server = createServer((_, response) =>
+      state.up ? response.end(JSON.stringify({ keys: [jwk] })) : response.writeHead(500).end(),
+    );
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     onTestFinished(() => void server.close());
-    const connect = handlerWith({ JWKS_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`, JWT_ROLES_CLAIM: 'cognito:groups' });
-    const token = await new SignJWT({ sub: 'bob', 'cognito:groups': ['staff'], exp: now() + 60 }).setProtectedHeader({ alg: 'RS256', kid: 'k1' }).sign(privateKey);
+    const connect = handlerWith({
+      JWKS_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`,
+      JWT_ROLES_CLAIM: 'cognito:groups',
+    });
+    const token = await new SignJWT({ sub: 'bob', 'cognito:groups': ['staff'], exp: now() + 60 })
+      .setProtectedHeader({ alg: 'RS256', kid: 'k1' })
+      .sign(privateKey);
     return { connect, token, state, jwk };
   }
 
@@ -125,7 +150,9 @@ describe('with a JWKS', () => {
 
   test('the public key is not taken for a shared secret', async () => {
     const { connect, jwk } = await serveKeys();
-    const forged = await new SignJWT({ sub: 'bob' }).setProtectedHeader({ alg: 'HS256', kid: 'k1' }).sign(new TextEncoder().encode(JSON.stringify(jwk)));
+    const forged = await new SignJWT({ sub: 'bob' })
+      .setProtectedHeader({ alg: 'HS256', kid: 'k1' })
+      .sign(new TextEncoder().encode(JSON.stringify(jwk)));
     expect((await connect(event({ token: forged }))).statusCode).toBe(401);
   });
 
@@ -140,17 +167,30 @@ test('with AUTH_MODE=none, which must be said, one is who one says', async () =>
   const connect = handlerWith({ AUTH_MODE: 'none' });
   const request = event({ userId: 'alice', rooms: 'a,b', roles: 'admin' });
   expect((await connect(request)).statusCode).toBe(200);
-  expect(await stored(request)).toMatchObject({ userId: 'alice', rooms: new Set(['a', 'b']), roles: new Set(['admin']) });
+  expect(await stored(request)).toMatchObject({
+    userId: 'alice',
+    rooms: new Set(['a', 'b']),
+    roles: new Set(['admin']),
+  });
 });
 
-test.each([[{}], [{ JWT_SECRET: SECRET, JWKS_URL: 'https://keys' }], [{ AUTH_MODE: 'off' }], [{ JWKS_URL: 'http://keys.example.com' }]])('settings %j are refused', (env) => {
+test.each([
+  [{}],
+  [{ JWT_SECRET: SECRET, JWKS_URL: 'https://keys' }],
+  [{ AUTH_MODE: 'off' }],
+  [{ JWKS_URL: 'http://keys.example.com' }],
+])('settings %j are refused', (env) => {
   expect(() => loadConnectSettings(env)).toThrow(/JWT_SECRET or JWKS_URL|AUTH_MODE|JWKS_URL is plain http/);
 });
 
 test('a table that does not answer is 500', async () => {
   const gone = await startTable();
   await gone.stop();
-  const connect = connectHandler({ authenticator: new Authenticator({ mode: 'none' }), store: gone.store, connectionTtlSeconds: 60 });
+  const connect = connectHandler({
+    authenticator: new Authenticator({ mode: 'none' }),
+    store: gone.store,
+    connectionTtlSeconds: 60,
+  });
   expect((await connect(event())).statusCode).toBe(500);
 });
 

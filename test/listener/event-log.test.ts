@@ -19,12 +19,17 @@ beforeEach(async () => {
   await database.sql('truncate rowcast.event');
 });
 
-const here = async (): Promise<Position> => ({ snapshot: Snapshot.parse((await database.sql<{ s: string }>('select pg_current_snapshot()::text s'))[0]?.s as string) });
+const here = async (): Promise<Position> => ({
+  snapshot: Snapshot.parse((await database.sql<{ s: string }>('select pg_current_snapshot()::text s'))[0]?.s as string),
+});
 const logOf = (pageRows = 1000) => new EventLog({ session, pageRows, maxDataBytes: 32_000 });
 const contentOf = ({ data }: LoggedEvent): string => (JSON.parse(data as string) as { content: string }).content;
 
 /** Reads until nothing is left. */
-async function drain(log: EventLog, from: Position): Promise<{ events: LoggedEvent[]; position: Position; pages: number }> {
+async function drain(
+  log: EventLog,
+  from: Position,
+): Promise<{ events: LoggedEvent[]; position: Position; pages: number }> {
   const events: LoggedEvent[] = [];
   let position = from;
   for (let pages = 1; ; pages++) {

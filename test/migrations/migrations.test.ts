@@ -13,9 +13,16 @@ beforeEach(async () => {
   onTestFinished(() => database.drop());
 });
 
-const run = (step: MigrationStep) => migrate({ databaseUrl: database.url, log: pino({ level: 'silent' }), signal: new AbortController().signal }, step);
-const cli = (...args: string[]) => promisify(execFile)('npx', ['node-pg-migrate', ...args], { env: { ...process.env, DATABASE_URL: database.url } });
-const relations = async () => (await database.sql<{ name: string }>(`select c.oid::regclass::text as name from pg_class c where relkind in ('r', 'v') and relnamespace::regnamespace::text in ('public', 'rowcast') order by 1`)).map(({ name }) => name);
+const run = (step: MigrationStep) =>
+  migrate({ databaseUrl: database.url, log: pino({ level: 'silent' }), signal: new AbortController().signal }, step);
+const cli = (...args: string[]) =>
+  promisify(execFile)('npx', ['node-pg-migrate', ...args], { env: { ...process.env, DATABASE_URL: database.url } });
+const relations = async () =>
+  (
+    await database.sql<{ name: string }>(
+      `select c.oid::regclass::text as name from pg_class c where relkind in ('r', 'v') and relnamespace::regnamespace::text in ('public', 'rowcast') order by 1`,
+    )
+  ).map(({ name }) => name);
 
 test('the schema is the one in schema.sql', async () => {
   await run({ direction: 'up' });
@@ -53,7 +60,9 @@ test('a table that was there is watched as it is', async () => {
   await database.sql('create table messages (key text primary key, n numeric)');
   await run({ direction: 'up' });
   await database.sql(`insert into messages values ('a', 1.50)`);
-  expect(await database.sql('select type, data::text from rowcast.event')).toEqual([{ type: 'NEW_MESSAGE', data: '{"key":"a","n":1.50}' }]);
+  expect(await database.sql('select type, data::text from rowcast.event')).toEqual([
+    { type: 'NEW_MESSAGE', data: '{"key":"a","n":1.50}' },
+  ]);
 });
 
 test('npx node-pg-migrate alone sets a database up and takes it down, and the daemon goes on from there', async () => {
@@ -64,8 +73,10 @@ test('npx node-pg-migrate alone sets a database up and takes it down, and the da
   expect(await relations()).toEqual(['pgmigrations']);
 });
 
-test('the daemon keeps its record apart from the application\'s own node-pg-migrate', async () => {
-  await database.sql('create table pgmigrations (id serial primary key, name varchar(255) not null, run_on timestamp not null)');
+test("the daemon keeps its record apart from the application's own node-pg-migrate", async () => {
+  await database.sql(
+    'create table pgmigrations (id serial primary key, name varchar(255) not null, run_on timestamp not null)',
+  );
   await database.sql(`insert into pgmigrations (name, run_on) values ('1_theirs', now())`);
   await run({ direction: 'up' });
   expect(await database.sql('select name from pgmigrations')).toEqual([{ name: '1_theirs' }]);
@@ -79,7 +90,12 @@ test('a migration that waits for a busy table gives up its place and tries again
   await writer.query('insert into messages values (1)');
   const migrating = run({ direction: 'up' });
   // A later writer must not wait behind the migration for longer than its lock time-out.
-  await expect.poll(async () => (await database.sql(`select from pg_locks where not granted and relation = 'messages'::regclass`)).length).toBe(1);
+  await expect
+    .poll(
+      async () =>
+        (await database.sql(`select from pg_locks where not granted and relation = 'messages'::regclass`)).length,
+    )
+    .toBe(1);
   await database.sql('insert into messages values (2)');
   await writer.query('commit');
   writer.release();

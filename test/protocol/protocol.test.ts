@@ -3,11 +3,27 @@ import { termsOf } from '../../src/protocol/audience.ts';
 import { formatCursor, parseCursor } from '../../src/protocol/cursor.ts';
 import { eventFrame, readyFrame, truncatedFrame } from '../../src/protocol/frame.ts';
 
-const event = { id: '1842', type: 'say "hi"', data: '{"n":12345678901234567890.10}', old: null, timestamp: '1763683200000', cursor: '8401.0a1b2c3d' };
+const event = {
+  id: '1842',
+  type: 'say "hi"',
+  data: '{"n":12345678901234567890.10}',
+  old: null,
+  timestamp: '1763683200000',
+  cursor: '8401.0a1b2c3d',
+};
 
 test('a frame holds the row as it was printed', () => {
-  expect(eventFrame(event)).toBe('{"id":"1842","type":"say \\"hi\\"","data":{"n":12345678901234567890.10},"timestamp":1763683200000,"cursor":"8401.0a1b2c3d"}');
-  expect(JSON.parse(eventFrame({ ...event, data: null, old: '{"n":1}' }))).toEqual({ id: '1842', type: 'say "hi"', data: null, old: { n: 1 }, timestamp: 1763683200000, cursor: '8401.0a1b2c3d' });
+  expect(eventFrame(event)).toBe(
+    '{"id":"1842","type":"say \\"hi\\"","data":{"n":12345678901234567890.10},"timestamp":1763683200000,"cursor":"8401.0a1b2c3d"}',
+  );
+  expect(JSON.parse(eventFrame({ ...event, data: null, old: '{"n":1}' }))).toEqual({
+    id: '1842',
+    type: 'say "hi"',
+    data: null,
+    old: { n: 1 },
+    timestamp: 1763683200000,
+    cursor: '8401.0a1b2c3d',
+  });
 });
 
 test('a truncated frame names the row', () => {
@@ -22,9 +38,25 @@ test('READY', () => {
 test('a cursor is read back, and nothing else is one', () => {
   const cursor = { xmin: 18_446_744_073_709_551n, installation: '0a1b2c3d' };
   expect(parseCursor(formatCursor(cursor))).toEqual(cursor);
-  for (const token of ['', '1', '1.', '.0a1b2c3d', '-1.0a1b2c3d', '1.0A1B2C3D', '1.0a1b2c3d ', `${'9'.repeat(20)}.0a1b2c3d`]) expect(parseCursor(token)).toBeNull();
+  for (const token of [
+    '',
+    '1',
+    '1.',
+    '.0a1b2c3d',
+    '-1.0a1b2c3d',
+    '1.0A1B2C3D',
+    '1.0a1b2c3d ',
+    `${'9'.repeat(20)}.0a1b2c3d`,
+  ])
+    expect(parseCursor(token)).toBeNull();
 });
 
 test('a connection is reached by its id, its user, its rooms and roles', () => {
-  expect(termsOf({ connectionId: 'c', userId: 'u', rooms: ['r'], roles: ['admin'] })).toEqual(['all', 'connection:c', 'user:u', 'room:r', 'role:admin']);
+  expect(termsOf({ connectionId: 'c', userId: 'u', rooms: ['r'], roles: ['admin'] })).toEqual([
+    'all',
+    'connection:c',
+    'user:u',
+    'room:r',
+    'role:admin',
+  ]);
 });

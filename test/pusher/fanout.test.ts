@@ -1,21 +1,39 @@
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Connection } from '../../src/connections/connection.ts';
-import { Fanout, type FanoutDeps } from '../../src/pusher/fanout.ts';
-import { GatewayClient } from '../../src/pusher/gateway-client.ts';
 import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dynamodb.ts';
 import { LocalGateway } from '../../src/local/gateway.ts';
+import { Fanout, type FanoutDeps } from '../../src/pusher/fanout.ts';
+import { GatewayClient } from '../../src/pusher/gateway-client.ts';
 import { nextStep } from '../../src/pusher/retry-policy.ts';
 import { TestClient } from '../support/client.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
 
 /** A fan-out to real clients through a real gateway, with a proxy between that can fail. */
 async function start(clients: number, options: Partial<FanoutDeps> & { batch?: boolean } = {}) {
-  const gateway = new LocalGateway({ stage: 's', connect: async () => ({ statusCode: 200 }), disconnect: async () => ({ statusCode: 200 }) });
+  const gateway = new LocalGateway({
+    stage: 's',
+    connect: async () => ({ statusCode: 200 }),
+    disconnect: async () => ({ statusCode: 200 }),
+  });
   await gateway.start();
   const proxy = await FaultProxy.start(gateway.managementUrl);
-  const client = new GatewayClient({ endpoint: proxy.url, region: LOCAL_REGION, credentials: LOCAL_CREDENTIALS, maxSockets: 64, connectTimeoutMs: 1000, requestTimeoutMs: 1000 });
-  const fanout = new Fanout({ gateway: client, log: pino({ level: 'silent' }), maxPostsInFlight: 64, maxFrameBytes: 32_000, deliveryDeadlineMs: 60_000, ...options });
+  const client = new GatewayClient({
+    endpoint: proxy.url,
+    region: LOCAL_REGION,
+    credentials: LOCAL_CREDENTIALS,
+    maxSockets: 64,
+    connectTimeoutMs: 1000,
+    requestTimeoutMs: 1000,
+  });
+  const fanout = new Fanout({
+    gateway: client,
+    log: pino({ level: 'silent' }),
+    maxPostsInFlight: 64,
+    maxFrameBytes: 32_000,
+    deliveryDeadlineMs: 60_000,
+    ...options,
+  });
   onTestFinished(async () => {
     fanout.stop();
     client.destroy();
@@ -29,12 +47,21 @@ async function start(clients: number, options: Partial<FanoutDeps> & { batch?: b
       return socket;
     }),
   );
-  const connections = [...gateway.connections.keys()].map((connectionId): Connection => ({ connectionId, userId: 'u', connectedAt: Date.now() - 60_000, ttl: 0, ...(options.batch ? { batch: true } : {}) }));
+  const connections = [...gateway.connections.keys()].map(
+    (connectionId): Connection => ({
+      connectionId,
+      userId: 'u',
+      connectedAt: Date.now() - 60_000,
+      ttl: 0,
+      ...(options.batch ? { batch: true } : {}),
+    }),
+  );
   for (const connection of connections) {
     fanout.open(connection);
     fanout.goLive(connection);
   }
-  const send = (...ids: number[]) => fanout.dispatch(ids.map((id) => ({ audience: ['all'], encode: () => Buffer.from(`{"id":"${id}","type":"t"}`) })));
+  const send = (...ids: number[]) =>
+    fanout.dispatch(ids.map((id) => ({ audience: ['all'], encode: () => Buffer.from(`{"id":"${id}","type":"t"}`) })));
   return { fanout, proxy, sockets, connections, send };
 }
 
@@ -57,7 +84,10 @@ test('at most one post is in flight for a connection, and at most so many in all
   });
   proxy.fault = ({ connectionId }) => {
     inFlight.set(connectionId, (inFlight.get(connectionId) ?? 0) + 1);
-    most = Math.max(most, [...inFlight.values()].reduce((sum, n) => sum + n, 0));
+    most = Math.max(
+      most,
+      [...inFlight.values()].reduce((sum, n) => sum + n, 0),
+    );
     return null;
   };
   const sent = send(1, 2, 3);
@@ -103,7 +133,12 @@ describe('the policy', () => {
     ['410 of a young connection', { kind: 'gone' }, { ...lane, ageMs: 1000 }, 'retry'],
     ['429', { kind: 'throttled' }, lane, 'retry'],
     ['429 past the deadline, others are served', { kind: 'throttled' }, { ...lane, failingForMs: 2000 }, 'close'],
-    ['500 past the deadline, nobody is served', { kind: 'failed', reason: '' }, { ...lane, failingForMs: 2000, othersDelivered: false }, 'retry'],
+    [
+      '500 past the deadline, nobody is served',
+      { kind: 'failed', reason: '' },
+      { ...lane, failingForMs: 2000, othersDelivered: false },
+      'retry',
+    ],
     ['413', { kind: 'rejected', status: 413, reason: '' }, lane, 'skip'],
   ] as const)('%s', (_, outcome, history, step) => {
     expect(nextStep(outcome, history).step).toBe(step);

@@ -9,21 +9,31 @@ const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 /** `rowcast …` in a process of its own, to be killed for real. */
 export class Daemon {
   readonly process: ChildProcess;
+  readonly stdout: string[] = [];
   readonly stderr: string[] = [];
   /** Resolves with the exit code, or the signal that ended it. */
   readonly exited: Promise<number | string>;
   readonly #lines: Record<string, unknown>[] = [];
   #arrived: () => void = () => undefined;
 
-  constructor(args: readonly string[], env: Record<string, string>) {
+  /** @param built runs a build instead of the sources */
+  constructor(args: readonly string[], env: Record<string, string>, built?: { main: string; cwd: string }) {
     const { PATH = '', HOME = '' } = process.env;
-    this.process = spawn(process.execPath, ['--import', 'tsx', MAIN, ...args], { env: { PATH, HOME, NODE_NO_WARNINGS: '1', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    const program = built ? [built.main] : ['--import', 'tsx', MAIN];
+    this.process = spawn(process.execPath, [...program, ...args], {
+      cwd: built?.cwd,
+      env: { PATH, HOME, NODE_NO_WARNINGS: '1', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     this.exited = once(this.process, 'exit').then(([code, signal]) => code ?? signal);
     createInterface({ input: this.process.stdout as NodeJS.ReadableStream }).on('line', (line) => {
+      this.stdout.push(line);
       if (line.startsWith('{')) this.#lines.push(JSON.parse(line) as Record<string, unknown>);
       this.#arrived();
     });
-    createInterface({ input: this.process.stderr as NodeJS.ReadableStream }).on('line', (line) => this.stderr.push(line));
+    createInterface({ input: this.process.stderr as NodeJS.ReadableStream }).on('line', (line) =>
+      this.stderr.push(line),
+    );
     onTestFinished(async () => {
       this.process.kill('SIGKILL');
       await this.exited;

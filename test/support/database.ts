@@ -21,14 +21,19 @@ export class TestDatabase {
   static async create(options: { empty?: boolean } = {}): Promise<TestDatabase> {
     const adminUrl = inject('adminUrl');
     const name = `test_${randomBytes(6).toString('hex')}`;
-    await asAdmin(adminUrl, (admin) => admin.query(`create database ${name}${options.empty ? '' : ` template ${inject('template')}`}`));
+    await asAdmin(adminUrl, (admin) =>
+      admin.query(`create database ${name}${options.empty ? '' : ` template ${inject('template')}`}`),
+    );
     const database = new TestDatabase(adminUrl, name);
     if (!options.empty) await database.#becomeInstallation();
     return database;
   }
 
   /** The rows of one statement. */
-  async sql<Row extends pg.QueryResultRow = Record<string, unknown>>(text: string, values: unknown[] = []): Promise<Row[]> {
+  async sql<Row extends pg.QueryResultRow = Record<string, unknown>>(
+    text: string,
+    values: unknown[] = [],
+  ): Promise<Row[]> {
     return (await this.#pool.query<Row>(text, values)).rows;
   }
 
@@ -45,7 +50,9 @@ export class TestDatabase {
   /** The template's snapshot is of the server's past; start from now. */
   async #becomeInstallation(): Promise<void> {
     await this.sql('update rowcast.installation set id = gen_random_uuid()');
-    await this.sql('update rowcast.cursor set snapshot = pg_current_snapshot(), served_until = now(), served_xmin = pg_snapshot_xmin(pg_current_snapshot())');
+    await this.sql(
+      'update rowcast.cursor set snapshot = pg_current_snapshot(), served_until = now(), served_xmin = pg_snapshot_xmin(pg_current_snapshot())',
+    );
   }
 }
 

@@ -32,7 +32,10 @@ async function startServer(): Promise<{ endpoint: string; stop(): Promise<void> 
   if (TEST_DYNAMODB !== 'docker') return startDynamoDb();
   const { GenericContainer } = await import('testcontainers');
   const container = await new GenericContainer('amazon/dynamodb-local:latest').withExposedPorts(8000).start();
-  return { endpoint: `http://${container.getHost()}:${container.getMappedPort(8000)}`, stop: async () => void (await container.stop()) };
+  return {
+    endpoint: `http://${container.getHost()}:${container.getMappedPort(8000)}`,
+    stop: async () => void (await container.stop()),
+  };
 }
 
 export interface TestTable {

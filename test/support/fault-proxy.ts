@@ -50,13 +50,22 @@ export class FaultProxy {
     if (fault === 'reset') return void incoming.socket.resetAndDestroy();
     if (fault) {
       incoming.resume();
-      response.writeHead(fault.status, { 'content-type': 'application/json', 'x-amzn-errortype': ERROR_TYPES[fault.status] ?? 'InternalFailure' });
+      response.writeHead(fault.status, {
+        'content-type': 'application/json',
+        'x-amzn-errortype': ERROR_TYPES[fault.status] ?? 'InternalFailure',
+      });
       response.end('{"message":null}');
       return;
     }
     await this.gate;
     if (method === 'POST') this.passed++;
-    const outgoing = request({ host: this.#target.hostname, port: this.#target.port, method, path: incoming.url, headers: incoming.headers });
+    const outgoing = request({
+      host: this.#target.hostname,
+      port: this.#target.port,
+      method,
+      path: incoming.url,
+      headers: incoming.headers,
+    });
     outgoing.on('response', (answer) => {
       response.writeHead(answer.statusCode as number, answer.headers);
       answer.pipe(response);

@@ -27,7 +27,10 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await admin.connect();
   await admin.query(`create database ${template}`);
   const templateUrl = Object.assign(new URL(server.adminUrl), { pathname: `/${template}` }).href;
-  await migrate({ databaseUrl: templateUrl, log: pino({ level: 'warn' }), signal: new AbortController().signal }, { direction: 'up' });
+  await migrate(
+    { databaseUrl: templateUrl, log: pino({ level: 'warn' }), signal: new AbortController().signal },
+    { direction: 'up' },
+  );
   project.provide('adminUrl', server.adminUrl);
   project.provide('template', template);
   return async () => {

@@ -1,8 +1,8 @@
 import { pino } from 'pino';
 import { onTestFinished } from 'vitest';
+import { loadConfig } from '../../src/config.ts';
 import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
 import { ScanFeed } from '../../src/connections/scan-feed.ts';
-import { loadConfig } from '../../src/config.ts';
 import { Authenticator } from '../../src/lambdas/authenticate.ts';
 import { connectHandler } from '../../src/lambdas/connect.ts';
 import { disconnectHandler } from '../../src/lambdas/disconnect.ts';
@@ -41,7 +41,11 @@ export class World {
     const [database, table] = await Promise.all([options.database ?? TestDatabase.create(), startTable()]);
     const gateway = new LocalGateway({
       stage: 'test',
-      connect: connectHandler({ authenticator: new Authenticator({ mode: 'none' }), store: table.store, connectionTtlSeconds: 7200 }),
+      connect: connectHandler({
+        authenticator: new Authenticator({ mode: 'none' }),
+        store: table.store,
+        connectionTtlSeconds: 7200,
+      }),
       disconnect: disconnectHandler({ store: table.store }),
       ...options,
     });
@@ -110,7 +114,9 @@ export class World {
 
   /** A client that is connected, and with a relay running will be READY. */
   async connect(query: Record<string, string> = {}): Promise<TestClient> {
-    const client = new TestClient(`${this.gateway.websocketUrl}?${new URLSearchParams({ userId: 'someone', ...query })}`);
+    const client = new TestClient(
+      `${this.gateway.websocketUrl}?${new URLSearchParams({ userId: 'someone', ...query })}`,
+    );
     this.#stops.push(() => client.close());
     const status = await client.opened;
     if (status !== 101) throw new Error(`the connection was refused with ${status}`);

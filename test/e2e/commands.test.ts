@@ -1,0 +1,82 @@
+import { expect, onTestFinished, test } from 'vitest';
+import { Daemon } from '../support/daemon.ts';
+import { TestDatabase } from '../support/database.ts';
+import { World } from '../support/world.ts';
+
+test('start without settings: all that is missing, on stderr, exit code 1', async () => {
+  const daemon = new Daemon(['start'], {});
+  expect(await daemon.exited).toBe(1);
+  expect(daemon.stderr.join('\n')).toMatch(
+    /DATABASE_URL: is missing[\s\S]*WEBSOCKET_ENDPOINT: is missing[\s\S]*AWS_REGION: is missing/,
+  );
+});
+
+test('start with a database that cannot be reached: one error that names the setting and not the password, exit code 1', async () => {
+  const daemon = new Daemon(['start'], {
+    DATABASE_URL: 'postgres://user:hunter2@127.0.0.1:1/app',
+    WEBSOCKET_ENDPOINT: 'http://localhost:1/x',
+    AWS_REGION: 'eu-west-1',
+    PORT: '0',
+  });
+  expect(await daemon.exited).toBe(1);
+  expect(daemon.stderr).toEqual([expect.stringMatching(/^rowcast: .*DATABASE_URL.*ECONNREFUSED 127\.0\.0\.1:1$/)]);
+});
+
+test('start without migrations on a database that has none: says what to do, exit code 1', async () => {
+  const database = await TestDatabase.create({ empty: true });
+  onTestFinished(() => database.drop());
+  const daemon = new Daemon(['start'], {
+    DATABASE_URL: database.url,
+    MIGRATE_ON_START: 'false',
+    WEBSOCKET_ENDPOINT: 'http://localhost:1/x',
+    AWS_REGION: 'eu-west-1',
+    PORT: '0',
+  });
+  expect(await daemon.exited).toBe(1);
+  expect(daemon.stderr.join()).toMatch(/rowcast migrate up/);
+});
+
+test('migrate up and down, one by one', async () => {
+  const database = await TestDatabase.create({ empty: true });
+  onTestFinished(() => database.drop());
+  const run = (...args: string[]) => new Daemon(['migrate', ...args], { DATABASE_URL: database.url }).exited;
+  expect(await run('up', '2')).toBe(0);
+  expect(await run('up')).toBe(0);
+  expect(await database.sql('select name from rowcast.migrations')).toHaveLength(5);
+  expect(await run('down')).toBe(0);
+  expect(await database.sql('select name from rowcast.migrations')).toHaveLength(4);
+  expect(await run('sideways')).toBe(1);
+});
+
+test('health: alive at once, ready when it leads, a standby is ready too, and payloads stay out of the log', async () => {
+  const world = await World.start();
+  const [first, second] = [0, 1].map(() => new Daemon(['start'], { ...world.environment(), LOG_LEVEL: 'trace' })) as [
+    Daemon,
+    Daemon,
+  ];
+  const ports = await Promise.all([first, second].map(async (daemon) => (await daemon.logged('starting')).port));
+  await Promise.all([first.logged('started'), second.logged('started')]);
+  const answers = await Promise.all(ports.map((port) => fetch(`http://127.0.0.1:${port}/readyz`)));
+  expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+  const roles = await Promise.all(answers.map(async (answer) => ((await answer.json()) as { role: string }).role));
+  expect(roles.sort()).toEqual(['leader', 'standby']);
+  expect((await fetch(`http://127.0.0.1:${ports[0]}/healthz`)).status).toBe(200);
+  expect((await fetch(`http://127.0.0.1:${ports[0]}/else`)).status).toBe(404);
+  const client = await world.live({ userId: 'confidential-user' });
+  await world.sql(`insert into messages (content) values ('confidential-content')`);
+  await client.received(1);
+  for (const daemon of [first, second]) {
+    daemon.process.kill('SIGTERM');
+    expect(await daemon.exited).toBe(0);
+    expect(daemon.stdout.join()).not.toContain('confidential');
+  }
+});
+
+test('a health port that is taken is one error', async () => {
+  const world = await World.start();
+  const first = new Daemon(['start'], world.environment());
+  const { port } = await first.logged('starting');
+  const second = new Daemon(['start'], { ...world.environment(), PORT: String(port) });
+  expect(await second.exited).toBe(1);
+  expect(second.stderr.join()).toContain(`EADDRINUSE: address already in use :::${port}`);
+});

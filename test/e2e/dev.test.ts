@@ -1,0 +1,121 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm, unlink } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { expect, onTestFinished, test } from 'vitest';
+import { TestClient } from '../support/client.ts';
+
+interface DevUrls {
+  databaseUrl: string;
+  websocketUrl: string;
+  managementUrl: string;
+  dynamodbEndpoint: string;
+  pageUrl: string;
+  healthUrl: string;
+}
+
+function dev(dir: string, ...args: string[]) {
+  const child = spawn('npm', ['run', 'dev', '--', '--dir', dir, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: true,
+    env: { ...process.env, NODE_NO_WARNINGS: '1' },
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => (output += data.toString()));
+  // npm itself ends by the signal that it passed on.
+  const exited = once(child, 'exit').then(([code, signal]) => (signal === 'SIGINT' ? 0 : (code as number)));
+  // As Ctrl-C does: to the whole group.
+  const interrupt = () => process.kill(-(child.pid as number), 'SIGINT');
+  onTestFinished(async () => {
+    if (child.exitCode === null && child.signalCode === null) interrupt();
+    await exited;
+  });
+  const ready = async () => {
+    while (!existsSync(join(dir, 'dev.json'))) {
+      if (child.exitCode !== null) throw new Error(output);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    return JSON.parse(await readFile(join(dir, 'dev.json'), 'utf8')) as DevUrls;
+  };
+  return { ready, exited, interrupt, output: () => output };
+}
+
+async function folder(): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'rowcast-dev-'));
+  onTestFinished(() => rm(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+async function insert(databaseUrl: string, content: string): Promise<string[]> {
+  const client = new pg.Client(databaseUrl);
+  await client.connect();
+  await client.query('insert into messages (content) values ($1)', [content]);
+  const { rows } = await client.query<{ content: string }>('select content from messages order by id');
+  await client.end();
+  return rows.map((row) => row.content);
+}
+
+test('one command runs the whole system, Ctrl-C leaves nothing behind, a second start has the data', async () => {
+  const dir = await folder();
+  const first = dev(dir, '--port', '0');
+  const urls = await first.ready();
+  const client = new TestClient(`${urls.websocketUrl}?userId=alice`);
+  await client.ready();
+  await insert(urls.databaseUrl, 'one');
+  expect((await client.received(1))[0]).toMatchObject({ type: 'NEW_MESSAGE', data: { content: 'one' } });
+  await expect.poll(() => first.output()).toContain(`psql ${urls.databaseUrl} -c "insert into messages`);
+  expect(await (await fetch(urls.pageUrl)).text()).toContain(urls.websocketUrl);
+  expect((await fetch(`${urls.healthUrl}/readyz`)).status).toBe(200);
+  first.interrupt();
+  expect(await first.exited).toBe(0);
+  for (const url of [urls.pageUrl, urls.healthUrl, urls.managementUrl, urls.dynamodbEndpoint])
+    await expect(fetch(url)).rejects.toThrow();
+  await expect(insert(urls.databaseUrl, 'x')).rejects.toThrow(/ECONNREFUSED/);
+  expect(existsSync(join(dir, 'dev.json'))).toBe(false);
+
+  const second = dev(dir, '--port', '0');
+  expect(await insert((await second.ready()).databaseUrl, 'two')).toEqual(['one', 'two']);
+  second.interrupt();
+  expect(await second.exited).toBe(0);
+});
+
+test('the relay is started again when it dies, and goes on where it was', async () => {
+  const system = dev(await folder(), '--port', '0');
+  const urls = await system.ready();
+  const client = new TestClient(`${urls.websocketUrl}?userId=alice`);
+  await client.ready();
+  const admin = new pg.Client(urls.databaseUrl);
+  await admin.connect();
+  const { pid } = (await (await fetch(`${urls.healthUrl}/healthz`)).json()) as { pid: number };
+  process.kill(pid, 'SIGKILL');
+  await admin.query(`insert into messages (content) values ('while it was dead')`);
+  await client.received(1);
+  await admin.end();
+});
+
+test('ports that are taken are named, with what to do', async () => {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const system = dev(await folder(), '--port', String(port - 1));
+  expect(await system.exited).toBe(1);
+  expect(system.output()).toMatch(new RegExp(`port ${port} \\(gateway\\).*--port`));
+});
+
+test('a folder is served by one system at a time', async () => {
+  const dir = await folder();
+  const first = dev(dir, '--port', '0');
+  await first.ready();
+  const json = await readFile(join(dir, 'dev.json'));
+  await unlink(join(dir, 'dev.json'));
+  const second = dev(dir, '--port', '0');
+  expect(await second.exited).toBe(1);
+  expect(second.output()).toMatch(/runs already for .* as process \d+/);
+  expect(json.length).toBeGreaterThan(0);
+});
