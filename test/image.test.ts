@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { Daemon } from './support/daemon.ts';
@@ -36,7 +37,10 @@ test('the Lambdas are one small file each', async () => {
         .map(([, module]) => module)
         .filter((module) => !module?.startsWith('@aws-sdk/') && !module?.startsWith('node:')),
     ).toEqual([]);
-    expect(await import(`../dist/lambdas/${name}.mjs`)).toHaveProperty('handler', expect.any(Function));
+    expect(await import(pathToFileURL(join('dist/lambdas', `${name}.mjs`)).href)).toHaveProperty(
+      'handler',
+      expect.any(Function),
+    );
   }
 });
 

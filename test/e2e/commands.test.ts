@@ -56,8 +56,9 @@ test('health: alive at once, ready when it leads, a standby is ready too, and pa
   ];
   const ports = await Promise.all([first, second].map(async (daemon) => (await daemon.logged('starting')).port));
   await Promise.all([first.logged('started'), second.logged('started')]);
-  const answers = await Promise.all(ports.map((port) => fetch(`http://127.0.0.1:${port}/readyz`)));
-  expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+  const ready = (port: unknown) => fetch(`http://127.0.0.1:${port}/readyz`);
+  for (const port of ports) await expect.poll(async () => (await ready(port)).status).toBe(200);
+  const answers = await Promise.all(ports.map(ready));
   const roles = await Promise.all(answers.map(async (answer) => ((await answer.json()) as { role: string }).role));
   expect(roles.sort()).toEqual(['leader', 'standby']);
   expect((await fetch(`http://127.0.0.1:${ports[0]}/healthz`)).status).toBe(200);

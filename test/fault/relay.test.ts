@@ -231,7 +231,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
     await world.sql(`insert into messages (content) values ('while stopping')`);
     open();
     expect(await daemon.exited).toBe(0);
-    expect(contents(client.events)).toEqual(numbers(50));
+    expect(contents(client.events).slice(0, 50)).toEqual(numbers(50));
     await world.relay();
     await client.received(51);
     expect(contents(client.events)).toEqual([...numbers(50), 'while stopping']);
