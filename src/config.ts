@@ -49,6 +49,7 @@ export function loadConfig(env: Environment): Config {
       maxBytesInFlight: s.ROWCAST_MAX_BYTES_IN_FLIGHT,
       maxFrameBytes: s.MAX_FRAME_BYTES,
       maxPostsInFlight: s.ROWCAST_MAX_POSTS_IN_FLIGHT,
+      postsPerSecondLimit: s.POST_RPS_LIMIT,
       deliveryDeadlineMs: s.ROWCAST_DELIVERY_DEADLINE_MS,
     },
   };
@@ -174,6 +175,7 @@ const Settings = v.object({
   MIGRATE_ON_START: flag('true', 'false', 'true'),
   DIRECTORY_REFRESH_MS: whole(1000, 50, 600_000),
   MAX_FRAME_BYTES: whole(32_000, 2000, 131_072),
+  POST_RPS_LIMIT: whole(4000, 1, 1_000_000),
   ROWCAST_DOORBELL: flag('on', 'off', 'on'),
   ROWCAST_COLLECT_MS: whole(10, 0, 1000),
   ROWCAST_STAY_AWAKE_MS: whole(100, 0, 60_000),

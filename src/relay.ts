@@ -113,6 +113,8 @@ export class Relay extends EventEmitter<RelayEvents> {
       consumer,
       signal: this.#stop.signal,
       onStandby: () => this.#setRole('standby'),
+      onBroken: (holder) =>
+        log.error({ event: 'lease_broken', ...holder }, 'the leader is frozen: ended its connection to take over'),
       nextAttempt: async (ms) => void (await this.#leaseMayBeFree.wait(ms, this.#stop.signal)),
     });
     if (!lease) return;

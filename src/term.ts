@@ -57,7 +57,7 @@ export class Term {
     this.#lease = held.lease;
     this.#stored = held.stored;
     this.#installation = installationTag(held.stored.installation);
-    this.#fanout = new Fanout({ ...settings, gateway: deps.gateway, log: logger });
+    this.#fanout = new Fanout({ ...settings, gateway: deps.gateway, log: logger, mayPost: () => held.lease.trusted });
     this.#history = new PositionHistory({ atMs: held.stored.served.untilMs, xmin: held.stored.served.xmin });
     this.#windows = new WindowsInFlight({
       maxBytes: settings.maxBytesInFlight,
@@ -99,6 +99,7 @@ export class Term {
     const { directory, notifications } = this.#deps;
     for (const event of ['notification', 'listening', 'deaf', 'control'] as const) notifications.on(event, ring);
     this.#fanout.on('posted', (connection, outcome) => this.#deps.emit('posted', connection, outcome));
+    this.#fanout.on('gateway', (state, outcome) => this.#gatewayChanged(state, outcome));
     this.#fanout.on('ended', (connection, why) => {
       this.#forget(connection);
       this.#deps.emit('ended', connection, why);
@@ -178,6 +179,17 @@ export class Term {
     return { ...served, connections: connections.map(({ connectionId }) => connectionId) };
   }
 
+  #gatewayChanged(state: 'down' | 'up', outcome: PostOutcome): void {
+    const { log, emit } = this.#deps;
+    if (state === 'up') log.info({ event: 'gateway_up' }, 'the gateway answers again; delivering what waited');
+    else
+      log.error(
+        { event: 'gateway_down', outcome },
+        'the gateway does not answer; the cursor stays, and one post at a time probes it',
+      );
+    emit('gateway', state);
+  }
+
   /** The gateway says that the connection is over, or it was closed because it could not be served. */
   #forget(connection: Connection): void {
     const { directory, store, log } = this.#deps;
@@ -193,6 +205,7 @@ export class Term {
 
 export interface TermEvents {
   posted: [Connection, PostOutcome];
+  gateway: ['down' | 'up'];
   /** A connection is over by the gateway's word, or was closed because it could not be served. */
   ended: [Connection, why: 'gone' | 'closed'];
   read: [rows: number];
@@ -221,5 +234,6 @@ export interface TermSettings {
   readonly maxBytesInFlight: number;
   readonly maxFrameBytes: number;
   readonly maxPostsInFlight: number;
+  readonly postsPerSecondLimit: number;
   readonly deliveryDeadlineMs: number;
 }

@@ -4,8 +4,15 @@ import { Snapshot } from './snapshot.ts';
 
 /** A standby tries this often; a leader that stops says so by a notification, and is followed at once. */
 const ATTEMPT_INTERVAL_MS = 1000;
-/** How often the holder makes sure that its session lives. */
-const HEARTBEAT_INTERVAL_MS = 5000;
+/** How often the holder proves that its session lives. */
+const HEARTBEAT_INTERVAL_MS = 3000;
+/**
+ * How long after its last proof the holder may act as one. Shorter than BREAK_AFTER_MS: a frozen leader that
+ * wakes has stopped trusting its lease before a standby could break it.
+ */
+const TRUST_MS = 8000;
+/** A holder that proved nothing for this long is frozen: its backend is ended, and with it its lock. */
+const BREAK_AFTER_MS = 12_000;
 
 const LEASE = 2;
 
@@ -14,17 +21,24 @@ const LEASE = 2;
  * the lock, so a relay that lost its lease cannot commit: its connection is gone. Also the home of the cursor
  * row, which only the holder writes.
  *
- * Lifecycle: `acquire` waits (a standby) → held until `session.ended` aborts or `release`.
+ * Lifecycle: `acquire` waits (a standby) → held until `session.ended` aborts or `release`. A standby ends the
+ * backend of a holder whose heartbeat has stopped (a process that is frozen keeps its connection, and so its lock).
  */
 export class Lease {
   readonly session: Session;
   readonly #consumer: string;
   readonly #heartbeat: NodeJS.Timeout;
+  #provedAt = performance.now();
 
   private constructor(session: Session, consumer: string) {
     this.session = session;
     this.#consumer = consumer;
-    this.#heartbeat = setInterval(() => void session.query('select').catch(() => undefined), HEARTBEAT_INTERVAL_MS);
+    this.#heartbeat = setInterval(() => void this.#beat(), HEARTBEAT_INTERVAL_MS);
+  }
+
+  /** Whether it is certain that nobody else holds the lease. */
+  get trusted(): boolean {
+    return !this.session.ended.aborted && performance.now() - this.#provedAt < TRUST_MS;
   }
 
   /**
@@ -41,10 +55,35 @@ export class Lease {
       );
       if (row?.held) return new Lease(session, options.consumer);
       options.onStandby();
+      await Lease.#breakFrozen(session, options);
       await options.nextAttempt(ATTEMPT_INTERVAL_MS);
     }
     await session.close();
     return null;
+  }
+
+  /** Ends the backend of a holder that has not been heard of for BREAK_AFTER_MS. */
+  static async #breakFrozen(session: Session, options: AcquireOptions): Promise<void> {
+    const broken = await session.query<{ pid: number; silent_s: number }>(
+      `select a.pid, extract(epoch from clock_timestamp() - a.state_change)::int as silent_s, pg_terminate_backend(a.pid)
+       from pg_locks l join pg_stat_activity a on a.pid = l.pid
+       where l.locktype = 'advisory' and l.granted and l.database = a.datid and a.datname = current_database()
+         and l.classid = rowcast.lock_class() and l.objid = $1 and l.objsubid = 2
+         and a.state_change < clock_timestamp() - $2 * interval '1 millisecond'`,
+      [LEASE, BREAK_AFTER_MS],
+    );
+    for (const { pid, silent_s } of broken) options.onBroken({ pid, silentSeconds: silent_s });
+  }
+
+  async #beat(): Promise<void> {
+    // What counts is when it was asked: an answer may have waited in a frozen process.
+    const askedAt = performance.now();
+    await this.session.query('select').then(
+      () => {
+        this.#provedAt = askedAt;
+      },
+      () => undefined,
+    );
   }
 
   /** The installation this database is, and the place in the log up to which everything was delivered. */
@@ -127,6 +166,8 @@ export interface AcquireOptions {
   readonly signal: AbortSignal;
   /** Another relay holds the lease; called at each attempt. */
   onStandby(): void;
+  /** A frozen holder's backend was ended. */
+  onBroken(holder: { pid: number; silentSeconds: number }): void;
   /** Resolves after the time given, or earlier when the lease may be free. */
   nextAttempt(afterMs: number): Promise<void>;
 }

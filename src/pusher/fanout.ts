@@ -2,15 +2,22 @@ import { EventEmitter } from 'node:events';
 import type { Logger } from 'pino';
 import { AudienceIndex } from '../connections/audience-index.ts';
 import type { Connection } from '../connections/connection.ts';
+import { Circuit } from './circuit.ts';
 import type { Gateway } from './gateway-client.ts';
 import { Delivery, Lane, type OutgoingFrame } from './lane.ts';
 import type { PostOutcome } from './post-outcome.ts';
 import { nextStep } from './retry-policy.ts';
+import { Throttle } from './throttle.ts';
+import { Turns } from './turns.ts';
+
+/** How often a relay that may not post looks whether it may. */
+const HELD_POLL_MS = 100;
 
 /**
  * From a frame to the connections of its audience, each through a lane of its own. Lanes with something to
- * send take turns for at most `maxPostsInFlight` posts; a lane that must wait for a retry gives its turn up, so a
- * slow or dead connection delays nobody else.
+ * send take turns (turns.ts) for at most `maxPostsInFlight` posts, paced by a token bucket (throttle.ts) and probed
+ * one by one while the gateway is down (circuit.ts). A lane that must wait for a retry gives its turn up, so a slow or
+ * dead connection delays nobody else.
  *
  * A frame is settled for a connection when it was delivered, when the gateway will never take it, or when
  * the connection is over. Everything else is tried again.
@@ -20,16 +27,18 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   readonly #lanes = new Map<string, Lane>();
   /** Lanes that get every frame of their audience as it is dispatched; the others are still being replayed to. */
   readonly #live = new AudienceIndex<Lane>();
-  /** Lanes whose turn comes next, from #turn on. */
-  #ready: Lane[] = [];
-  #turn = 0;
+  readonly #turns = new Turns();
+  readonly #throttle: Throttle;
+  readonly #circuit = new Circuit();
   #postsInFlight = 0;
+  #pumpLater: NodeJS.Timeout | undefined;
   #lastDeliveredAt = Number.NEGATIVE_INFINITY;
   #stopped = false;
 
   constructor(deps: FanoutDeps) {
     super();
     this.#deps = deps;
+    this.#throttle = new Throttle(deps.postsPerSecondLimit);
   }
 
   /** Makes a lane that carries only what `send` gives it. */
@@ -59,7 +68,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     for (const { audience, encode } of events) {
       let frame: OutgoingFrame | undefined;
       for (const lane of this.#live.reach(audience)) {
-        frame ??= { payload: encode(), delivery };
+        frame ??= { payload: encode(), delivery, direct: !audience.includes('all') };
         this.#enqueue(lane, frame);
       }
     }
@@ -72,7 +81,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   send(connection: Connection, payloads: readonly Buffer[]): Promise<void> {
     const delivery = new Delivery();
     const lane = this.#laneOf(connection);
-    if (lane) for (const payload of payloads) this.#enqueue(lane, { payload, delivery });
+    if (lane) for (const payload of payloads) this.#enqueue(lane, { payload, delivery, direct: false });
     delivery.seal();
     this.#pump();
     return delivery.done;
@@ -81,6 +90,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   /** No post is started any more. What is in flight ends by itself; what waits is not settled, and so not committed. */
   stop(): void {
     this.#stopped = true;
+    clearTimeout(this.#pumpLater);
     for (const lane of this.#lanes.values()) clearTimeout(lane.retry);
   }
 
@@ -91,33 +101,66 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   }
 
   #enqueue(lane: Lane, frame: OutgoingFrame): void {
+    const wasUrgent = lane.urgent;
     frame.delivery.expect();
     lane.enqueue(frame);
     if (lane.state === 'idle') this.#makeReady(lane);
+    else if (lane.state === 'ready' && lane.urgent && !wasUrgent) this.#turns.promote(lane);
   }
 
   #makeReady(lane: Lane): void {
     lane.state = 'ready';
-    this.#ready.push(lane);
+    this.#turns.push(lane);
   }
 
   #pump(): void {
-    while (!this.#stopped && this.#postsInFlight < this.#deps.maxPostsInFlight && this.#turn < this.#ready.length) {
-      const lane = this.#ready[this.#turn++] as Lane;
-      if (lane.state === 'ready') void this.#post(lane);
+    while (!this.#stopped && this.#postsInFlight < this.#deps.maxPostsInFlight) {
+      // A post in flight is the probe; its answer pumps again.
+      if (this.#circuit.down && this.#postsInFlight > 0) return;
+      const heldMs = this.#heldMs();
+      if (heldMs > 0) {
+        clearTimeout(this.#pumpLater);
+        this.#pumpLater = setTimeout(() => this.#pump(), heldMs);
+        return;
+      }
+      const lane = this.#turns.next();
+      if (!lane) return;
+      void this.#post(lane);
     }
-    if (this.#turn === this.#ready.length) this.#ready.length = this.#turn = 0;
+  }
+
+  /** How long no post may start: not ours to deliver, the gateway is down, or the rate is used up. */
+  #heldMs(): number {
+    if (!this.#deps.mayPost()) return HELD_POLL_MS;
+    if (this.#circuit.down) return this.#circuit.probeDelayMs();
+    return this.#throttle.delayMs();
   }
 
   async #post(lane: Lane): Promise<void> {
     lane.state = 'posting';
     this.#postsInFlight++;
+    this.#throttle.take();
     const outcome = await this.#deps.gateway.post(lane.connection.connectionId, lane.take(this.#deps.maxFrameBytes));
     this.#postsInFlight--;
+    if (this.#stopped) return;
     this.emit('posted', lane.connection, outcome);
+    if (outcome.kind === 'throttled') this.#throttle.throttled(lane.connection.connectionId);
+    this.#judgeGateway(outcome);
     // The connection may have been closed meanwhile; its frames are settled then.
-    if (lane.state === 'posting' && !this.#stopped) this.#conclude(lane, outcome);
+    if (lane.state === 'posting') this.#conclude(lane, outcome);
     this.#pump();
+  }
+
+  #judgeGateway(outcome: PostOutcome): void {
+    const change = this.#circuit.record(outcome);
+    if (change) this.emit('gateway', change, outcome);
+    if (change !== 'up') return;
+    // Nobody waits out a retry that the outage made long.
+    for (const lane of this.#lanes.values()) {
+      if (lane.state !== 'waiting') continue;
+      clearTimeout(lane.retry);
+      this.#makeReady(lane);
+    }
   }
 
   #conclude(lane: Lane, outcome: PostOutcome): void {
@@ -181,6 +224,8 @@ export class Fanout extends EventEmitter<FanoutEvents> {
 }
 
 export interface FanoutEvents {
+  /** The gateway as a whole stopped answering, or answers again. */
+  gateway: ['down' | 'up', PostOutcome];
   posted: [Connection, PostOutcome];
   /** The connection is over by the gateway's word (`gone`) or by ours (`closed`). */
   ended: [Connection, why: 'gone' | 'closed'];
@@ -195,7 +240,11 @@ export interface AddressedEvent {
 export interface FanoutDeps {
   readonly gateway: Gateway;
   readonly log: Logger;
+  /** False while it is not certain that this relay still leads. */
+  mayPost(): boolean;
   readonly maxPostsInFlight: number;
+  /** Below API Gateway's quota, which the account's other APIs share. */
+  readonly postsPerSecondLimit: number;
   /** What a batch may hold. */
   readonly maxFrameBytes: number;
   /** How long one connection may fail while others are served. */

@@ -25,6 +25,8 @@ export class Lane {
   #head = 0;
   /** Frames from #head on that the current post carries. */
   #taken = 0;
+  /** Frames that wait and are addressed to some, not to all. */
+  #direct = 0;
 
   constructor(connection: Connection) {
     this.connection = connection;
@@ -34,8 +36,14 @@ export class Lane {
     return this.#frames.length - this.#head;
   }
 
+  /** Something waits that is not a broadcast: this lane goes first where posts are paced. */
+  get urgent(): boolean {
+    return this.#direct > 0;
+  }
+
   enqueue(frame: OutgoingFrame): void {
     this.#frames.push(frame);
+    if (frame.direct) this.#direct++;
   }
 
   /** The next post: one frame, or for a batching client all that waits, up to `maxBytes`. */
@@ -58,7 +66,11 @@ export class Lane {
 
   /** What the last post carried is settled: delivered, or left out for good. */
   settleTaken(): void {
-    for (let i = 0; i < this.#taken; i++) this.#frames[this.#head++]?.delivery.settle();
+    for (let i = 0; i < this.#taken; i++) {
+      const frame = this.#frames[this.#head++] as OutgoingFrame;
+      if (frame.direct) this.#direct--;
+      frame.delivery.settle();
+    }
     this.#taken = 0;
     if (this.#head === this.#frames.length) {
       this.#frames = [];
@@ -81,6 +93,8 @@ export class Lane {
 export interface OutgoingFrame {
   readonly payload: Buffer;
   readonly delivery: Delivery;
+  /** Not for all. */
+  readonly direct: boolean;
 }
 
 /** Counts what is still to be settled of some frames, for all the connections they go to. */

@@ -29,7 +29,9 @@ async function start(clients: number, options: Partial<FanoutDeps> & { batch?: b
   const fanout = new Fanout({
     gateway: client,
     log: pino({ level: 'silent' }),
+    mayPost: () => true,
     maxPostsInFlight: 64,
+    postsPerSecondLimit: 100_000,
     maxFrameBytes: 32_000,
     deliveryDeadlineMs: 60_000,
     ...options,

@@ -1,0 +1,75 @@
+/** What may be posted at once after a pause: a tenth of a second's worth. */
+const BURST_SECONDS = 0.1;
+/** Outcomes are judged together over this long. */
+const JUDGE_INTERVAL_MS = 250;
+/** 429 on fewer connections than this is those clients' full buffers, and their lanes wait by themselves. */
+const MANY_CONNECTIONS = 3;
+/** Of the current rate, after an interval in which many were throttled. */
+const DECREASE = 0.7;
+/** Of the limit, after one in which nobody was: from a tenth back to the limit in about 5 s. */
+const INCREASE = 0.05;
+/** The rate never falls below this share of the limit. */
+const LEAST = 0.02;
+
+/**
+ * Paces posts: a token bucket with a limit of its own, because API Gateway's quota (10,000 a second for an account
+ * and Region, 2,500 in some) is shared with the account's other APIs. When many connections are throttled
+ * the rate falls (multiplicatively) and rises again (additively) once they are not.
+ */
+export class Throttle {
+  readonly #limit: number;
+  #rate: number;
+  #tokens: number;
+  #filledAt = performance.now();
+  #judgedAt = performance.now();
+  readonly #throttled = new Set<string>();
+
+  /** @param limit posts a second at most */
+  constructor(limit: number) {
+    this.#limit = limit;
+    this.#rate = limit;
+    this.#tokens = limit * BURST_SECONDS;
+  }
+
+  /** Posts a second that are allowed now. */
+  get rate(): number {
+    return this.#rate;
+  }
+
+  /** How long until the next post may start; 0 for now. */
+  delayMs(): number {
+    this.#fill();
+    return this.#tokens >= 1 ? 0 : Math.max(1, ((1 - this.#tokens) / this.#rate) * 1000);
+  }
+
+  /** A post starts. */
+  take(): void {
+    this.#tokens--;
+  }
+
+  /** A post to this connection was answered with 429. */
+  throttled(connectionId: string): void {
+    this.#throttled.add(connectionId);
+    if (this.#throttled.size === MANY_CONNECTIONS) {
+      // At once, not at the end of the interval: each post until then would be refused too.
+      this.#rate = Math.max(this.#limit * LEAST, this.#rate * DECREASE);
+      this.#tokens = 0;
+    }
+  }
+
+  #fill(): void {
+    const now = performance.now();
+    this.#tokens = Math.min(
+      this.#rate * BURST_SECONDS + 1,
+      this.#tokens + ((now - this.#filledAt) / 1000) * this.#rate,
+    );
+    this.#filledAt = now;
+    if (now - this.#judgedAt < JUDGE_INTERVAL_MS) return;
+    if (this.#throttled.size < MANY_CONNECTIONS) {
+      const intervals = Math.floor((now - this.#judgedAt) / JUDGE_INTERVAL_MS);
+      this.#rate = Math.min(this.#limit, this.#rate + this.#limit * INCREASE * intervals);
+    }
+    this.#throttled.clear();
+    this.#judgedAt = now;
+  }
+}
