@@ -42,11 +42,13 @@ create table rowcast.event (
   old json,
   source text,
   key json
-);
+) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0.02);
 
 create table rowcast.installation (
   only_row boolean default true not null,
   id uuid default gen_random_uuid() not null,
+  identity text default rowcast.database_identity() not null,
+  floor xid8 default '0'::xid8 not null,
   installed_at timestamp with time zone default now() not null
 );
 
@@ -79,6 +81,24 @@ alter table rowcast.installation add constraint installation_pkey PRIMARY KEY (o
 alter table rowcast.watched add constraint watched_pkey PRIMARY KEY (target);
 
 CREATE INDEX event_xid_idx ON rowcast.event USING btree (xid);
+
+CREATE OR REPLACE FUNCTION rowcast.adopt(keep_cursor boolean DEFAULT false)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if keep_cursor then
+    update rowcast.installation set identity = rowcast.database_identity();
+  else
+    delete from rowcast.event;
+    update rowcast.installation set id = gen_random_uuid(), identity = rowcast.database_identity(), floor = '0';
+    update rowcast.cursor set snapshot = pg_current_snapshot(), until = null, after_id = null, through_id = null,
+      served_until = now(), served_xmin = pg_snapshot_xmin(pg_current_snapshot()), served_connections = '{}', updated_at = now();
+  end if;
+  perform pg_notify('rowcast_control', '');
+end $function$
+;
 
 CREATE OR REPLACE FUNCTION rowcast.audience_columns(audience text[])
  RETURNS text[]
@@ -316,6 +336,16 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.database_identity()
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select system_identifier || '/' || d.oid from pg_control_system(), pg_database d where d.datname = current_database()
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.fit_name(name text)
  RETURNS text
  LANGUAGE plpgsql
@@ -362,6 +392,27 @@ CREATE OR REPLACE FUNCTION rowcast.lock_class()
  LANGUAGE sql
  IMMUTABLE
 AS $function$select x'726f7763'::int$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.remove_old(keep interval, keep_undelivered interval, batch integer, OUT removed integer, OUT undelivered integer, OUT floor xid8)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  delivered pg_snapshot := (select snapshot from rowcast.cursor where consumer = 'relay');
+begin
+  with first as (select e.id, e.xid, e.occurred_at from rowcast.event e order by e.id limit batch),
+  old as (
+    select f.id, f.xid, not pg_visible_in_snapshot(f.xid, delivered) as waits from first f
+    where f.occurred_at < now() - keep_undelivered or f.occurred_at < now() - keep and pg_visible_in_snapshot(f.xid, delivered)
+  ),
+  gone as (delete from rowcast.event e using old where e.id = old.id returning old.xid, old.waits),
+  highest as (select ((g.xid::text::numeric + 1)::text)::xid8 as xid from gone g order by g.xid desc limit 1),
+  moved as (update rowcast.installation i set floor = h.xid from highest h where i.floor < h.xid)
+  select count(*), count(*) filter (where g.waits) into removed, undelivered from gone g;
+  select i.floor into remove_old.floor from rowcast.installation i;
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.send(type text, data json, audience text[] DEFAULT '{all}'::text[])

@@ -12,10 +12,21 @@ end $$;
 create schema if not exists rowcast;
 comment on schema rowcast is 'Rowcast: relays committed rows to WebSocket clients.';
 
--- One row. A cursor token names it, so that a token of another installation is told apart.
+-- What tells this database from a copy of it: the cluster, and the database in it. A dump restored
+-- elsewhere, CREATE DATABASE … TEMPLATE and logical copies differ; only a physical copy does not.
+create function rowcast.database_identity() returns text language sql stable
+set search_path = pg_catalog, pg_temp as $$
+  select system_identifier || '/' || d.oid from pg_control_system(), pg_database d where d.datname = current_database()
+$$;
+
+-- One row. A cursor token names the id, so that a token of another installation is told apart. The
+-- relay delivers only where `identity` is this database's: a copy must not push to the original's clients.
+-- `floor`: rows of transactions below may have been removed by retention.
 create table rowcast.installation (
   only_row boolean primary key default true check (only_row),
   id uuid not null default gen_random_uuid(),
+  identity text not null default rowcast.database_identity(),
+  floor xid8 not null default '0',
   installed_at timestamptz not null default now()
 );
 insert into rowcast.installation default values;
@@ -35,6 +46,8 @@ create table rowcast.event (
   key json
 );
 create index event_xid_idx on rowcast.event (xid);
+-- Retention removes as many rows as are written: vacuum early and often, so that their space is used again.
+alter table rowcast.event set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02);
 comment on table rowcast.event is 'The log: what was committed, in the order of id within a window.';
 
 -- The relay's place in the log. All that `snapshot` sees was delivered. While a backlog is
@@ -57,12 +70,53 @@ create table rowcast.cursor (
 ) with (fillfactor = 50);
 insert into rowcast.cursor (consumer, snapshot) values ('relay', pg_current_snapshot());
 
+-- Makes a copy of a database an installation of its own: what waits in its log is never delivered,
+-- and clients of the original hear `recovered: false`. With keep_cursor (after pg_upgrade, which
+-- changes the cluster and keeps the transactions) delivery goes on where it was.
+create function rowcast.adopt(keep_cursor boolean default false) returns void language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+begin
+  if keep_cursor then
+    update rowcast.installation set identity = rowcast.database_identity();
+  else
+    delete from rowcast.event;
+    update rowcast.installation set id = gen_random_uuid(), identity = rowcast.database_identity(), floor = '0';
+    update rowcast.cursor set snapshot = pg_current_snapshot(), until = null, after_id = null, through_id = null,
+      served_until = now(), served_xmin = pg_snapshot_xmin(pg_current_snapshot()), served_connections = '{}', updated_at = now();
+  end if;
+  perform pg_notify('rowcast_control', '');
+end $$;
+
+-- Removes rows that are older than `keep` and delivered, or older than `keep_undelivered` in any case;
+-- at most `batch` rows a call, the oldest first. Writers never wait for it: it touches only rows that
+-- nobody writes any more. Returns how many were removed, how many of those had not been delivered, and
+-- the floor that this left.
+create function rowcast.remove_old(keep interval, keep_undelivered interval, batch integer, out removed integer, out undelivered integer, out floor xid8)
+language plpgsql set search_path = pg_catalog, pg_temp as $$
+declare
+  delivered pg_snapshot := (select snapshot from rowcast.cursor where consumer = 'relay');
+begin
+  with first as (select e.id, e.xid, e.occurred_at from rowcast.event e order by e.id limit batch),
+  old as (
+    select f.id, f.xid, not pg_visible_in_snapshot(f.xid, delivered) as waits from first f
+    where f.occurred_at < now() - keep_undelivered or f.occurred_at < now() - keep and pg_visible_in_snapshot(f.xid, delivered)
+  ),
+  gone as (delete from rowcast.event e using old where e.id = old.id returning old.xid, old.waits),
+  highest as (select ((g.xid::text::numeric + 1)::text)::xid8 as xid from gone g order by g.xid desc limit 1),
+  moved as (update rowcast.installation i set floor = h.xid from highest h where i.floor < h.xid)
+  select count(*), count(*) filter (where g.waits) into removed, undelivered from gone g;
+  select i.floor into remove_old.floor from rowcast.installation i;
+end $$;
+
 -- Down Migration
 -- Locks: the log's own tables only. Waits for writers that are just appending.
 set local lock_timeout = '5s';
+drop function rowcast.remove_old(interval, interval, integer);
+drop function rowcast.adopt(boolean);
 drop table rowcast.cursor;
 drop table rowcast.event;
 drop table rowcast.installation;
+drop function rowcast.database_identity();
 -- The schema stays while it holds anything else (the record of migrations, a user's own table).
 do $$ begin
   drop schema rowcast;

@@ -51,13 +51,18 @@ export function loadConfig(env: Environment): Config {
       maxPostsInFlight: s.ROWCAST_MAX_POSTS_IN_FLIGHT,
       postsPerSecondLimit: s.POST_RPS_LIMIT,
       deliveryDeadlineMs: s.ROWCAST_DELIVERY_DEADLINE_MS,
+      retention: {
+        keep: s.ROWCAST_RETENTION,
+        keepUndelivered: s.ROWCAST_RETENTION_LIMIT,
+        intervalMs: s.ROWCAST_RETENTION_INTERVAL_MS,
+      },
     },
   };
 }
 
 /** What the commands need that only talk to the database. @throws ConfigError */
 export function loadDatabaseConfig(env: Environment): Pick<Config, 'databaseUrl' | 'logLevel'> {
-  const s = check(v.pick(Settings, ['DATABASE_URL', 'LOG_LEVEL']), env);
+  const s = check(v.pick(Entries, ['DATABASE_URL', 'LOG_LEVEL']), env);
   return { databaseUrl: s.DATABASE_URL, logLevel: s.LOG_LEVEL };
 }
 
@@ -115,6 +120,29 @@ function flag(on: string, off: string, fallback: string) {
   );
 }
 
+/** An interval of one unit, as Postgres reads it too. */
+function interval(fallback: string) {
+  return v.optional(
+    v.pipe(
+      v.string(),
+      v.trim(),
+      v.toLowerCase(),
+      v.regex(
+        /^[1-9]\d{0,5} (second|minute|hour|day)s?$/,
+        `is not a time such as "90 minutes", "24 hours" or "7 days"; leave it out for ${fallback}`,
+      ),
+    ),
+    fallback,
+  );
+}
+
+const UNIT_SECONDS = { second: 1, minute: 60, hour: 3600, day: 86_400 };
+
+function seconds(interval: string): number {
+  const [count, unit] = interval.replace(/s$/, '').split(' ') as [string, keyof typeof UNIT_SECONDS];
+  return Number(count) * UNIT_SECONDS[unit];
+}
+
 const DatabaseUrl = v.pipe(
   v.string(),
   v.trim(),
@@ -154,7 +182,7 @@ function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
 }
 
-const Settings = v.object({
+const Entries = v.object({
   DATABASE_URL: DatabaseUrl,
   WEBSOCKET_ENDPOINT: GatewayEndpoint,
   AWS_REGION: v.pipe(
@@ -184,4 +212,18 @@ const Settings = v.object({
   ROWCAST_MAX_BYTES_IN_FLIGHT: whole(64_000_000, 1_000_000, 4_000_000_000),
   ROWCAST_MAX_POSTS_IN_FLIGHT: whole(128, 1, 10_000),
   ROWCAST_DELIVERY_DEADLINE_MS: whole(30_000, 1000, 3_600_000),
+  ROWCAST_RETENTION: interval('24 hours'),
+  ROWCAST_RETENTION_LIMIT: interval('7 days'),
+  ROWCAST_RETENTION_INTERVAL_MS: whole(30_000, 100, 3_600_000),
 });
+
+const Settings = v.pipe(
+  Entries,
+  v.forward(
+    v.check(
+      (s) => seconds(s.ROWCAST_RETENTION_LIMIT) >= seconds(s.ROWCAST_RETENTION),
+      'is shorter than ROWCAST_RETENTION; it is how long events wait that cannot be delivered',
+    ),
+    ['ROWCAST_RETENTION_LIMIT'],
+  ),
+);

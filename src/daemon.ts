@@ -74,8 +74,9 @@ export class Daemon {
   }
 
   readiness(): Readiness {
-    const { role, listening } = this.relay;
+    const { role, listening, problem } = this.relay;
     const reasons = [
+      ...(problem ? [problem] : []),
       ...(role === 'leader' || role === 'standby'
         ? []
         : ['it neither leads nor stands by: the database cannot be reached, or is being migrated']),

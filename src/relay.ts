@@ -5,7 +5,7 @@ import { type Backoff, backoffDelayMs, pause } from './backoff.ts';
 import type { ConnectionDirectory } from './connections/connection-directory.ts';
 import type { ConnectionStore } from './connections/connection-store.ts';
 import type { ScanFeed } from './connections/scan-feed.ts';
-import { Lease } from './listener/lease.ts';
+import { Lease, type StoredCursor } from './listener/lease.ts';
 import { NotificationListener } from './listener/notification-listener.ts';
 import { Session } from './listener/session.ts';
 import { Wakeup } from './listener/wakeup.ts';
@@ -17,6 +17,10 @@ const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
 
 /** A statement that takes longer means that the connection or the database is sick. The largest is one page of the log. */
 const QUERY_TIMEOUT_MS = 15_000;
+
+const COPY =
+  'this database is a copy of the one Rowcast was installed in, and must not push to the clients of that one; if it has clients of its own, run: select rowcast.adopt()';
+const COPY_POLL_MS = 10_000;
 
 /**
  * The relay: joins the listener (Postgres) to the pusher (API Gateway). Of all relays on one database one
@@ -33,6 +37,7 @@ export class Relay extends EventEmitter<RelayEvents> {
   readonly #leaseMayBeFree = new Wakeup();
   readonly #stop = new AbortController();
   #role: Role = 'starting';
+  #problem: string | null = null;
   #starting: Promise<void> | undefined;
   #campaign: Promise<void> = Promise.resolve();
 
@@ -44,6 +49,11 @@ export class Relay extends EventEmitter<RelayEvents> {
       applicationName: `rowcast listen ${hostname()}`,
       log: deps.log,
     });
+  }
+
+  /** Why it neither leads nor stands by, where that needs an operator. */
+  get problem(): string | null {
+    return this.#problem;
   }
 
   get role(): Role {
@@ -120,7 +130,8 @@ export class Relay extends EventEmitter<RelayEvents> {
     if (!lease) return;
     const sessions: Session[] = [];
     try {
-      const stored = await lease.readCursor();
+      const stored = await this.#readCursor(lease);
+      if (!stored) return;
       const feed = await Session.open(session('feed'));
       sessions.push(feed);
       const replays = await Session.open(session('replay'));
@@ -140,6 +151,25 @@ export class Relay extends EventEmitter<RelayEvents> {
       await Promise.all(sessions.map((each) => each.close()));
       await lease.release();
     }
+  }
+
+  /** Null for a copy of a database, after some time: it is not to push to the original's clients. */
+  async #readCursor(lease: Lease): Promise<StoredCursor | null> {
+    const { log } = this.#deps;
+    let stored = await lease.readCursor();
+    if (!stored.usable && stored.reason === 'void') {
+      log.error(
+        { event: 'cursor_void' },
+        'the cursor names transactions that this database never had; starting over from now, and clients are told to fetch again',
+      );
+      await lease.adopt();
+      stored = await lease.readCursor();
+    }
+    this.#problem = stored.usable ? null : COPY;
+    if (stored.usable) return stored;
+    log.error({ event: 'database_copied' }, COPY);
+    await this.#leaseMayBeFree.wait(COPY_POLL_MS, this.#stop.signal);
+    return null;
   }
 
   #setRole(role: Role): void {

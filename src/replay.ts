@@ -48,17 +48,13 @@ export class Replay {
   }
 
   #memberOf(connection: Connection): Member {
-    const { history, installation, position } = this.#deps;
+    const { history, installation, position, floor } = this.#deps;
     const cursor = connection.cursor === undefined ? undefined : parseCursor(connection.cursor);
     // A cursor from the future is one of this database before it was restored.
-    if (cursor && cursor.installation === installation && cursor.xmin <= BigInt(endOf(position()).xmax)) {
-      return { connection, from: cursor.xmin, recovered: true };
-    }
-    return {
-      connection,
-      from: history.xminAt(connection.connectedAt - CLOCK_MARGIN_MS),
-      recovered: connection.cursor === undefined,
-    };
+    const known = cursor?.installation === installation && cursor.xmin <= BigInt(endOf(position()).xmax);
+    if (cursor && known && cursor.xmin >= floor()) return { connection, resumesFrom: cursor.xmin, from: cursor.xmin };
+    const from = history.xminAt(connection.connectedAt - CLOCK_MARGIN_MS);
+    return { connection, resumesFrom: connection.cursor === undefined ? from : null, from };
   }
 
   #next(): void {
@@ -119,10 +115,12 @@ export class Replay {
 
   /** Synchronous: nothing can be dispatched between READY and being live. */
   #goLive(group: readonly Member[], until: Snapshot, events: number): void {
-    const { fanout, installation, log: _, logger } = this.#deps;
+    const { fanout, installation, floor, logger } = this.#deps;
     const cursor = formatCursor({ xmin: until.xmin, installation });
     for (const member of group) {
-      void fanout.send(member.connection, [Buffer.from(readyFrame(cursor, member.recovered))]);
+      // Retention may have removed rows that this replay was still to read.
+      const recovered = member.resumesFrom !== null && member.resumesFrom >= floor();
+      void fanout.send(member.connection, [Buffer.from(readyFrame(cursor, recovered))]);
       fanout.goLive(member.connection);
       this.#members.delete(member);
     }
@@ -137,9 +135,10 @@ function endOf(position: Position): Snapshot {
 
 interface Member {
   readonly connection: Connection;
+  /** Where its replay begins; null where that is later than where the client left off. */
+  readonly resumesFrom: bigint | null;
   /** It has everything of the transactions below. */
   from: bigint;
-  readonly recovered: boolean;
 }
 
 export interface ReplayDeps {
@@ -153,5 +152,7 @@ export interface ReplayDeps {
   readonly logger: Logger;
   /** Where the feed is. */
   position(): Position;
+  /** Rows of transactions below may be gone. */
+  floor(): bigint;
   fail(error: unknown): void;
 }

@@ -8,11 +8,13 @@ import { DrainLoop, type DrainTiming } from './listener/drain-loop.ts';
 import { EventLog, type Page, type Position } from './listener/event-log.ts';
 import type { Lease, Served, StoredCursor } from './listener/lease.ts';
 import type { NotificationListener } from './listener/notification-listener.ts';
+import { Retention, type RetentionSettings } from './listener/retention.ts';
 import type { Session } from './listener/session.ts';
 import { Wakeup } from './listener/wakeup.ts';
 import { WindowsInFlight } from './listener/windows-in-flight.ts';
 import { PositionHistory } from './position-history.ts';
 import { formatCursor, installationTag } from './protocol/cursor.ts';
+import { readyFrame } from './protocol/frame.ts';
 import { Fanout } from './pusher/fanout.ts';
 import type { Gateway } from './pusher/gateway-client.ts';
 import type { PostOutcome } from './pusher/post-outcome.ts';
@@ -46,6 +48,7 @@ export class Term {
   readonly #windows: WindowsInFlight;
   readonly #drain: DrainLoop;
   readonly #replay: Replay;
+  readonly #retention: Retention;
   readonly #wakeup = new Wakeup();
   readonly #failed = new AbortController();
   /** Aborts with the cause when the term cannot go on. */
@@ -74,6 +77,12 @@ export class Term {
       canHear: () => deps.notifications.listening,
       deliver: (page, from) => this.#deliver(page, from),
     });
+    this.#retention = new Retention({
+      session: held.replays,
+      settings: settings.retention,
+      floor: held.stored.floor,
+      log: logger,
+    });
     this.#replay = new Replay({
       log: new EventLog({ session: held.replays, ...reading }),
       fanout: this.#fanout,
@@ -82,6 +91,7 @@ export class Term {
       maxFrameBytes: settings.maxFrameBytes,
       logger,
       position: () => this.#drain.position,
+      floor: () => this.#retention.floor,
       fail: (error) => this.#failed.abort(error),
     });
     this.#lost = AbortSignal.any([held.lease.session.ended, held.feed.ended, held.replays.ended, this.#failed.signal]);
@@ -99,6 +109,7 @@ export class Term {
     const { directory, notifications } = this.#deps;
     for (const event of ['notification', 'listening', 'deaf', 'control'] as const) notifications.on(event, ring);
     this.#fanout.on('posted', (connection, outcome) => this.#deps.emit('posted', connection, outcome));
+    this.#retention.on('lost', () => this.#tellOfLoss()).on('removed', (rows) => this.#deps.emit('removed', rows));
     this.#fanout.on('gateway', (state, outcome) => this.#gatewayChanged(state, outcome));
     this.#fanout.on('ended', (connection, why) => {
       this.#forget(connection);
@@ -115,7 +126,9 @@ export class Term {
       const servedByName = new Set(this.#stored.served.connections);
       for (const connection of directory.all()) this.#admit(connection, servedByName);
       directory.on('joined', joined).on('left', left);
-      await this.#drain.run(AbortSignal.any([stop, this.#lost]));
+      const ending = AbortSignal.any([stop, this.#lost]);
+      this.#retention.run(ending).catch((error: unknown) => this.#failed.abort(error));
+      await this.#drain.run(ending);
       this.#lost.throwIfAborted();
       const deadline = AbortSignal.any([this.#lost, AbortSignal.timeout(DRAIN_DEADLINE_MS)]);
       await this.#windows.empty(deadline);
@@ -179,6 +192,12 @@ export class Term {
     return { ...served, connections: connections.map(({ connectionId }) => connectionId) };
   }
 
+  /** What retention had to remove undelivered is missing for every client. */
+  #tellOfLoss(): void {
+    const cursor = formatCursor({ xmin: this.#drain.position.snapshot.xmin, installation: this.#installation });
+    void this.#fanout.dispatch([{ audience: ['all'], encode: () => Buffer.from(readyFrame(cursor, false)) }]);
+  }
+
   #gatewayChanged(state: 'down' | 'up', outcome: PostOutcome): void {
     const { log, emit } = this.#deps;
     if (state === 'up') log.info({ event: 'gateway_up' }, 'the gateway answers again; delivering what waited');
@@ -212,6 +231,8 @@ export interface TermEvents {
   asleep: [];
   awake: [];
   committed: [Position];
+  /** Rows that retention removed. */
+  removed: [rows: number];
 }
 
 export interface TermDeps {
@@ -236,4 +257,5 @@ export interface TermSettings {
   readonly maxPostsInFlight: number;
   readonly postsPerSecondLimit: number;
   readonly deliveryDeadlineMs: number;
+  readonly retention: RetentionSettings;
 }

@@ -87,10 +87,11 @@ export class Lease {
   }
 
   /** The installation this database is, and the place in the log up to which everything was delivered. */
-  async readCursor(): Promise<StoredCursor> {
+  async readCursor(): Promise<StoredCursor | UnusableCursor> {
     const [row] = await this.session.query<CursorRow>(
       `select c.snapshot::text, c.until::text, c.after_id::text, c.through_id::text, c.served_xmin::text, c.served_connections,
-         (extract(epoch from c.served_until) * 1000)::float8 as served_until, i.id::text as installation
+         (extract(epoch from c.served_until) * 1000)::float8 as served_until, i.id::text as installation, i.floor::text as floor,
+         i.identity = rowcast.database_identity() as ours, pg_snapshot_xmax(c.snapshot) > pg_snapshot_xmax(pg_current_snapshot()) as void
        from rowcast.installation i left join rowcast.cursor c on c.consumer = $1`,
       [this.#consumer],
     );
@@ -99,8 +100,12 @@ export class Lease {
         'rowcast.installation is empty: was the schema restored without its data? Run the migrations on a fresh schema.',
       );
     if (row.snapshot === null) throw new Error(`rowcast.cursor has no row for consumer "${this.#consumer}"`);
+    if (!row.ours) return { usable: false, reason: 'copy' };
+    if (row.void) return { usable: false, reason: 'void' };
     return {
+      usable: true,
       installation: row.installation,
+      floor: BigInt(row.floor),
       position: {
         snapshot: Snapshot.parse(row.snapshot),
         ...(row.until && row.after_id && row.through_id
@@ -109,6 +114,11 @@ export class Lease {
       },
       served: { untilMs: Number(row.served_until), xmin: BigInt(row.served_xmin), connections: row.served_connections },
     };
+  }
+
+  /** Starts over from now, as an installation of its own: every cursor of a client is void then, and known to be. */
+  async adopt(): Promise<void> {
+    await this.session.query('select rowcast.adopt()');
   }
 
   /** Everything up to `position` was delivered. Not flushed to disk on its own: a crash costs repeats, never losses. */
@@ -153,9 +163,18 @@ export interface Served {
   readonly connections: readonly string[];
 }
 
+/** `copy`: the database is a copy of the one where Rowcast was installed. `void`: the cursor is of transactions that never were. */
+export interface UnusableCursor {
+  readonly usable: false;
+  readonly reason: 'copy' | 'void';
+}
+
 export interface StoredCursor {
+  readonly usable: true;
   /** uuid of the installation. */
   readonly installation: string;
+  /** Rows of transactions below may have been removed. */
+  readonly floor: bigint;
   readonly position: Position;
   readonly served: Served;
 }
@@ -174,6 +193,9 @@ export interface AcquireOptions {
 
 interface CursorRow {
   installation: string;
+  floor: string;
+  ours: boolean;
+  void: boolean;
   snapshot: string | null;
   until: string | null;
   after_id: string | null;

@@ -25,7 +25,8 @@ export class TestDatabase {
       admin.query(`create database ${name}${options.empty ? '' : ` template ${inject('template')}`}`),
     );
     const database = new TestDatabase(adminUrl, name);
-    if (!options.empty) await database.#becomeInstallation();
+    // Made from a template, it is a copy, and Rowcast knows.
+    if (!options.empty) await database.sql('select rowcast.adopt()');
     return database;
   }
 
@@ -45,14 +46,6 @@ export class TestDatabase {
   async drop(): Promise<void> {
     await this.#pool.end();
     await asAdmin(this.#adminUrl, (admin) => admin.query(`drop database ${this.#name} with (force)`));
-  }
-
-  /** The template's snapshot is of the server's past; start from now. */
-  async #becomeInstallation(): Promise<void> {
-    await this.sql('update rowcast.installation set id = gen_random_uuid()');
-    await this.sql(
-      'update rowcast.cursor set snapshot = pg_current_snapshot(), served_until = now(), served_xmin = pg_snapshot_xmin(pg_current_snapshot())',
-    );
   }
 }
 
