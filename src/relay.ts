@@ -147,6 +147,10 @@ export class Relay extends EventEmitter<RelayEvents> {
         'leading: delivering from the committed cursor',
       );
       await term.run(this.#stop.signal);
+    } catch (error) {
+      // What broke one connection may have broken all: no farewell, which nobody might answer.
+      for (const each of [...sessions, lease.session]) each.destroy();
+      throw error;
     } finally {
       await Promise.all(sessions.map((each) => each.close()));
       await lease.release();

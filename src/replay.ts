@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { pause } from './backoff.ts';
 import { AudienceIndex } from './connections/audience-index.ts';
 import type { Connection } from './connections/connection.ts';
 import { encodeEvent } from './framing.ts';
@@ -11,6 +12,10 @@ import type { Fanout } from './pusher/fanout.ts';
 
 /** Groups that read the log at the same time: a client that was away for long must not hold up the others. */
 const MAX_GROUPS = 4;
+
+/** A page goes out to all of a group within this, or whoever has not got it yet leaves the group. */
+const STRAGGLER_MS = 1000;
+const NEVER = new AbortController().signal;
 
 /** Clocks of API Gateway and of the relay may differ by this much, and a replay begins this much early. */
 export const CLOCK_MARGIN_MS = 2000;
@@ -62,37 +67,59 @@ export class Replay {
     const group = this.#pending;
     this.#pending = [];
     this.#groups++;
-    this.#replayTo(group)
-      .catch((error: unknown) => this.#deps.fail(error))
-      .finally(() => {
-        this.#groups--;
-        this.#next();
-      });
+    const least = group.reduce((xid, { from }) => (from < xid ? from : xid), group[0]?.from ?? 0n);
+    this.#run(group, { snapshot: Snapshot.before(least) }, () => {
+      this.#groups--;
+      this.#next();
+    });
   }
 
-  async #replayTo(group: Member[]): Promise<void> {
+  #run(group: Member[], start: Position, ended: () => void): void {
+    this.#replayTo(group, start)
+      .catch((error: unknown) => this.#deps.fail(error))
+      .finally(ended);
+  }
+
+  /** @param start the first window's beginning, or the middle of a window */
+  async #replayTo(group: Member[], start: Position): Promise<void> {
     const audience = new AudienceIndex<Member>();
     for (const member of group) audience.add(member.connection, member);
-    let start = Snapshot.before(group.reduce((least, { from }) => (from < least ? from : least), group[0]?.from ?? 0n));
-    let events = 0;
+    let position = start;
     for (;;) {
-      const until = endOf(this.#deps.position());
-      let page = await this.#deps.log.between(start, until);
-      for (;;) {
-        const sent = this.#send(page, audience);
-        events += page.events.length;
-        if (!page.next.backlog) break;
-        // A whole page: let it go out before the next is read.
-        await sent;
-        page = await this.#deps.log.read(page.next);
-      }
-      if (endOf(this.#deps.position()).text === until.text) return this.#goLive(group, until, events);
-      start = until;
-      for (const member of group) if (member.from < start.xmin) member.from = start.xmin;
+      const until = position.backlog?.until ?? endOf(this.#deps.position());
+      const page = position.backlog
+        ? await this.#deps.log.read(position)
+        : await this.#deps.log.between(position.snapshot, until);
+      const sent = this.#send(page, audience);
+      position = page.next;
+      if (position.backlog) {
+        await this.#untilSent(group, sent, audience, position);
+        if (group.length === 0) return;
+      } else if (endOf(this.#deps.position()).text === until.text) return this.#goLive(group, until);
+      // All before is sent: what is read next, a client that is cut off need not have again from further back.
+      else for (const member of group) if (member.from < until.xmin) member.from = until.xmin;
     }
   }
 
-  #send(page: Page, audience: AudienceIndex<Member>): Promise<unknown> {
+  /** Lets a page go out before the next is read. Members that take too long for it go on alone. */
+  async #untilSent(
+    group: Member[],
+    sent: Map<Member, Promise<void>>,
+    audience: AudienceIndex<Member>,
+    position: Position,
+  ): Promise<void> {
+    const waiting = new Set(sent.keys());
+    for (const [member, settled] of sent) void settled.then(() => waiting.delete(member));
+    await Promise.race([Promise.all(sent.values()), pause(STRAGGLER_MS, NEVER)]);
+    if (group.length === 1) return void (await sent.get(group[0] as Member));
+    for (const straggler of waiting) {
+      group.splice(group.indexOf(straggler), 1);
+      audience.remove(straggler.connection, straggler);
+      void sent.get(straggler)?.then(() => this.#run([straggler], position, () => undefined));
+    }
+  }
+
+  #send(page: Page, audience: AudienceIndex<Member>): Map<Member, Promise<void>> {
     const { fanout, installation, maxFrameBytes } = this.#deps;
     const frames = new Map<Member, Buffer[]>();
     for (const event of page.events) {
@@ -101,20 +128,19 @@ export class Replay {
       const encoded = new Map<bigint, Buffer>();
       for (const member of audience.reach(event.audience)) {
         if (xid < member.from) continue;
-        const payload =
-          encoded.get(member.from) ??
-          encodeEvent(event, formatCursor({ xmin: member.from, installation }), maxFrameBytes);
+        const cursor = formatCursor({ xmin: member.from, installation });
+        const payload = encoded.get(member.from) ?? encodeEvent(event, cursor, maxFrameBytes);
         encoded.set(member.from, payload);
         const waiting = frames.get(member);
         if (waiting) waiting.push(payload);
         else frames.set(member, [payload]);
       }
     }
-    return Promise.all([...frames].map(([{ connection }, payloads]) => fanout.send(connection, payloads)));
+    return new Map([...frames].map(([member, payloads]) => [member, fanout.send(member.connection, payloads)]));
   }
 
   /** Synchronous: nothing can be dispatched between READY and being live. */
-  #goLive(group: readonly Member[], until: Snapshot, events: number): void {
+  #goLive(group: readonly Member[], until: Snapshot): void {
     const { fanout, installation, floor, logger } = this.#deps;
     const cursor = formatCursor({ xmin: until.xmin, installation });
     for (const member of group) {
@@ -124,7 +150,7 @@ export class Replay {
       fanout.goLive(member.connection);
       this.#members.delete(member);
     }
-    logger.debug({ event: 'joined', connections: group.length, replayed: events }, 'connections are live');
+    logger.debug({ event: 'joined', connections: group.length }, 'connections are live');
   }
 }
 

@@ -6,6 +6,7 @@ import { Snapshot } from './snapshot.ts';
 const ATTEMPT_INTERVAL_MS = 1000;
 /** How often the holder proves that its session lives. */
 const HEARTBEAT_INTERVAL_MS = 3000;
+const HEARTBEAT_TIMEOUT_MS = 5000;
 /**
  * How long after its last proof the holder may act as one. Shorter than BREAK_AFTER_MS: a frozen leader that
  * wakes has stopped trusting its lease before a standby could break it.
@@ -78,7 +79,7 @@ export class Lease {
   async #beat(): Promise<void> {
     // What counts is when it was asked: an answer may have waited in a frozen process.
     const askedAt = performance.now();
-    await this.session.query('select').then(
+    await this.session.ping(HEARTBEAT_TIMEOUT_MS).then(
       () => {
         this.#provedAt = askedAt;
       },

@@ -39,9 +39,17 @@ export class Session {
 
   /** @throws the error of the statement, or the reason why the session ended */
   query<Row extends pg.QueryResultRow>(text: string, values: unknown[] = [], name?: string): Promise<Row[]> {
-    const result = this.#last.then(() => this.#run<Row>({ text, values, ...(name ? { name } : {}) }));
-    this.#last = result.catch(() => undefined);
-    return result;
+    return this.#inTurn<Row>({ text, values, ...(name ? { name } : {}) }, this.#queryTimeoutMs);
+  }
+
+  /** A round trip. @throws when it takes longer, and ends the session then */
+  async ping(timeoutMs: number): Promise<void> {
+    await this.#inTurn({ text: 'select' }, timeoutMs);
+  }
+
+  /** Ends the connection at once, without a word to the server: for one that may be half-open. */
+  destroy(): void {
+    this.#end(new Error('the session was given up'));
   }
 
   /** Ends the connection and with it its locks. */
@@ -51,15 +59,21 @@ export class Session {
     this.#end(new Error('the session was closed'));
   }
 
-  async #run<Row extends pg.QueryResultRow>(query: pg.QueryConfig): Promise<Row[]> {
+  #inTurn<Row extends pg.QueryResultRow>(query: pg.QueryConfig, timeoutMs: number): Promise<Row[]> {
+    const result = this.#last.then(() => this.#run<Row>(query, timeoutMs));
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+
+  async #run<Row extends pg.QueryResultRow>(query: pg.QueryConfig, timeoutMs: number): Promise<Row[]> {
     this.#ended.signal.throwIfAborted();
     let cancel: () => void = () => undefined;
     const deadline = new Promise<never>((_, reject) => {
       const timer = setTimeout(() => {
-        const error = new Error(`Postgres did not answer within ${this.#queryTimeoutMs} ms`);
+        const error = new Error(`Postgres did not answer within ${timeoutMs} ms`);
         this.#end(error);
         reject(error);
-      }, this.#queryTimeoutMs);
+      }, timeoutMs);
       cancel = () => clearTimeout(timer);
     });
     try {

@@ -70,7 +70,8 @@ export class WindowsInFlight {
       this.#due = page.next;
       page = this.#pages[0];
     }
-    this.#committing ??= this.#commitDue();
+    // Not without anything due: it would end before it is noted here as running, and nothing would be committed again.
+    if (this.#due) this.#committing ??= this.#commitDue();
     this.#changed();
   }
 

@@ -75,7 +75,7 @@ test('health: alive at once, ready when it leads, a standby is ready too, and pa
 
 test('a health port that is taken is one error', async () => {
   const world = await World.start();
-  const first = new Daemon(['start'], world.environment());
+  const first = world.daemon();
   const { port } = await first.logged('starting');
   const second = new Daemon(['start'], { ...world.environment(), PORT: String(port) });
   expect(await second.exited).toBe(1);

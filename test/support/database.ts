@@ -7,15 +7,26 @@ export class TestDatabase {
   readonly url: string;
   readonly #name: string;
   readonly #adminUrl: string;
-  readonly #pool: pg.Pool;
+  #pool: pg.Pool;
 
   private constructor(adminUrl: string, name: string) {
     this.#adminUrl = adminUrl;
     this.#name = name;
     this.url = Object.assign(new URL(adminUrl), { pathname: `/${name}` }).href;
-    this.#pool = new pg.Pool({ connectionString: this.url, max: 20 });
+    this.#pool = this.#connect();
+  }
+
+  #connect(): pg.Pool {
+    const pool = new pg.Pool({ connectionString: this.url, max: 20 });
     // A test that restarts Postgres ends idle connections too.
-    this.#pool.on('error', () => undefined);
+    pool.on('error', () => undefined);
+    return pool;
+  }
+
+  /** Ends the idle connections: a database cannot be copied while somebody is connected. */
+  async disconnect(): Promise<void> {
+    await this.#pool.end();
+    this.#pool = this.#connect();
   }
 
   static async create(options: { empty?: boolean } = {}): Promise<TestDatabase> {

@@ -12,6 +12,7 @@ import { GatewayClient } from '../../src/pusher/gateway-client.ts';
 import { Relay } from '../../src/relay.ts';
 import type { TermSettings } from '../../src/term.ts';
 import { TestClient } from './client.ts';
+import { Daemon } from './daemon.ts';
 import { TestDatabase } from './database.ts';
 import { startTable, type TestTable } from './dynamodb.ts';
 import { FaultProxy } from './fault-proxy.ts';
@@ -37,8 +38,8 @@ export class World {
     this.posts = posts;
   }
 
-  static async start(options: Partial<LocalGatewayOptions> & { database?: TestDatabase } = {}): Promise<World> {
-    const [database, table] = await Promise.all([options.database ?? TestDatabase.create(), startTable()]);
+  static async start(options: Partial<LocalGatewayOptions> & { table?: TestTable } = {}): Promise<World> {
+    const [database, table] = await Promise.all([TestDatabase.create(), options.table ?? startTable()]);
     const gateway = new LocalGateway({
       stage: 'test',
       connect: connectHandler({
@@ -53,8 +54,8 @@ export class World {
     const posts = await FaultProxy.start(gateway.managementUrl);
     const world = new World(database, table, gateway, posts);
     world.#stops.push(
-      () => (options.database ? Promise.resolve() : database.drop()),
-      () => table.stop(),
+      () => database.drop(),
+      () => (options.table ? Promise.resolve() : table.stop()),
       () => gateway.stop(),
       () => posts.stop(),
     );
@@ -63,13 +64,18 @@ export class World {
   }
 
   /** A relay in this process; resolves once it leads or stands by. */
-  async relay(settings: Partial<TermSettings> = {}): Promise<Relay> {
-    const relay = this.makeRelay(settings);
+  async relay(settings: Partial<TermSettings> = {}, databaseUrl?: string): Promise<Relay> {
+    const relay = this.makeRelay(settings, databaseUrl);
     await relay.start();
     return relay;
   }
 
-  makeRelay(settings: Partial<TermSettings> = {}): Relay {
+  /** The daemon in a process of its own. */
+  daemon(env: Record<string, string> = {}): Daemon {
+    return new Daemon(['start'], { ...this.environment(), ...env });
+  }
+
+  makeRelay(settings: Partial<TermSettings> = {}, databaseUrl = this.database.url): Relay {
     const defaults = loadConfig(this.environment());
     const gateway = new GatewayClient({
       endpoint: this.posts.url,
@@ -81,7 +87,7 @@ export class World {
     });
     const directory = new ConnectionDirectory();
     const relay = new Relay({
-      databaseUrl: this.database.url,
+      databaseUrl,
       consumer: 'relay',
       directory,
       feed: new ScanFeed({ ...this.table, refreshIntervalMs: 50, sink: directory, log }),

@@ -218,7 +218,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
   '%s in the middle of a window: what is in flight is delivered, the exit is clean, nothing is lost',
   async (signal) => {
     const world = await World.start();
-    const daemon = new Daemon(['start'], world.environment());
+    const daemon = world.daemon();
     await daemon.logged('leading');
     const client = await world.live();
     let open: () => void = () => undefined;
@@ -240,7 +240,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
 
 test('kill -9 in the middle of a window: the next relay delivers the rest', async () => {
   const world = await World.start();
-  const daemon = new Daemon(['start'], world.environment());
+  const daemon = world.daemon();
   await daemon.logged('leading');
   const client = await world.live();
   await world.sql('insert into messages (content) select n::text from generate_series(1, 300) n');

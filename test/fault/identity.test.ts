@@ -1,0 +1,67 @@
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import pg from 'pg';
+import { expect, inject, onTestFinished, test } from 'vitest';
+import { World } from '../support/world.ts';
+
+test("a copy of a database pushes nothing to the original's clients until it is adopted", async () => {
+  const world = await World.start();
+  const relay = await world.relay();
+  const client = await world.live();
+  await relay.stop();
+  await world.sql(`insert into messages (content) values ('pending in the original')`);
+  const copy = `copy_${randomBytes(4).toString('hex')}`;
+  const admin = new pg.Client(inject('adminUrl'));
+  await admin.connect();
+  await world.database.disconnect();
+  await admin.query(`create database ${copy} template ${new URL(world.database.url).pathname.slice(1)}`);
+  const url = Object.assign(new URL(world.database.url), { pathname: `/${copy}` }).href;
+  onTestFinished(async () => {
+    await admin.query(`drop database ${copy} with (force)`);
+    await admin.end();
+  });
+
+  const daemon = world.daemon({ DATABASE_URL: url });
+  expect((await daemon.logged('database_copied')).msg).toMatch(/select rowcast\.adopt\(\)/);
+  const { port } = await daemon.logged('starting');
+  const readiness = await fetch(`http://127.0.0.1:${port}/readyz`);
+  expect([readiness.status, await readiness.text()]).toEqual([503, expect.stringContaining('is a copy')]);
+  const session = new pg.Client(url);
+  await session.connect();
+  await session.query(`insert into messages (content) values ('in the copy')`);
+  expect(world.posts.posts).toBe(1);
+
+  await session.query('select rowcast.adopt()');
+  await daemon.logged('leading');
+  await session.query(`insert into messages (content) values ('adopted')`);
+  await session.end();
+  expect((await client.received(1))[0]?.data).toMatchObject({ content: 'adopted' });
+  const back = await world.live({ cursor: (await client.ready()).cursor as string });
+  expect(await back.ready()).toMatchObject({ recovered: false });
+});
+
+test('a cursor of transactions that never were is noticed, and delivery starts over from now', async () => {
+  const world = await World.start();
+  await world.sql(`update rowcast.cursor set snapshot = '9000000000:9000000000:'`);
+  const daemon = world.daemon();
+  await daemon.logged('cursor_void');
+  await daemon.logged('leading');
+  const client = await world.live();
+  await world.sql(`insert into messages (content) values ('after')`);
+  await client.received(1);
+});
+
+test('after pg_upgrade delivery can go on where it was', async () => {
+  const world = await World.start();
+  const relay = await world.relay();
+  const client = await world.live();
+  await relay.stop();
+  await world.sql(`update rowcast.installation set identity = 'the old cluster'`);
+  await world.sql(`insert into messages (content) values ('across the upgrade')`);
+  await world.sql('select rowcast.adopt(keep_cursor => true)');
+  const next = world.makeRelay();
+  const leads = once(next, 'role');
+  await next.start();
+  await leads;
+  await client.received(1);
+});

@@ -1,0 +1,61 @@
+import { expect, test } from 'vitest';
+import type { Position } from '../../src/listener/event-log.ts';
+import { Snapshot } from '../../src/listener/snapshot.ts';
+import { WindowsInFlight } from '../../src/listener/windows-in-flight.ts';
+
+const at = (xid: number): Position => ({ snapshot: Snapshot.before(BigInt(xid)) });
+const never = new AbortController().signal;
+
+function start(maxBytes = 100) {
+  const committed: string[] = [];
+  let fail = false;
+  const windows = new WindowsInFlight({
+    maxBytes,
+    commit: async ({ snapshot }) => {
+      if (fail) throw new Error('the lease is lost');
+      committed.push(snapshot.xmax);
+    },
+  });
+  const settle: (() => void)[] = [];
+  const add = (xid: number, bytes = 10) => windows.add(at(xid), bytes, new Promise((resolve) => settle.push(resolve)));
+  return { windows, committed, settle, add, failNext: () => (fail = true) };
+}
+
+test('pages are committed in the order they were read, whatever the order they are delivered in', async () => {
+  const { windows, committed, settle, add } = start();
+  for (const xid of [1, 2, 3, 4]) add(xid);
+  settle[2]?.();
+  settle[1]?.();
+  await new Promise(setImmediate);
+  expect(committed).toEqual([]);
+  settle[0]?.();
+  await new Promise(setImmediate);
+  expect(committed).toEqual(['3']);
+  settle[3]?.();
+  await windows.empty(never);
+  expect(committed).toEqual(['3', '4']);
+  expect(windows.bytes).toBe(0);
+});
+
+test('reading waits while too much is in flight', async () => {
+  const { windows, settle, add } = start(25);
+  add(1, 20);
+  await windows.room(never);
+  add(2, 20);
+  let room = false;
+  const waiting = windows.room(never).then(() => {
+    room = true;
+  });
+  await new Promise(setImmediate);
+  expect(room).toBe(false);
+  settle[0]?.();
+  await waiting;
+});
+
+test('a commit that fails ends the reading', async () => {
+  const { windows, settle, add, failNext } = start(1);
+  add(1);
+  failNext();
+  settle[0]?.();
+  await expect(windows.room(never)).rejects.toThrow('the lease is lost');
+});
