@@ -27,7 +27,7 @@ create table rowcast.cursor (
   after_id bigint,
   through_id bigint,
   served_until timestamp with time zone default now() not null,
-  served_xmin xid8 default pg_snapshot_xmin(pg_current_snapshot()) not null,
+  served_snapshot pg_snapshot default pg_current_snapshot() not null,
   served_connections text[] default '{}'::text[] not null,
   updated_at timestamp with time zone default now() not null
 ) with (fillfactor=50);
@@ -94,7 +94,7 @@ begin
     delete from rowcast.event;
     update rowcast.installation set id = gen_random_uuid(), identity = rowcast.database_identity(), floor = '0';
     update rowcast.cursor set snapshot = pg_current_snapshot(), until = null, after_id = null, through_id = null,
-      served_until = now(), served_xmin = pg_snapshot_xmin(pg_current_snapshot()), served_connections = '{}', updated_at = now();
+      served_until = now(), served_snapshot = pg_current_snapshot(), served_connections = '{}', updated_at = now();
   end if;
   perform pg_notify('rowcast_control', '');
 end $function$

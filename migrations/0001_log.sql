@@ -53,8 +53,8 @@ comment on table rowcast.event is 'The log: what was committed, in the order of 
 -- The relay's place in the log. All that `snapshot` sees was delivered. While a backlog is
 -- delivered page by page, `until` is the end of its window, and of that window everything up to
 -- after_id was delivered; through_id is its last row.
--- served_until and served_xmin: every connection made before that instant has had its replay; the
--- relay that takes over replays to the younger ones, from served_xmin. served_connections are younger
+-- served_until and served_snapshot: every connection made before that instant has had its replay; the
+-- relay that takes over replays to the younger ones what that snapshot did not see. served_connections are younger
 -- ones that have had theirs too: a relay that stops cleanly names them, so that they get nothing twice.
 create table rowcast.cursor (
   consumer text primary key,
@@ -63,7 +63,7 @@ create table rowcast.cursor (
   after_id bigint,
   through_id bigint,
   served_until timestamptz not null default now(),
-  served_xmin xid8 not null default pg_snapshot_xmin(pg_current_snapshot()),
+  served_snapshot pg_snapshot not null default pg_current_snapshot(),
   served_connections text[] not null default '{}',
   updated_at timestamptz not null default now(),
   check ((until is null) = (after_id is null) and (until is null) = (through_id is null))
@@ -82,7 +82,7 @@ begin
     delete from rowcast.event;
     update rowcast.installation set id = gen_random_uuid(), identity = rowcast.database_identity(), floor = '0';
     update rowcast.cursor set snapshot = pg_current_snapshot(), until = null, after_id = null, through_id = null,
-      served_until = now(), served_xmin = pg_snapshot_xmin(pg_current_snapshot()), served_connections = '{}', updated_at = now();
+      served_until = now(), served_snapshot = pg_current_snapshot(), served_connections = '{}', updated_at = now();
   end if;
   perform pg_notify('rowcast_control', '');
 end $$;

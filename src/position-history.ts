@@ -1,3 +1,5 @@
+import type { Snapshot } from './listener/snapshot.ts';
+
 /** Moments closer together than this are one: a replay that begins a little early repeats, and loses nothing. */
 const RESOLUTION_MS = 250;
 
@@ -6,22 +8,22 @@ const RESOLUTION_MS = 250;
  * row's own time would not do, since it says when the row was written and not when it was committed.
  */
 export class PositionHistory {
-  readonly #entries: { atMs: number; xmin: bigint }[];
+  readonly #entries: Moment[];
 
   /** @param oldest the moment before which nobody will ask */
-  constructor(oldest: { atMs: number; xmin: bigint }) {
+  constructor(oldest: Moment) {
     this.#entries = [oldest];
   }
 
-  /** @param xmin of a snapshot that was taken no later than `atMs` (epoch ms) */
-  record(atMs: number, xmin: bigint): void {
+  /** @param snapshot taken no later than `atMs` (epoch ms) */
+  record(atMs: number, snapshot: Snapshot): void {
     const last = this.#entries.at(-1);
-    if (last && atMs - last.atMs >= RESOLUTION_MS) this.#entries.push({ atMs, xmin });
+    if (last && atMs - last.atMs >= RESOLUTION_MS) this.#entries.push({ atMs, snapshot });
   }
 
-  /** What was committed after `atMs` has xids from here on. */
-  xminAt(atMs: number): bigint {
-    return (this.#entries.findLast((entry) => entry.atMs <= atMs) ?? this.#oldest).xmin;
+  /** It sees nothing that was committed after `atMs`. */
+  at(atMs: number): Snapshot {
+    return (this.#entries.findLast((entry) => entry.atMs <= atMs) ?? this.#oldest).snapshot;
   }
 
   /** Nobody will ask for a moment before `atMs` any more. */
@@ -30,7 +32,12 @@ export class PositionHistory {
     if (keep > 0) this.#entries.splice(0, keep);
   }
 
-  get #oldest(): { atMs: number; xmin: bigint } {
-    return this.#entries[0] as { atMs: number; xmin: bigint };
+  get #oldest(): Moment {
+    return this.#entries[0] as Moment;
   }
+}
+
+interface Moment {
+  readonly atMs: number;
+  readonly snapshot: Snapshot;
 }

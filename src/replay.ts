@@ -13,9 +13,14 @@ import type { Fanout } from './pusher/fanout.ts';
 /** Groups that read the log at the same time: a client that was away for long must not hold up the others. */
 const MAX_GROUPS = 4;
 
-/** A page goes out to all of a group within this, or whoever has not got it yet leaves the group. */
+/** A page goes out to all of a group within this, or whoever has not got it yet goes on alone. */
 const STRAGGLER_MS = 1000;
 const NEVER = new AbortController().signal;
+
+const SETTLED_POLL_MS = 20;
+
+/** After so many differences read and found outdated, the feed is held for the next. */
+const CHASES = 5;
 
 /** Clocks of API Gateway and of the relay may differ by this much, and a replay begins this much early. */
 export const CLOCK_MARGIN_MS = 2000;
@@ -30,7 +35,8 @@ export const CLOCK_MARGIN_MS = 2000;
  */
 export class Replay {
   readonly #deps: ReplayDeps;
-  readonly #members = new Set<Member>();
+  /** Who has not had the whole replay yet, and whom to tell. */
+  readonly #members = new Map<Member, (() => void) | undefined>();
   #pending: Member[] = [];
   #groups = 0;
 
@@ -38,28 +44,41 @@ export class Replay {
     this.#deps = deps;
   }
 
-  /** Connections that have not had their replay yet. */
+  /** Connections whose replay, READY included, has not been delivered. */
   *joining(): Iterable<Connection> {
-    for (const { connection } of this.#members) yield connection;
+    for (const { connection } of this.#members.keys()) yield connection;
   }
 
-  /** The connection's lane must be open. */
-  join(connection: Connection): void {
-    const member = this.#memberOf(connection);
-    this.#members.add(member);
+  /** Resolves when nobody is joining, or the signal aborts. */
+  async settled(signal: AbortSignal): Promise<void> {
+    while (this.#members.size > 0 && !signal.aborted) await pause(SETTLED_POLL_MS, signal);
+  }
+
+  /**
+   * The connection's lane must be open.
+   * @param from where a connection goes on that was live and has fallen behind
+   * @param ended is called once it has its replay, or is over
+   */
+  join(connection: Connection, from?: Snapshot, ended?: () => void): void {
+    const member = from ? memberAt(connection, from, true) : this.#memberOf(connection);
+    this.#members.set(member, ended);
     this.#pending.push(member);
     // Others that joined in the same turn come along.
     queueMicrotask(() => this.#next());
   }
 
   #memberOf(connection: Connection): Member {
-    const { history, installation, position, floor } = this.#deps;
-    const cursor = connection.cursor === undefined ? undefined : parseCursor(connection.cursor);
-    // A cursor from the future is one of this database before it was restored.
-    const known = cursor?.installation === installation && cursor.xmin <= BigInt(endOf(position()).xmax);
-    if (cursor && known && cursor.xmin >= floor()) return { connection, resumesFrom: cursor.xmin, from: cursor.xmin };
-    const from = history.xminAt(connection.connectedAt - CLOCK_MARGIN_MS);
-    return { connection, resumesFrom: connection.cursor === undefined ? from : null, from };
+    const { history, installation, position, floor, xmax } = this.#deps;
+    const connectedFrom = history.at(connection.connectedAt - CLOCK_MARGIN_MS);
+    if (connection.cursor === undefined) return memberAt(connection, connectedFrom, true);
+    const cursor = parseCursor(connection.cursor);
+    if (cursor?.installation === installation) {
+      const { xmin, xmax: end, xip } = cursor.snapshot;
+      // A cursor from the future is one of this database before it was restored.
+      const past = end <= xmax || end <= endOf(position()).xmax;
+      if (past && xmin >= floor()) return memberAt(connection, new Snapshot(xmin, end, xip), true);
+    }
+    return memberAt(connection, connectedFrom, false);
   }
 
   #next(): void {
@@ -67,8 +86,7 @@ export class Replay {
     const group = this.#pending;
     this.#pending = [];
     this.#groups++;
-    const least = group.reduce((xid, { from }) => (from < xid ? from : xid), group[0]?.from ?? 0n);
-    this.#run(group, { snapshot: Snapshot.before(least) }, () => {
+    this.#run(group, { snapshot: Snapshot.intersection(group.map(({ from }) => from)) }, () => {
       this.#groups--;
       this.#next();
     });
@@ -85,20 +103,31 @@ export class Replay {
     const audience = new AudienceIndex<Member>();
     for (const member of group) audience.add(member.connection, member);
     let position = start;
-    for (;;) {
-      const until = position.backlog?.until ?? endOf(this.#deps.position());
-      const page = position.backlog
-        ? await this.#deps.log.read(position)
-        : await this.#deps.log.between(position.snapshot, until);
-      const sent = this.#send(page, audience);
-      position = page.next;
+    for (let chases = 0; ; ) {
+      for (const member of group.filter(({ connection }) => !this.#deps.fanout.has(connection)))
+        this.#leave(member, group, audience);
+      if (group.length === 0) return;
       if (position.backlog) {
-        await this.#untilSent(group, sent, audience, position);
-        if (group.length === 0) return;
-      } else if (endOf(this.#deps.position()).text === until.text) return this.#goLive(group, until);
-      // All before is sent: what is read next, a client that is cut off need not have again from further back.
-      else for (const member of group) if (member.from < until.xmin) member.from = until.xmin;
+        const page = await this.#deps.log.read(position);
+        position = page.next;
+        await this.#untilSent(group, this.#send(page, audience), audience, position);
+      } else if (chases++ < CHASES) position = await this.#chase(group, audience, position.snapshot);
+      else {
+        const start = position.snapshot;
+        position = await this.#deps.holdFeed(() => this.#chase(group, audience, start));
+      }
     }
+  }
+
+  /** Reads the difference to where the feed is now; where that is not outdated by then, the group goes live. */
+  async #chase(group: Member[], audience: AudienceIndex<Member>, start: Snapshot): Promise<Position> {
+    const until = endOf(this.#deps.position());
+    const page = await this.#deps.log.between(start, until);
+    this.#send(page, audience);
+    if (page.next.backlog) return page.next;
+    if (endOf(this.#deps.position()).text === until.text) this.#goLive(group.splice(0), until);
+    else for (const member of group) member.from = until;
+    return page.next;
   }
 
   /** Lets a page go out before the next is read. Members that take too long for it go on alone. */
@@ -111,12 +140,24 @@ export class Replay {
     const waiting = new Set(sent.keys());
     for (const [member, settled] of sent) void settled.then(() => waiting.delete(member));
     await Promise.race([Promise.all(sent.values()), pause(STRAGGLER_MS, NEVER)]);
-    if (group.length === 1) return void (await sent.get(group[0] as Member));
     for (const straggler of waiting) {
       group.splice(group.indexOf(straggler), 1);
       audience.remove(straggler.connection, straggler);
       void sent.get(straggler)?.then(() => this.#run([straggler], position, () => undefined));
     }
+  }
+
+  /** The connection is over. */
+  #leave(member: Member, group: Member[], audience: AudienceIndex<Member>): void {
+    group.splice(group.indexOf(member), 1);
+    audience.remove(member.connection, member);
+    this.#end(member);
+  }
+
+  #end(member: Member): void {
+    const ended = this.#members.get(member);
+    this.#members.delete(member);
+    ended?.();
   }
 
   #send(page: Page, audience: AudienceIndex<Member>): Map<Member, Promise<void>> {
@@ -125,11 +166,11 @@ export class Replay {
     for (const event of page.events) {
       const xid = BigInt(event.xid);
       // The cursor of a replayed frame is where that replay began: a client that is cut off starts it again.
-      const encoded = new Map<bigint, Buffer>();
+      const encoded = new Map<Snapshot, Buffer>();
       for (const member of audience.reach(event.audience)) {
-        if (xid < member.from) continue;
-        const cursor = formatCursor({ xmin: member.from, installation });
-        const payload = encoded.get(member.from) ?? encodeEvent(event, cursor, maxFrameBytes);
+        if (member.from.sees(xid)) continue;
+        const payload =
+          encoded.get(member.from) ?? encodeEvent(event, formatCursor(member.from, installation), maxFrameBytes);
         encoded.set(member.from, payload);
         const waiting = frames.get(member);
         if (waiting) waiting.push(payload);
@@ -142,13 +183,13 @@ export class Replay {
   /** Synchronous: nothing can be dispatched between READY and being live. */
   #goLive(group: readonly Member[], until: Snapshot): void {
     const { fanout, installation, floor, logger } = this.#deps;
-    const cursor = formatCursor({ xmin: until.xmin, installation });
+    const cursor = formatCursor(until, installation);
     for (const member of group) {
       // Retention may have removed rows that this replay was still to read.
-      const recovered = member.resumesFrom !== null && member.resumesFrom >= floor();
-      void fanout.send(member.connection, [Buffer.from(readyFrame(cursor, recovered))]);
+      const recovered = member.complete && member.start.xmin >= floor();
+      // A lane keeps its order: once READY is delivered, the replay is. Until then it is not served.
+      void fanout.send(member.connection, [Buffer.from(readyFrame(cursor, recovered))]).then(() => this.#end(member));
       fanout.goLive(member.connection);
-      this.#members.delete(member);
     }
     logger.debug({ event: 'joined', connections: group.length }, 'connections are live');
   }
@@ -161,10 +202,16 @@ function endOf(position: Position): Snapshot {
 
 interface Member {
   readonly connection: Connection;
-  /** Where its replay begins; null where that is later than where the client left off. */
-  readonly resumesFrom: bigint | null;
-  /** It has everything of the transactions below. */
-  from: bigint;
+  /** It has everything that this sees. */
+  from: Snapshot;
+  /** Where its replay began. */
+  readonly start: Snapshot;
+  /** That is where the client left off, and not later. */
+  readonly complete: boolean;
+}
+
+function memberAt(connection: Connection, from: Snapshot, complete: boolean): Member {
+  return { connection, from, start: from, complete };
 }
 
 export interface ReplayDeps {
@@ -174,11 +221,15 @@ export interface ReplayDeps {
   readonly history: PositionHistory;
   /** Tag of the installation, as cursors carry it. */
   readonly installation: string;
+  /** No transaction from here on had begun when the term did. */
+  readonly xmax: bigint;
   readonly maxFrameBytes: number;
   readonly logger: Logger;
   /** Where the feed is. */
   position(): Position;
   /** Rows of transactions below may be gone. */
   floor(): bigint;
+  /** Runs while the feed does not read. */
+  holdFeed<Result>(work: () => Promise<Result>): Promise<Result>;
   fail(error: unknown): void;
 }

@@ -10,10 +10,11 @@ import type { Lease, Served, StoredCursor } from './listener/lease.ts';
 import type { NotificationListener } from './listener/notification-listener.ts';
 import { Retention, type RetentionSettings } from './listener/retention.ts';
 import type { Session } from './listener/session.ts';
+import { Snapshot } from './listener/snapshot.ts';
 import { Wakeup } from './listener/wakeup.ts';
 import { WindowsInFlight } from './listener/windows-in-flight.ts';
 import { PositionHistory } from './position-history.ts';
-import { formatCursor, installationTag } from './protocol/cursor.ts';
+import { type CursorSnapshot, formatCursor, installationTag } from './protocol/cursor.ts';
 import { readyFrame } from './protocol/frame.ts';
 import { Fanout } from './pusher/fanout.ts';
 import type { Gateway } from './pusher/gateway-client.ts';
@@ -25,6 +26,12 @@ import { CLOCK_MARGIN_MS, Replay } from './replay.ts';
  * read of the table only if it was made this long before the read began.
  */
 const LATE_ITEM_MS = 30_000 + CLOCK_MARGIN_MS;
+
+/** Connections that are just joining when the relay stops have this long: what is missed, the next relay replays. */
+const JOIN_DEADLINE_MS = 2000;
+
+/** A connection that has not caught up after this long is closed; what it lacks it gets by its own cursor. */
+const BEHIND_DEADLINE_MS = 60_000;
 
 /** What is in flight has this long to be delivered when the relay stops: ECS kills after 30 s. */
 const DRAIN_DEADLINE_MS = 20_000;
@@ -50,6 +57,10 @@ export class Term {
   readonly #replay: Replay;
   readonly #retention: Retention;
   readonly #wakeup = new Wakeup();
+  /** Live connections that have fallen behind. */
+  readonly #behind = new Set<Connection>();
+  /** Delivered to all but those; committed when they have it too. */
+  #uncommitted: Position | undefined;
   readonly #failed = new AbortController();
   /** Aborts with the cause when the term cannot go on. */
   readonly #lost: AbortSignal;
@@ -61,10 +72,14 @@ export class Term {
     this.#stored = held.stored;
     this.#installation = installationTag(held.stored.installation);
     this.#fanout = new Fanout({ ...settings, gateway: deps.gateway, log: logger, mayPost: () => held.lease.trusted });
-    this.#history = new PositionHistory({ atMs: held.stored.served.untilMs, xmin: held.stored.served.xmin });
+    this.#history = new PositionHistory({
+      atMs: held.stored.served.untilMs,
+      snapshot: held.stored.served.snapshot,
+    });
     this.#windows = new WindowsInFlight({
       maxBytes: settings.maxBytesInFlight,
       commit: (position) => this.#commit(position),
+      stalled: () => this.#fanout.shedSlowest(),
     });
     const reading = { pageRows: settings.pageRows, maxDataBytes: settings.maxFrameBytes };
     this.#drain = new DrainLoop({
@@ -88,10 +103,12 @@ export class Term {
       fanout: this.#fanout,
       history: this.#history,
       installation: this.#installation,
+      xmax: held.stored.xmax,
       maxFrameBytes: settings.maxFrameBytes,
       logger,
       position: () => this.#drain.position,
       floor: () => this.#retention.floor,
+      holdFeed: (work) => this.#drain.hold(work),
       fail: (error) => this.#failed.abort(error),
     });
     this.#lost = AbortSignal.any([held.lease.session.ended, held.feed.ended, held.replays.ended, this.#failed.signal]);
@@ -105,12 +122,13 @@ export class Term {
   async run(stop: AbortSignal): Promise<void> {
     const ring = () => this.#wakeup.ring();
     const joined = (connection: Connection) => this.#join(connection);
-    const left = (connection: Connection) => this.#fanout.close(connection);
+    const left = (connection: Connection) => this.#leave(connection);
     const { directory, notifications } = this.#deps;
     for (const event of ['notification', 'listening', 'deaf', 'control'] as const) notifications.on(event, ring);
     this.#fanout.on('posted', (connection, outcome) => this.#deps.emit('posted', connection, outcome));
     this.#retention.on('lost', () => this.#tellOfLoss()).on('removed', (rows) => this.#deps.emit('removed', rows));
     this.#fanout.on('gateway', (state, outcome) => this.#gatewayChanged(state, outcome));
+    this.#fanout.on('behind', (connection, from) => this.#replayBehind(connection, from));
     this.#fanout.on('ended', (connection, why) => {
       this.#forget(connection);
       this.#deps.emit('ended', connection, why);
@@ -119,7 +137,7 @@ export class Term {
       .on('asleep', () => this.#deps.emit('asleep'))
       .on('awake', () => this.#deps.emit('awake'))
       .on('read', (page) => {
-        this.#history.record(Date.now(), this.#drain.position.snapshot.xmin);
+        this.#history.record(Date.now(), this.#drain.position.snapshot);
         if (page.events.length > 0) this.#deps.emit('read', page.events.length);
       });
     try {
@@ -131,8 +149,9 @@ export class Term {
       await this.#drain.run(ending);
       this.#lost.throwIfAborted();
       const deadline = AbortSignal.any([this.#lost, AbortSignal.timeout(DRAIN_DEADLINE_MS)]);
-      await this.#windows.empty(deadline);
-      if (!deadline.aborted) await this.#lease.commitCursor(this.#drain.position, this.#servedByName());
+      await Promise.all([this.#windows.empty(deadline), this.#replay.settled(AbortSignal.timeout(JOIN_DEADLINE_MS))]);
+      if (!deadline.aborted && this.#behind.size === 0)
+        await this.#lease.commitCursor(this.#drain.position, this.#servedByName());
     } finally {
       this.#fanout.stop();
       directory.off('joined', joined).off('left', left);
@@ -154,20 +173,46 @@ export class Term {
     this.#replay.join(connection);
   }
 
+  /** A connection whose token has expired is still open at the gateway, and its client must notice. */
+  #leave(connection: Connection): void {
+    if (connection.ttl * 1000 <= Date.now()) void this.#fanout.disconnect(connection);
+    else this.#fanout.close(connection);
+  }
+
+  /**
+   * A live connection fell behind and goes on from the log. The cursor waits for it: were it to move on, a relay that
+   * takes over would know nothing of what this connection still lacks.
+   */
+  #replayBehind(connection: Connection, from: CursorSnapshot): void {
+    const { xmin, xmax, xip } = from;
+    const deadline = setTimeout(() => void this.#fanout.disconnect(connection), BEHIND_DEADLINE_MS);
+    this.#behind.add(connection);
+    this.#replay.join(connection, new Snapshot(xmin, xmax, xip), () => {
+      clearTimeout(deadline);
+      this.#behind.delete(connection);
+      const position = this.#uncommitted;
+      if (position) this.#commit(position).catch((error: unknown) => this.#failed.abort(error));
+    });
+    this.#deps.emit('behind', connection);
+  }
+
   #deliver(page: Page, from: Position): { bytes: number; delivered: Promise<void> } {
     const { maxFrameBytes } = this.#deps.settings;
     // Where the window starts, not where it ends: see protocol/cursor.ts.
-    const cursor = formatCursor({ xmin: from.snapshot.xmin, installation: this.#installation });
-    const delivered = this.#fanout.dispatch(
+    const cursor = formatCursor(from.snapshot, this.#installation);
+    const { bytes, settled } = this.#fanout.dispatch(
       page.events.map((event) => ({
         audience: event.audience,
         encode: () => encodeEvent(event, cursor, maxFrameBytes),
       })),
+      from.snapshot,
     );
-    return { bytes: pageBytes(page.events), delivered };
+    return { bytes: bytes + pageBytes(page.events), delivered: settled };
   }
 
   async #commit(position: Position): Promise<void> {
+    this.#uncommitted = this.#behind.size > 0 ? position : undefined;
+    if (this.#uncommitted) return;
     const served = this.#served();
     await this.#lease.commitCursor(position, served);
     this.#history.forgetBefore(served.untilMs - CLOCK_MARGIN_MS);
@@ -179,7 +224,7 @@ export class Term {
     let untilMs = this.#deps.directory.asOf - LATE_ITEM_MS;
     for (const { connectedAt } of this.#replay.joining()) untilMs = Math.min(untilMs, connectedAt);
     if (untilMs <= this.#stored.served.untilMs) return this.#stored.served;
-    return { untilMs, xmin: this.#history.xminAt(untilMs), connections: [] };
+    return { untilMs, snapshot: this.#history.at(untilMs - CLOCK_MARGIN_MS), connections: [] };
   }
 
   /** The same, with the younger connections by name: too many to write at each commit. */
@@ -194,7 +239,7 @@ export class Term {
 
   /** What retention had to remove undelivered is missing for every client. */
   #tellOfLoss(): void {
-    const cursor = formatCursor({ xmin: this.#drain.position.snapshot.xmin, installation: this.#installation });
+    const cursor = formatCursor(this.#drain.position.snapshot, this.#installation);
     void this.#fanout.dispatch([{ audience: ['all'], encode: () => Buffer.from(readyFrame(cursor, false)) }]);
   }
 
@@ -227,6 +272,8 @@ export interface TermEvents {
   gateway: ['down' | 'up'];
   /** A connection is over by the gateway's word, or was closed because it could not be served. */
   ended: [Connection, why: 'gone' | 'closed'];
+  /** A live connection could not keep up, and goes on from the log. */
+  behind: [Connection];
   read: [rows: number];
   asleep: [];
   awake: [];

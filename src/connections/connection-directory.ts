@@ -44,6 +44,11 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     this.emit('refreshed', readBeganAt);
   }
 
+  /** Connections past their ttl leave, whether or not the table can be read. @param now epoch ms */
+  expire(now: number): void {
+    for (const connection of this.#connections.values()) if (connection.ttl * 1000 <= now) this.#leave(connection);
+  }
+
   /** Delivery found the connection gone before the feed did. */
   forget(connection: Connection): void {
     this.#forgotten.set(connection.connectionId, { connectedAt: connection.connectedAt, forgottenAt: Date.now() });
@@ -70,6 +75,7 @@ export interface DirectoryEvents {
 
 /** What a feed fills. */
 export interface DirectorySink {
+  expire(now: number): void;
   /** @param readBeganAt epoch ms: a connection stored before this and not in `seen` is gone */
   replaceAll(seen: Iterable<Connection>, readBeganAt: number): void;
 }

@@ -36,6 +36,7 @@ export class ScanFeed {
   async #run(onFirstScan: () => void): Promise<void> {
     let failures = 0;
     while (!this.#abort.signal.aborted) {
+      this.#deps.sink.expire(Date.now());
       try {
         await this.#scan();
         failures = 0;

@@ -18,6 +18,10 @@ import type { WindowsInFlight } from './windows-in-flight.ts';
 export class DrainLoop extends EventEmitter<DrainLoopEvents> {
   readonly #deps: DrainLoopDeps;
   #position: Position;
+  /** What is to be done while nothing is read. */
+  readonly #held: (() => Promise<void>)[] = [];
+  /** Grows while writers keep the doorbell's lock. */
+  #pauseMs = 0;
 
   constructor(deps: DrainLoopDeps) {
     super();
@@ -30,6 +34,14 @@ export class DrainLoop extends EventEmitter<DrainLoopEvents> {
     return this.#position;
   }
 
+  /** Runs `work` between two reads. @throws what `work` throws */
+  hold<Result>(work: () => Promise<Result>): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      this.#held.push(() => work().then(resolve, reject));
+      this.#deps.wakeup.ring();
+    });
+  }
+
   /**
    * Ends when the signal aborts, with the last page handed over.
    * @throws when the database or the lease is lost
@@ -40,10 +52,12 @@ export class DrainLoop extends EventEmitter<DrainLoopEvents> {
     while (!signal.aborted) {
       await windows.room(signal);
       if (signal.aborted) return;
+      for (const work of this.#held.splice(0)) await work();
       const page = await log.read(this.#position);
       this.#handOver(page);
       if (page.events.length > 0 || page.more) {
         lastRowsAt = performance.now();
+        this.#pauseMs = timing.collectMs;
         await this.#wake();
         if (!page.more) await pause(timing.collectMs, signal);
       } else if (doorbell?.asleep) {
@@ -75,8 +89,13 @@ export class DrainLoop extends EventEmitter<DrainLoopEvents> {
       return;
     }
     wakeup.clear();
-    if (await doorbell.trySleep()) this.emit('asleep');
-    else await pause(timing.collectMs, signal);
+    if (await doorbell.trySleep()) {
+      this.emit('asleep');
+      return;
+    }
+    // A writer that stays open for hours must not make an idle relay read a hundred times a second.
+    await pause(this.#pauseMs, signal);
+    this.#pauseMs = Math.min(timing.deafPollIntervalMs, this.#pauseMs * 1.2 + 1);
   }
 
   async #wake(): Promise<void> {

@@ -36,7 +36,7 @@ export class EventLog {
     const { snapshot } = position;
     const rows = await this.#session.query<FreshRow>(
       FRESH,
-      [snapshot.xip, snapshot.xmax, this.#pageRows + 1, this.#maxDataBytes],
+      [xids(snapshot), String(snapshot.xmax), this.#pageRows + 1, this.#maxDataBytes],
       'read_fresh',
     );
     const until = Snapshot.parse((rows[0] as FreshRow).now);
@@ -53,7 +53,7 @@ export class EventLog {
   async #openBacklog(start: Snapshot, until: Snapshot): Promise<Page> {
     const [bounds] = await this.#session.query<{ first: string | null; last: string | null }>(
       BOUNDS,
-      [start.xip, start.xmax, until.text],
+      [xids(start), String(start.xmax), until.text],
       'read_bounds',
     );
     if (!bounds?.first || !bounds.last) return { events: [], next: { snapshot: until }, more: false };
@@ -62,15 +62,29 @@ export class EventLog {
   }
 
   async #readBacklog(start: Snapshot, backlog: Backlog): Promise<Page> {
+    const { until, afterId, throughId } = backlog;
+    const walked = BigInt(afterId) + WALK_IDS;
+    const walkedId = walked < BigInt(throughId) ? String(walked) : throughId;
     const events = await this.#session.query<LoggedEvent>(
       PAGE,
-      [backlog.afterId, backlog.throughId, start.text, backlog.until.text, this.#pageRows, this.#maxDataBytes],
+      [afterId, walkedId, start.text, until.text, this.#pageRows, this.#maxDataBytes],
       'read_page',
     );
-    const last = events.at(-1);
-    if (!last || last.id === backlog.throughId) return { events, next: { snapshot: backlog.until }, more: true };
-    return { events, next: { snapshot: start, backlog: { ...backlog, afterId: last.id } }, more: true };
+    const full = events.length === this.#pageRows;
+    const readId = full ? (events.at(-1) as LoggedEvent).id : walkedId;
+    if (readId === throughId) return { events, next: { snapshot: until }, more: true };
+    return { events, next: { snapshot: start, backlog: { until, afterId: readId, throughId } }, more: true };
   }
+}
+
+/**
+ * Ids that one page walks at most. A transaction that appended hours ago and commits now makes its window span
+ * those hours, of which it holds almost nothing.
+ */
+const WALK_IDS = 200_000n;
+
+function xids(snapshot: Snapshot): string[] {
+  return snapshot.xip.map(String);
 }
 
 /** How far the log was read: all that `snapshot` sees, and of an unfinished window what its backlog says. */
@@ -135,10 +149,17 @@ const FRESH = `
   left join (select ${columns('$4::int')} from fresh limit $3) e on true
   order by e.id::bigint`;
 
-/** $1 xip and $2 xmax of the start, $3 the end. */
+/**
+ * $1 xip and $2 xmax of the start, $3 the end. Materialized, so that min(id) is not looked for by walking the
+ * primary key from the oldest row on.
+ */
 const BOUNDS = `
-  select min(id)::text as first, max(id)::text as last from rowcast.event
-  where (xid >= $2::xid8 or xid = any ($1::xid8[])) and pg_visible_in_snapshot(xid, $3::pg_snapshot)`;
+  with fresh as materialized (
+    select e.id, e.xid from unnest($1::xid8[]) as late (xid) join rowcast.event e on e.xid = late.xid
+    union all
+    select id, xid from rowcast.event where xid >= $2::xid8
+  )
+  select min(id)::text as first, max(id)::text as last from fresh where pg_visible_in_snapshot(xid, $3::pg_snapshot)`;
 
 /** By id on purpose: the conditions on xid are function calls, which no index serves, so the primary key is walked. */
 const PAGE = `

@@ -49,18 +49,29 @@ export class Lease {
    */
   static async acquire(options: AcquireOptions): Promise<Lease | null> {
     const session = await Session.open(options.session);
-    while (!options.signal.aborted) {
-      const [row] = await session.query<{ held: boolean }>(
-        'select pg_try_advisory_lock(rowcast.lock_class(), $1) as held',
-        [LEASE],
-      );
-      if (row?.held) return new Lease(session, options.consumer);
-      options.onStandby();
-      await Lease.#breakFrozen(session, options);
-      await options.nextAttempt(ATTEMPT_INTERVAL_MS);
+    try {
+      while (!options.signal.aborted) {
+        if (await Lease.#attempt(session)) return new Lease(session, options.consumer);
+        options.onStandby();
+        await Lease.#breakFrozen(session, options);
+        await options.nextAttempt(ATTEMPT_INTERVAL_MS);
+      }
+    } catch (error) {
+      session.destroy();
+      throw error;
     }
     await session.close();
     return null;
+  }
+
+  /** @throws on a hot standby: advisory locks are each server's own, and one taken there would make a second leader */
+  static async #attempt(session: Session): Promise<boolean> {
+    const [row] = await session.query<{ standby: boolean; held: boolean }>(
+      `select pg_is_in_recovery() as standby, not pg_is_in_recovery() and pg_try_advisory_lock(rowcast.lock_class(), $1) as held`,
+      [LEASE],
+    );
+    if (row?.standby) throw new Error('DATABASE_URL leads to a read-only standby; give it the writer endpoint');
+    return row?.held ?? false;
   }
 
   /** Ends the backend of a holder that has not been heard of for BREAK_AFTER_MS. */
@@ -90,9 +101,9 @@ export class Lease {
   /** The installation this database is, and the place in the log up to which everything was delivered. */
   async readCursor(): Promise<StoredCursor | UnusableCursor> {
     const [row] = await this.session.query<CursorRow>(
-      `select c.snapshot::text, c.until::text, c.after_id::text, c.through_id::text, c.served_xmin::text, c.served_connections,
+      `select c.snapshot::text, c.until::text, c.after_id::text, c.through_id::text, c.served_snapshot::text, c.served_connections,
          (extract(epoch from c.served_until) * 1000)::float8 as served_until, i.id::text as installation, i.floor::text as floor,
-         i.identity = rowcast.database_identity() as ours, pg_snapshot_xmax(c.snapshot) > pg_snapshot_xmax(pg_current_snapshot()) as void
+         i.identity = rowcast.database_identity() as ours, pg_snapshot_xmax(pg_current_snapshot())::text as xmax
        from rowcast.installation i left join rowcast.cursor c on c.consumer = $1`,
       [this.#consumer],
     );
@@ -102,18 +113,24 @@ export class Lease {
       );
     if (row.snapshot === null) throw new Error(`rowcast.cursor has no row for consumer "${this.#consumer}"`);
     if (!row.ours) return { usable: false, reason: 'copy' };
-    if (row.void) return { usable: false, reason: 'void' };
+    const position = Snapshot.parse(row.snapshot);
+    if (position.xmax > BigInt(row.xmax)) return { usable: false, reason: 'void' };
     return {
       usable: true,
       installation: row.installation,
       floor: BigInt(row.floor),
+      xmax: BigInt(row.xmax),
       position: {
-        snapshot: Snapshot.parse(row.snapshot),
+        snapshot: position,
         ...(row.until && row.after_id && row.through_id
           ? { backlog: { until: Snapshot.parse(row.until), afterId: row.after_id, throughId: row.through_id } }
           : {}),
       },
-      served: { untilMs: Number(row.served_until), xmin: BigInt(row.served_xmin), connections: row.served_connections },
+      served: {
+        untilMs: Number(row.served_until),
+        snapshot: Snapshot.parse(row.served_snapshot),
+        connections: row.served_connections,
+      },
     };
   }
 
@@ -127,7 +144,7 @@ export class Lease {
     const backlog = position.backlog;
     const rows = await this.session.query(
       `update rowcast.cursor set snapshot = $2, until = $3, after_id = $4, through_id = $5,
-         served_until = to_timestamp($6::float8 / 1000), served_xmin = $7::xid8, served_connections = $8, updated_at = now()
+         served_until = to_timestamp($6::float8 / 1000), served_snapshot = $7, served_connections = $8, updated_at = now()
        where consumer = $1 returning 1`,
       [
         this.#consumer,
@@ -136,7 +153,7 @@ export class Lease {
         backlog?.afterId ?? null,
         backlog?.throughId ?? null,
         served.untilMs,
-        String(served.xmin),
+        served.snapshot.text,
         served.connections,
       ],
       'commit_cursor',
@@ -158,8 +175,8 @@ export class Lease {
 export interface Served {
   /** Those made before, epoch ms. */
   readonly untilMs: number;
-  /** What was committed after that instant has xids from here on. */
-  readonly xmin: bigint;
+  /** It sees nothing that was committed after that instant. */
+  readonly snapshot: Snapshot;
   /** Ids of younger ones; empty but after a clean stop. */
   readonly connections: readonly string[];
 }
@@ -176,6 +193,8 @@ export interface StoredCursor {
   readonly installation: string;
   /** Rows of transactions below may have been removed. */
   readonly floor: bigint;
+  /** No transaction from here on had begun when the cursor was read. */
+  readonly xmax: bigint;
   readonly position: Position;
   readonly served: Served;
 }
@@ -196,12 +215,12 @@ interface CursorRow {
   installation: string;
   floor: string;
   ours: boolean;
-  void: boolean;
+  xmax: string;
   snapshot: string | null;
   until: string | null;
   after_id: string | null;
   through_id: string | null;
   served_until: string;
-  served_xmin: string;
+  served_snapshot: string;
   served_connections: string[];
 }

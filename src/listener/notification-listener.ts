@@ -145,6 +145,8 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
     if (this.#abort.signal.aborted) return;
     this.#listening = true;
     this.emit('listening');
+    // What was watched while nobody listened was announced to nobody.
+    void this.#listenToNew();
   }
 
   #lost(attempt: number): void {

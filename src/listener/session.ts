@@ -117,6 +117,7 @@ export function connectionOptions(databaseUrl: string, applicationName: string):
   return {
     connectionString: databaseUrl,
     application_name: applicationName,
+    connectionTimeoutMillis: 10_000,
     keepAlive: true,
     keepAliveInitialDelayMillis: 10_000,
     options: [

@@ -1,5 +1,5 @@
 /**
- * A `pg_snapshot` as the cursor uses it: which transactions are visible to it. Text form `xmin:xmax:xip,…`
+ * A `pg_snapshot`: which transactions are visible to it. Text form `xmin:xmax:xip,…`
  * (https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT-PARTS).
  */
 export class Snapshot {
@@ -8,12 +8,12 @@ export class Snapshot {
   /** Every transaction below is over. */
   readonly xmin: bigint;
   /** Every transaction from here on had not begun. */
-  readonly xmax: string;
-  /** Transactions between xmin and xmax that were in flight, in decimal. */
-  readonly xip: readonly string[];
+  readonly xmax: bigint;
+  /** Transactions between xmin and xmax that were in flight, in their order. */
+  readonly xip: readonly bigint[];
 
-  private constructor(text: string, xmin: bigint, xmax: string, xip: readonly string[]) {
-    this.text = text;
+  constructor(xmin: bigint, xmax: bigint, xip: readonly bigint[]) {
+    this.text = `${xmin}:${xmax}:${xip.join(',')}`;
     this.xmin = xmin;
     this.xmax = xmax;
     this.xip = xip;
@@ -24,11 +24,19 @@ export class Snapshot {
     const match = /^(\d+):(\d+):([\d,]*)$/.exec(text);
     if (!match) throw new Error(`not a pg_snapshot: ${text}`);
     const [, xmin, xmax, xip] = match as unknown as [string, string, string, string];
-    return new Snapshot(text, BigInt(xmin), xmax, xip === '' ? [] : xip.split(','));
+    return new Snapshot(BigInt(xmin), BigInt(xmax), xip === '' ? [] : xip.split(',').map(BigInt));
   }
 
-  /** The snapshot that sees exactly the transactions below `xid`: where a client's cursor resumes. */
-  static before(xid: bigint): Snapshot {
-    return new Snapshot(`${xid}:${xid}:`, xid, String(xid), []);
+  /** What every one of the snapshots sees, and nothing else. */
+  static intersection(snapshots: readonly Snapshot[]): Snapshot {
+    const xmax = snapshots.reduce((least, each) => (each.xmax < least ? each.xmax : least), snapshots[0]?.xmax ?? 1n);
+    const inFlight = new Set(snapshots.flatMap(({ xip }) => xip.filter((xid) => xid < xmax)));
+    const xip = [...inFlight].sort((a, b) => (a < b ? -1 : 1));
+    return new Snapshot(xip[0] ?? xmax, xmax, xip);
+  }
+
+  /** The transaction is over as far as this snapshot knows (committed or not). */
+  sees(xid: bigint): boolean {
+    return xid < this.xmin || (xid < this.xmax && !this.xip.includes(xid));
   }
 }

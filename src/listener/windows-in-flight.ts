@@ -1,5 +1,8 @@
 import type { Position } from './event-log.ts';
 
+/** How long reading waits for room before the slowest are asked to step aside. */
+const STALL_MS = 1000;
+
 /**
  * Pages that were handed to delivery and are not all delivered yet, in the order they were read. Reading runs
  * ahead of delivery until `maxBytes` are in flight; the rest waits in Postgres. The cursor is committed only
@@ -9,6 +12,7 @@ import type { Position } from './event-log.ts';
 export class WindowsInFlight {
   readonly #maxBytes: number;
   readonly #commit: (position: Position) => Promise<void>;
+  readonly #stalled: () => void;
   readonly #pages: { next: Position; bytes: number; delivered: boolean }[] = [];
   #bytes = 0;
   #committing: Promise<void> | undefined;
@@ -16,9 +20,11 @@ export class WindowsInFlight {
   #changed: () => void = () => undefined;
   #failure: { error: unknown } | undefined;
 
-  constructor(deps: { maxBytes: number; commit: (position: Position) => Promise<void> }) {
+  /** @param deps.stalled is called again and again while there has been no room for a while */
+  constructor(deps: { maxBytes: number; commit: (position: Position) => Promise<void>; stalled?: () => void }) {
     this.#maxBytes = deps.maxBytes;
     this.#commit = deps.commit;
+    this.#stalled = deps.stalled ?? (() => undefined);
   }
 
   /** Bytes read and not delivered. */
@@ -42,7 +48,8 @@ export class WindowsInFlight {
    * @throws what a commit threw: the lease is lost, or the database
    */
   async room(signal: AbortSignal): Promise<void> {
-    await this.#until(() => this.#bytes < this.#maxBytes, signal);
+    const stalled = this.#bytes < this.#maxBytes ? undefined : setInterval(this.#stalled, STALL_MS);
+    await this.#until(() => this.#bytes < this.#maxBytes, signal).finally(() => clearInterval(stalled));
   }
 
   /** Resolves when everything that was read is delivered and committed. */

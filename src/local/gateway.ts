@@ -38,9 +38,14 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
     this.#options = options;
     this.#server = createServer(
       (request, response) =>
-        void answerManagement({ stage: options.stage, connections: this.connections }, request, response),
+        void answerManagement({ stage: options.stage, connections: this.connections }, request, response).catch(() =>
+          response.destroy(),
+        ),
     );
-    this.#server.on('upgrade', (request, socket, head) => void this.#upgrade(request, socket, head));
+    this.#server.on(
+      'upgrade',
+      (request, socket, head) => void this.#upgrade(request, socket, head).catch(() => socket.destroy()),
+    );
   }
 
   /** `ws://127.0.0.1:{port}/{stage}` */

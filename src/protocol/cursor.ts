@@ -1,31 +1,53 @@
 /**
- * The token by which a client says how far it got: `<xmin>.<installation>`, for clients opaque.
+ * The token by which a client says how far it got, opaque to clients: `<xmin>[-<span>[-<n>…]].<installation>`.
  *
- * xmin is that of the snapshot at which the frame's window *starts*: every transaction below it was
- * delivered in earlier windows. (With the window's end, a client cut off between two frames of one window
- * would never get the second.) Resuming repeats at most one window, and the client drops those by id.
+ * It is the snapshot at which the frame's window *starts*: what that sees was delivered in earlier windows. (With
+ * the window's end, a client cut off between two frames of one window would never get the second.) Resuming
+ * repeats at most one window, and the client drops those by id.
+ *
+ * span is xmax - xmin, and each n is the distance of a transaction in flight from xmin: a transaction that stays open
+ * for hours pins xmin, and clients that come back must not be sent those hours again. With many in flight xmin
+ * alone has to do.
  */
 
-export interface ClientCursor {
-  /** Transactions with an xid below this were delivered, or rolled back. */
+/** Transactions below xmin, and those below xmax that are not in xip, were delivered (or rolled back). */
+export interface CursorSnapshot {
   readonly xmin: bigint;
+  readonly xmax: bigint;
+  readonly xip: readonly bigint[];
+}
+
+export interface ClientCursor {
+  readonly snapshot: CursorSnapshot;
   /** First part of the installation's uuid: a cursor of another database says nothing here. */
   readonly installation: string;
 }
 
-const TOKEN = /^(\d{1,19})\.([0-9a-f]{8})$/;
+const TOKEN = /^([1-9]\d{0,18})((?:-\d{1,18})*)\.([0-9a-f]{8})$/;
+
+/** More than these in flight are not named. */
+const MAX_IN_FLIGHT = 8;
 
 /** Tokens are stored with the connection: anything longer is no token of ours. */
-export const MAX_CURSOR_LENGTH = 64;
+export const MAX_CURSOR_LENGTH = 200;
 
-export function formatCursor(cursor: ClientCursor): string {
-  return `${cursor.xmin}.${cursor.installation}`;
+export function formatCursor(snapshot: CursorSnapshot, installation: string): string {
+  const { xmin, xmax, xip } = snapshot;
+  const distances = xmax === xmin || xip.length > MAX_IN_FLIGHT ? [] : [xmax, ...xip].map((xid) => `-${xid - xmin}`);
+  return `${xmin}${distances.join('')}.${installation}`;
 }
 
 /** Null for what is no token: the client is then told `recovered: false`, never refused. */
 export function parseCursor(token: string): ClientCursor | null {
   const match = TOKEN.exec(token);
-  return match ? { xmin: BigInt(match[1] as string), installation: match[2] as string } : null;
+  if (!match) return null;
+  const [, first, rest, installation] = match as unknown as [string, string, string, string];
+  const xmin = BigInt(first);
+  const [xmax = xmin, ...xip] = rest
+    .split('-')
+    .slice(1)
+    .map((distance) => xmin + BigInt(distance));
+  return { snapshot: { xmin, xmax, xip }, installation };
 }
 
 /** The part of an installation's uuid that its tokens carry. */

@@ -1,7 +1,9 @@
 import { EventEmitter } from 'node:events';
 import type { Logger } from 'pino';
+import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
 import { AudienceIndex } from '../connections/audience-index.ts';
 import type { Connection } from '../connections/connection.ts';
+import type { CursorSnapshot } from '../protocol/cursor.ts';
 import { Circuit } from './circuit.ts';
 import type { Gateway } from './gateway-client.ts';
 import { Delivery, Lane, type OutgoingFrame } from './lane.ts';
@@ -9,6 +11,11 @@ import type { PostOutcome } from './post-outcome.ts';
 import { nextStep } from './retry-policy.ts';
 import { Throttle } from './throttle.ts';
 import { Turns } from './turns.ts';
+
+/** What a queue holds for a frame that waits: a reference. */
+const WAITING_BYTES = 16;
+
+const CLOSE_RETRY: Backoff = { baseMs: 200, capMs: 5000 };
 
 /** How often a relay that may not post looks whether it may. */
 const HELD_POLL_MS = 100;
@@ -33,7 +40,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   #postsInFlight = 0;
   #pumpLater: NodeJS.Timeout | undefined;
   #lastDeliveredAt = Number.NEGATIVE_INFINITY;
-  #stopped = false;
+  readonly #abort = new AbortController();
 
   constructor(deps: FanoutDeps) {
     super();
@@ -62,9 +69,18 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     lane.settleAll();
   }
 
-  /** Sends each event to the live connections of its audience. @returns when all are settled */
-  dispatch(events: Iterable<AddressedEvent>): Promise<void> {
-    const delivery = new Delivery();
+  /** The connection is not over. */
+  has(connection: Connection): boolean {
+    return this.#laneOf(connection) !== undefined;
+  }
+
+  /**
+   * Sends each event to the live connections of its audience.
+   * @param from where the events' window starts
+   * @returns what waits for it in queues, and when all is settled
+   */
+  dispatch(events: Iterable<AddressedEvent>, from?: CursorSnapshot): { bytes: number; settled: Promise<void> } {
+    const delivery = new Delivery(from);
     for (const { audience, encode } of events) {
       let frame: OutgoingFrame | undefined;
       for (const lane of this.#live.reach(audience)) {
@@ -73,8 +89,9 @@ export class Fanout extends EventEmitter<FanoutEvents> {
       }
     }
     delivery.seal();
+    const bytes = delivery.pending * WAITING_BYTES;
     this.#pump();
-    return delivery.done;
+    return { bytes, settled: delivery.done };
   }
 
   /** Sends frames to one connection, live or not. @returns when all are settled */
@@ -87,9 +104,28 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     return delivery.done;
   }
 
+  /**
+   * Reading has stopped because some lanes still hold the oldest events. Where most others are past those, the
+   * few fall behind: what waits for them is dropped, and they go on from the log, at their own pace. Where
+   * everybody is equally slow, or the gateway is down, reading has to wait.
+   */
+  shedSlowest(): void {
+    if (this.#circuit.down) return;
+    const waiting = [...this.#lanes.values()].filter((lane) => lane.oldest?.from);
+    const oldest = Math.min(...waiting.map((lane) => lane.oldest?.sequence ?? Number.POSITIVE_INFINITY));
+    const slowest = waiting.filter((lane) => lane.oldest?.sequence === oldest);
+    if (slowest.length * 2 > this.#lanes.size) return;
+    for (const lane of slowest) {
+      const from = lane.oldest?.from as CursorSnapshot;
+      this.close(lane.connection);
+      this.open(lane.connection);
+      this.emit('behind', lane.connection, from);
+    }
+  }
+
   /** No post is started any more. What is in flight ends by itself; what waits is not settled, and so not committed. */
   stop(): void {
-    this.#stopped = true;
+    this.#abort.abort();
     clearTimeout(this.#pumpLater);
     for (const lane of this.#lanes.values()) clearTimeout(lane.retry);
   }
@@ -114,7 +150,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   }
 
   #pump(): void {
-    while (!this.#stopped && this.#postsInFlight < this.#deps.maxPostsInFlight) {
+    while (!this.#abort.signal.aborted && this.#postsInFlight < this.#deps.maxPostsInFlight) {
       // A post in flight is the probe; its answer pumps again.
       if (this.#circuit.down && this.#postsInFlight > 0) return;
       const heldMs = this.#heldMs();
@@ -142,7 +178,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     this.#throttle.take();
     const outcome = await this.#deps.gateway.post(lane.connection.connectionId, lane.take(this.#deps.maxFrameBytes));
     this.#postsInFlight--;
-    if (this.#stopped) return;
+    if (this.#abort.signal.aborted) return;
     this.emit('posted', lane.connection, outcome);
     if (outcome.kind === 'throttled') this.#throttle.throttled(lane.connection.connectionId);
     this.#judgeGateway(outcome);
@@ -179,17 +215,22 @@ export class Fanout extends EventEmitter<FanoutEvents> {
         this.#retryLater(lane, next.afterMs);
         break;
       case 'remove':
-        this.#end(lane, 'gone');
+        this.close(lane.connection);
+        this.emit('ended', lane.connection, 'gone');
         break;
       case 'close':
         this.#deps.log.warn(
           { event: 'connection_closed', connectionId: lane.connection.connectionId, waiting: lane.waiting, outcome },
           'closing a connection that cannot be served; its client resumes by its cursor',
         );
-        void this.#deps.gateway.close(lane.connection.connectionId);
-        this.#end(lane, 'closed');
+        this.close(lane.connection);
+        void this.disconnect(lane.connection);
         break;
       case 'skip':
+        if (lane.splitBatch()) {
+          this.#makeReady(lane);
+          break;
+        }
         this.#deps.log.error(
           { event: 'frame_rejected', connectionId: lane.connection.connectionId, reason: next.reason },
           'the gateway refuses this frame for good; leaving it out',
@@ -217,13 +258,26 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     }, afterMs);
   }
 
-  #end(lane: Lane, why: 'gone' | 'closed'): void {
-    this.close(lane.connection);
-    this.emit('ended', lane.connection, why);
+  /**
+   * Closes the connection at the gateway, however long that takes: a client whose lane is gone and whose socket
+   * is open would be deaf and not know it. Until then the connection stays known, and is not taken for a new one.
+   */
+  async disconnect(connection: Connection): Promise<void> {
+    this.close(connection);
+    for (let failures = 1; !this.#abort.signal.aborted; failures++) {
+      const { kind } = await this.#deps.gateway.close(connection.connectionId);
+      if (kind === 'delivered' || kind === 'gone' || kind === 'rejected') {
+        this.emit('ended', connection, 'closed');
+        return;
+      }
+      await pause(backoffDelayMs(CLOSE_RETRY, failures), this.#abort.signal);
+    }
   }
 }
 
 export interface FanoutEvents {
+  /** A live connection fell behind: it has everything up to the snapshot, and its lane is open and empty. */
+  behind: [Connection, CursorSnapshot];
   /** The gateway as a whole stopped answering, or answers again. */
   gateway: ['down' | 'up', PostOutcome];
   posted: [Connection, PostOutcome];

@@ -1,4 +1,5 @@
 import type { Connection } from '../connections/connection.ts';
+import type { CursorSnapshot } from '../protocol/cursor.ts';
 import { BATCH_END, BATCH_OVERHEAD_BYTES, BATCH_START } from '../protocol/frame.ts';
 
 const BATCH_OPEN = Buffer.from(BATCH_START);
@@ -20,6 +21,8 @@ export class Lane {
   /** When the first of them failed, by performance.now(). */
   failingSince = 0;
   retry: NodeJS.Timeout | undefined;
+  /** The gateway refused a batch: its frames go one by one, to leave out only the one it means. */
+  #single = false;
   /** Frames are shared between lanes; a queue entry is one reference. Those before #head are done. */
   #frames: OutgoingFrame[] = [];
   #head = 0;
@@ -50,7 +53,7 @@ export class Lane {
   take(maxBytes: number): Uint8Array {
     const first = this.#frames[this.#head] as OutgoingFrame;
     this.#taken = 1;
-    if (!this.connection.batch || this.waiting === 1) return first.payload;
+    if (!this.connection.batch || this.#single || this.waiting === 1) return first.payload;
     let bytes = BATCH_OVERHEAD_BYTES + first.payload.length;
     const parts = [BATCH_OPEN, first.payload];
     for (let next = this.#frames[this.#head + 1]; next; next = this.#frames[this.#head + this.#taken]) {
@@ -64,6 +67,18 @@ export class Lane {
     return Buffer.concat(parts);
   }
 
+  /** @returns whether the refused post was a batch, and is to be tried frame by frame */
+  splitBatch(): boolean {
+    if (this.#taken === 1) return false;
+    this.#single = true;
+    return true;
+  }
+
+  /** The delivery of what has waited longest. */
+  get oldest(): Delivery | undefined {
+    return this.#frames[this.#head]?.delivery;
+  }
+
   /** What the last post carried is settled: delivered, or left out for good. */
   settleTaken(): void {
     for (let i = 0; i < this.#taken; i++) {
@@ -75,6 +90,7 @@ export class Lane {
     if (this.#head === this.#frames.length) {
       this.#frames = [];
       this.#head = 0;
+      this.#single = false;
     } else if (this.#head > 1024) {
       this.#frames = this.#frames.slice(this.#head);
       this.#head = 0;
@@ -99,6 +115,11 @@ export interface OutgoingFrame {
 
 /** Counts what is still to be settled of some frames, for all the connections they go to. */
 export class Delivery {
+  static #count = 0;
+  /** Grows with each. */
+  readonly sequence = Delivery.#count++;
+  /** Where the window of these frames starts; unknown for what is not of the feed. */
+  readonly from: CursorSnapshot | undefined;
   #pending = 0;
   #sealed = false;
   #resolve: () => void = () => undefined;
@@ -106,6 +127,15 @@ export class Delivery {
   readonly done = new Promise<void>((resolve) => {
     this.#resolve = resolve;
   });
+
+  constructor(from?: CursorSnapshot) {
+    this.from = from;
+  }
+
+  /** Frames that are not settled yet. */
+  get pending(): number {
+    return this.#pending;
+  }
 
   expect(): void {
     this.#pending++;

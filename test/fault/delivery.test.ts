@@ -3,8 +3,11 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
+import { Authenticator } from '../../src/lambdas/authenticate.ts';
+import { connectHandler } from '../../src/lambdas/connect.ts';
 import { LocalPostgres } from '../../src/local/postgres.ts';
 import { Daemon } from '../support/daemon.ts';
+import { startTable } from '../support/dynamodb.ts';
 import { World } from '../support/world.ts';
 import { Writers } from '../support/writers.ts';
 
@@ -287,4 +290,60 @@ test('one connection that cannot be served delays nobody, and is closed so that 
   const back = await world.live({ userId: 'sick', cursor: (await sick.ready()).cursor as string });
   expect(contents(back.events)).toEqual(contents(healthy.events).slice(0, back.events.length));
   expect(back.events.length).toBeGreaterThan(0);
+});
+
+test('one slow connection falls behind, goes on from the log, and delays nobody else', async () => {
+  const world = await World.start();
+  const relay = await world.relay({ maxBytesInFlight: 20_000, pageRows: 20 });
+  const [fast, other, slow] = await Promise.all([
+    world.live({ batch: '1' }),
+    world.live({ batch: '1' }),
+    world.live({ userId: 'slow' }),
+  ]);
+  const slowId = String((await world.table.items()).find(({ userId }) => userId === 'slow')?.connectionId);
+  world.posts.fault = ({ connectionId }) => (connectionId === slowId ? { status: 429 } : null);
+  const behind = once(relay, 'behind');
+  await world.sql(`insert into messages (content) select n::text from generate_series(1, 500) n`);
+  await Promise.all([fast, other].map((client) => client.received(500)));
+  expect((await behind)[0]).toMatchObject({ connectionId: slowId });
+  expect(slow.events).toEqual([]);
+  world.posts.fault = () => null;
+  await slow.received(500);
+  expect([...new Set(contents(slow.events))]).toEqual(numbers(500));
+  await world.sql(`insert into messages (content) values ('live again')`);
+  await slow.frame(({ data }) => data?.content === 'live again');
+});
+
+test('a transaction that stays open for long does not make clients that come back hear everything again', async () => {
+  const world = await World.start();
+  await world.relay();
+  const slow = await world.database.client();
+  await slow.query('begin');
+  await slow.query(`insert into messages (content) values ('slow')`);
+  const client = await world.live();
+  let cursor: string | undefined;
+  for (const n of numbers(20)) {
+    await world.sql('insert into messages (content) values ($1)', [n]);
+    cursor = (await client.frame(({ data }) => data?.content === n)).cursor;
+  }
+  await client.close();
+  await world.sql(`insert into messages (content) values ('missed')`);
+  const back = await world.live({ cursor: cursor as string });
+  expect(contents(back.events)).not.toContain('10');
+  expect(contents(back.events)).toContain('missed');
+  await slow.query('commit');
+  slow.release();
+  await back.frame(({ data }) => data?.content === 'slow');
+});
+
+test('a client is disconnected when its token expires', async () => {
+  const table = await startTable();
+  onTestFinished(() => table.stop());
+  const authenticator = new Authenticator({ mode: 'none' });
+  const connect = connectHandler({ authenticator, store: table.store, connectionTtlSeconds: 2 });
+  const world = await World.start({ table, connect });
+  await world.relay();
+  const client = await world.live();
+  expect((await once(client.socket, 'close'))[0]).toBe(1000);
+  await expect.poll(() => table.items()).toEqual([]);
 });

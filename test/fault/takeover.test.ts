@@ -2,8 +2,6 @@ import { once } from 'node:events';
 import { expect, test } from 'vitest';
 import { World } from '../support/world.ts';
 
-const contents = (frames: readonly { data?: Record<string, unknown> | null }[]) =>
-  frames.map(({ data }) => data?.content);
 const cursor = (world: World) => world.sql<{ snapshot: string }>('select snapshot::text from rowcast.cursor');
 
 test('a leader that is killed is followed by the standby', async () => {

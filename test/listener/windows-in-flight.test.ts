@@ -3,7 +3,7 @@ import type { Position } from '../../src/listener/event-log.ts';
 import { Snapshot } from '../../src/listener/snapshot.ts';
 import { WindowsInFlight } from '../../src/listener/windows-in-flight.ts';
 
-const at = (xid: number): Position => ({ snapshot: Snapshot.before(BigInt(xid)) });
+const at = (xid: number): Position => ({ snapshot: new Snapshot(BigInt(xid), BigInt(xid), []) });
 const never = new AbortController().signal;
 
 function start(maxBytes = 100) {
@@ -13,7 +13,7 @@ function start(maxBytes = 100) {
     maxBytes,
     commit: async ({ snapshot }) => {
       if (fail) throw new Error('the lease is lost');
-      committed.push(snapshot.xmax);
+      committed.push(String(snapshot.xmax));
     },
   });
   const settle: (() => void)[] = [];

@@ -35,15 +35,32 @@ test('READY', () => {
   expect(JSON.parse(readyFrame('1.x', false))).toEqual({ type: 'READY', cursor: '1.x', recovered: false });
 });
 
-test('a cursor is read back, and nothing else is one', () => {
-  const cursor = { xmin: 18_446_744_073_709_551n, installation: '0a1b2c3d' };
-  expect(parseCursor(formatCursor(cursor))).toEqual(cursor);
+test.each([
+  [{ xmin: 8401n, xmax: 8401n, xip: [] }, '8401.0a1b2c3d'],
+  [{ xmin: 8401n, xmax: 9000n, xip: [8401n, 8500n] }, '8401-599-0-99.0a1b2c3d'],
+])('a snapshot is the token of a cursor, and back', (snapshot, token) => {
+  expect(formatCursor(snapshot, '0a1b2c3d')).toBe(token);
+  expect(parseCursor(token)).toEqual({ snapshot, installation: '0a1b2c3d' });
+});
+
+test('with many transactions in flight a cursor is where the oldest began', () => {
+  const xip = Array.from({ length: 50 }, (_, i) => 100n + BigInt(i));
+  expect(parseCursor(formatCursor({ xmin: 100n, xmax: 200n, xip }, '0a1b2c3d'))?.snapshot).toEqual({
+    xmin: 100n,
+    xmax: 100n,
+    xip: [],
+  });
+});
+
+test('nothing else is a cursor', () => {
   for (const token of [
     '',
     '1',
     '1.',
     '.0a1b2c3d',
     '-1.0a1b2c3d',
+    '0.0a1b2c3d',
+    '1-.0a1b2c3d',
     '1.0A1B2C3D',
     '1.0a1b2c3d ',
     `${'9'.repeat(20)}.0a1b2c3d`,

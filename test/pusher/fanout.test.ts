@@ -62,8 +62,8 @@ async function start(clients: number, options: Partial<FanoutDeps> & { batch?: b
     fanout.open(connection);
     fanout.goLive(connection);
   }
-  const send = (...ids: number[]) =>
-    fanout.dispatch(ids.map((id) => ({ audience: ['all'], encode: () => Buffer.from(`{"id":"${id}","type":"t"}`) })));
+  const event = (id: number) => ({ audience: ['all'], encode: () => Buffer.from(`{"id":"${id}","type":"t"}`) });
+  const send = (...ids: number[]) => fanout.dispatch(ids.map(event)).settled;
   return { fanout, proxy, sockets, connections, send };
 }
 
