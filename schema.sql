@@ -137,6 +137,92 @@ CREATE OR REPLACE FUNCTION rowcast.broadcast(type text, data json)
 AS $function$ select rowcast.send(type, data, '{all}') $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.capture_1()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+ SET "DateStyle" TO 'ISO, YMD'
+ SET "IntervalStyle" TO 'iso_8601'
+ SET bytea_output TO 'hex'
+ SET extra_float_digits TO '1'
+ SET lc_monetary TO 'C'
+AS $function$
+declare
+  image json; previous json; identity json; reach text[];
+begin
+  if tg_op = 'TRUNCATE' then
+    reach := '{all}';
+  else
+    if tg_op = 'DELETE' then
+      image := row_to_json(old);
+      reach := '{all}'::text[];
+      
+    else
+      
+      image := row_to_json(new);
+      reach := '{all}'::text[];
+      
+    end if;
+    if octet_length(image::text) + coalesce(octet_length(previous::text), 0) > 1000 then
+      begin
+        if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
+      exception when undefined_column then
+        identity := null;
+      end;
+    end if;
+  end if;
+  insert into rowcast.event (type, audience, data, old, source, key)
+    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || '_MESSAGE', reach, image, previous, 'public.messages', identity);
+  if not pg_try_advisory_xact_lock_shared(1919907683, 1) then perform pg_notify('rowcast_messages', ''); end if;
+  return null;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.capture_2()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+ SET "DateStyle" TO 'ISO, YMD'
+ SET "IntervalStyle" TO 'iso_8601'
+ SET bytea_output TO 'hex'
+ SET extra_float_digits TO '1'
+ SET lc_monetary TO 'C'
+AS $function$
+declare
+  image json; previous json; identity json; reach text[];
+begin
+  if tg_op = 'TRUNCATE' then
+    reach := '{all}';
+  else
+    if tg_op = 'DELETE' then
+      image := row_to_json(old);
+      reach := '{all}'::text[];
+      
+    else
+      
+      image := row_to_json(new);
+      reach := '{all}'::text[];
+      
+    end if;
+    if octet_length(image::text) + coalesce(octet_length(previous::text), 0) > 1000 then
+      begin
+        if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
+      exception when undefined_column then
+        identity := null;
+      end;
+    end if;
+  end if;
+  insert into rowcast.event (type, audience, data, old, source, key)
+    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || '_COMPLAINT', reach, image, previous, 'public.complaints', identity);
+  if not pg_try_advisory_xact_lock_shared(1919907683, 1) then perform pg_notify('rowcast_complaints', ''); end if;
+  return null;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.capture_body(w rowcast.watched)
  RETURNS text
  LANGUAGE plpgsql
@@ -147,42 +233,61 @@ declare
   dynamic boolean := rowcast.audience_columns(w.audience) <> '{}';
   keys text[] := rowcast.key_columns(w);
   source text := (select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.target);
+  compute text;
 begin
+  compute := format($part$
+    if tg_op = 'DELETE' then
+      image := %1$s;
+      reach := %2$s;
+      %3$s
+    else
+      %4$s
+      image := %5$s;
+      reach := %6$s;
+      %7$s
+    end if;$part$,
+    rowcast.image_sql(w.columns, 'old'),
+    rowcast.audience_sql(w.audience, 'old'),
+    case when w.include_old then 'previous := image;' end,
+    case when w.columns is not null then format($sql$if tg_op = 'UPDATE' and not (%s) then return null; end if;$sql$, rowcast.changed_sql(w)) end,
+    rowcast.image_sql(w.columns, 'new'),
+    rowcast.audience_sql(w.audience, 'new'),
+    case when w.include_old or dynamic then format($sql$if tg_op = 'UPDATE' then %s %s end if;$sql$,
+      case when w.include_old then 'previous := ' || rowcast.image_sql(w.columns, 'old') || ';' end,
+      -- Whoever loses sight of a row hears of it too.
+      case when dynamic then 'reach := array(select distinct unnest(reach || ' || rowcast.audience_sql(w.audience, 'old') || '));' end) end);
+  if w.columns is not null or dynamic then
+    compute := format($part$
+    begin%s
+    exception when undefined_column then
+      raise warning 'rowcast: a column that %% is watched by was renamed or dropped; call rowcast.watch() again', tg_relid::regclass;
+      image := null; previous := null; reach := '{}';
+    end;$part$, compute);
+  end if;
   return format($body$
 declare
   image json; previous json; identity json; reach text[];
 begin
   if tg_op = 'TRUNCATE' then
     reach := %1$L;
-  elsif tg_op = 'DELETE' then
-    image := %2$s;
-    reach := %3$s;
-    %4$s
-    if octet_length(image::text) > 1000 then identity := %5$s; end if;
-  else
-    image := %6$s;
-    reach := %7$s;
-    if tg_op = 'UPDATE' then
-      %8$s
+  else%2$s
+    if octet_length(image::text) + coalesce(octet_length(previous::text), 0) > 1000 then
+      begin
+        if tg_op = 'DELETE' then identity := %3$s; else identity := %4$s; end if;
+      exception when undefined_column then
+        identity := null;
+      end;
     end if;
-    if octet_length(image::text) + coalesce(octet_length(previous::text), 0) > 1000 then identity := %9$s; end if;
   end if;
   insert into rowcast.event (type, audience, data, old, source, key)
-    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || %10$L, reach, image, previous, %11$L, identity);
-  if not pg_try_advisory_xact_lock_shared(%12$s, 1) then perform pg_notify(%13$L, ''); end if;
+    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || %5$L, reach, image, previous, %6$L, identity);
+  if not pg_try_advisory_xact_lock_shared(%7$s, 1) then perform pg_notify(%8$L, ''); end if;
   return null;
 end $body$,
     -- A TRUNCATE has no row to take an audience from: whoever may have seen any row hears of it.
     case when dynamic then '{all}' else w.audience::text end,
-    rowcast.image_sql(w.columns, 'old'),
-    rowcast.audience_sql(w.audience, 'old'),
-    case when w.include_old then 'previous := image;' end,
+    compute,
     rowcast.image_sql(keys, 'old'),
-    rowcast.image_sql(w.columns, 'new'),
-    rowcast.audience_sql(w.audience, 'new'),
-    coalesce(nullif(concat_ws(' ',
-      case when w.include_old then 'previous := ' || rowcast.image_sql(w.columns, 'old') || ';' end,
-      case when dynamic then 'reach := array(select distinct unnest(reach || ' || rowcast.audience_sql(w.audience, 'old') || '));' end), ''), 'null;'),
     rowcast.image_sql(keys, 'new'),
     '_' || w.entity,
     source,
@@ -191,78 +296,15 @@ end $body$,
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.capture_public_complaints()
- RETURNS trigger
- LANGUAGE plpgsql
- SECURITY DEFINER
+CREATE OR REPLACE FUNCTION rowcast.changed_sql(w rowcast.watched)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
- SET "TimeZone" TO 'UTC'
- SET "DateStyle" TO 'ISO, YMD'
- SET "IntervalStyle" TO 'iso_8601'
- SET bytea_output TO 'hex'
- SET extra_float_digits TO '1'
- SET lc_monetary TO 'C'
 AS $function$
-declare
-  image json; previous json; identity json; reach text[];
-begin
-  if tg_op = 'TRUNCATE' then
-    reach := '{all}';
-  elsif tg_op = 'DELETE' then
-    image := row_to_json(old);
-    reach := '{all}'::text[];
-    
-    if octet_length(image::text) > 1000 then identity := (select row_to_json(r) from (select old.id) r); end if;
-  else
-    image := row_to_json(new);
-    reach := '{all}'::text[];
-    if tg_op = 'UPDATE' then
-      null;
-    end if;
-    if octet_length(image::text) + coalesce(octet_length(previous::text), 0) > 1000 then identity := (select row_to_json(r) from (select new.id) r); end if;
-  end if;
-  insert into rowcast.event (type, audience, data, old, source, key)
-    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || '_COMPLAINT', reach, image, previous, 'public.complaints', identity);
-  if not pg_try_advisory_xact_lock_shared(1919907683, 1) then perform pg_notify('rowcast_complaints', ''); end if;
-  return null;
-end $function$
-;
-
-CREATE OR REPLACE FUNCTION rowcast.capture_public_messages()
- RETURNS trigger
- LANGUAGE plpgsql
- SECURITY DEFINER
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET "TimeZone" TO 'UTC'
- SET "DateStyle" TO 'ISO, YMD'
- SET "IntervalStyle" TO 'iso_8601'
- SET bytea_output TO 'hex'
- SET extra_float_digits TO '1'
- SET lc_monetary TO 'C'
-AS $function$
-declare
-  image json; previous json; identity json; reach text[];
-begin
-  if tg_op = 'TRUNCATE' then
-    reach := '{all}';
-  elsif tg_op = 'DELETE' then
-    image := row_to_json(old);
-    reach := '{all}'::text[];
-    
-    if octet_length(image::text) > 1000 then identity := (select row_to_json(r) from (select old.id) r); end if;
-  else
-    image := row_to_json(new);
-    reach := '{all}'::text[];
-    if tg_op = 'UPDATE' then
-      null;
-    end if;
-    if octet_length(image::text) + coalesce(octet_length(previous::text), 0) > 1000 then identity := (select row_to_json(r) from (select new.id) r); end if;
-  end if;
-  insert into rowcast.event (type, audience, data, old, source, key)
-    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || '_MESSAGE', reach, image, previous, 'public.messages', identity);
-  if not pg_try_advisory_xact_lock_shared(1919907683, 1) then perform pg_notify('rowcast_messages', ''); end if;
-  return null;
-end $function$
+  select format('row(%s)::record *<> row(%s)::record', string_agg(format('old.%I', c), ', '), string_agg(format('new.%I', c), ', '))
+  from (select distinct c from unnest(w.columns || rowcast.audience_columns(w.audience)) c) named
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.check_audience(audience text[], templates boolean)
@@ -361,6 +403,20 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.forget_dropped()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  gone text;
+begin
+  for gone in delete from rowcast.watched w where not exists (select from pg_class c where c.oid = w.target) returning capture loop
+    execute format('drop function if exists rowcast.%I()', gone);
+  end loop;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.image_sql(columns text[], record text)
  RETURNS text
  LANGUAGE sql
@@ -370,8 +426,21 @@ AS $function$
   select case
     when columns is null then format('row_to_json(%s)', record)
     when columns = '{}' then 'null::json'
-    else format('(select row_to_json(r) from (select %s) r)', (select string_agg(format('%s.%I', record, c), ', ' order by o) from unnest(columns) with ordinality u(c, o)))
+    else format('(select row_to_json(r.*) from (select %s) r)', (select string_agg(format('%s.%I', record, c), ', ' order by o) from unnest(columns) with ordinality u(c, o)))
   end
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.is_installed(w rowcast.watched, triggers text[])
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select exists (select from rowcast.watched x where (x.target, x.entity, x.audience, x.operations, x.include_old, x.capture)
+      is not distinct from (w.target, w.entity, w.audience, w.operations, w.include_old, w.capture) and x.columns is not distinct from w.columns)
+    and (select prosrc = rowcast.capture_body(w) from pg_proc where proname = w.capture and pronamespace = 'rowcast'::regnamespace)
+    and triggers <@ array(select t.tgname::text from pg_trigger t where t.tgrelid = w.target and t.tgenabled = 'A')
 $function$
 ;
 
@@ -502,30 +571,29 @@ CREATE OR REPLACE FUNCTION rowcast.watch(target regclass, entity text DEFAULT NU
  SET lock_timeout TO '3s'
 AS $function$
 declare
-  w rowcast.watched; table_name text; operation text; changed text;
+  w rowcast.watched; table_name text; operation text; wanted text[];
 begin
+  perform rowcast.forget_dropped();
   select relname into table_name from pg_class where oid = target;
   w := (target, coalesce(upper(entity), left(regexp_replace(upper(table_name), '[^A-Z0-9_]', '_', 'g'), 63)), audience, columns,
     (select array_agg(lower(o)) from unnest(operations) o), coalesce(include_old, false),
-    rowcast.fit_name('rowcast_' || table_name), null, now());
+    rowcast.fit_name('rowcast_' || table_name), (select x.capture from rowcast.watched x where x.target = watch.target), now());
   perform rowcast.check_watch(w);
-  select rowcast.fit_name('capture_' || n.nspname || '_' || table_name) into w.capture
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target;
+  w.capture := coalesce(w.capture, 'capture_' || nextval('rowcast.capture_number'));
+  wanted := w.operations || case when 'delete' = any (w.operations) then '{truncate}'::text[] else '{}' end;
+  if rowcast.is_installed(w, array(select 'zzz_rowcast_' || o from unnest(wanted) o)) then return; end if;
 
   execute format('create or replace function rowcast.%I() returns trigger language plpgsql security definer'
     ' set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
     ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L', w.capture, rowcast.capture_body(w));
   execute format('revoke all on function rowcast.%I() from public', w.capture);
-
-  changed := case when w.columns is null then 'old *<> new' else
-    (select format('row(%s)::record *<> row(%s)::record', string_agg(format('old.%I', c), ', '), string_agg(format('new.%I', c), ', '))
-      from (select distinct c from unnest(w.columns || rowcast.audience_columns(w.audience)) c) named) end;
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
     execute format('drop trigger if exists %I on %s', 'zzz_rowcast_' || operation, target);
-    continue when not operation = any (w.operations) and not (operation = 'truncate' and 'delete' = any (w.operations));
+    continue when not operation = any (wanted);
     execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', 'zzz_rowcast_' || operation, operation, target,
       case operation when 'truncate' then 'statement' else 'row' end,
-      case operation when 'update' then format('when (%s)', changed) else '' end, w.capture);
+      -- Named columns are compared in the function: a trigger that names one stands in the way of ALTER TABLE.
+      case when operation = 'update' and w.columns is null then 'when (old *<> new)' else '' end, w.capture);
     execute format('alter table %s enable always trigger %I', target, 'zzz_rowcast_' || operation);
   end loop;
 
@@ -535,18 +603,18 @@ begin
 end $function$
 ;
 
-CREATE TRIGGER zzz_rowcast_delete AFTER DELETE ON public.complaints FOR EACH ROW EXECUTE FUNCTION rowcast.capture_public_complaints(); -- always
+CREATE TRIGGER zzz_rowcast_delete AFTER DELETE ON public.complaints FOR EACH ROW EXECUTE FUNCTION rowcast.capture_2(); -- always
 
-CREATE TRIGGER zzz_rowcast_insert AFTER INSERT ON public.complaints FOR EACH ROW EXECUTE FUNCTION rowcast.capture_public_complaints(); -- always
+CREATE TRIGGER zzz_rowcast_insert AFTER INSERT ON public.complaints FOR EACH ROW EXECUTE FUNCTION rowcast.capture_2(); -- always
 
-CREATE TRIGGER zzz_rowcast_truncate AFTER TRUNCATE ON public.complaints FOR EACH STATEMENT EXECUTE FUNCTION rowcast.capture_public_complaints(); -- always
+CREATE TRIGGER zzz_rowcast_truncate AFTER TRUNCATE ON public.complaints FOR EACH STATEMENT EXECUTE FUNCTION rowcast.capture_2(); -- always
 
-CREATE TRIGGER zzz_rowcast_update AFTER UPDATE ON public.complaints FOR EACH ROW WHEN ((old.* *<> new.*)) EXECUTE FUNCTION rowcast.capture_public_complaints(); -- always
+CREATE TRIGGER zzz_rowcast_update AFTER UPDATE ON public.complaints FOR EACH ROW WHEN ((old.* *<> new.*)) EXECUTE FUNCTION rowcast.capture_2(); -- always
 
-CREATE TRIGGER zzz_rowcast_delete AFTER DELETE ON public.messages FOR EACH ROW EXECUTE FUNCTION rowcast.capture_public_messages(); -- always
+CREATE TRIGGER zzz_rowcast_delete AFTER DELETE ON public.messages FOR EACH ROW EXECUTE FUNCTION rowcast.capture_1(); -- always
 
-CREATE TRIGGER zzz_rowcast_insert AFTER INSERT ON public.messages FOR EACH ROW EXECUTE FUNCTION rowcast.capture_public_messages(); -- always
+CREATE TRIGGER zzz_rowcast_insert AFTER INSERT ON public.messages FOR EACH ROW EXECUTE FUNCTION rowcast.capture_1(); -- always
 
-CREATE TRIGGER zzz_rowcast_truncate AFTER TRUNCATE ON public.messages FOR EACH STATEMENT EXECUTE FUNCTION rowcast.capture_public_messages(); -- always
+CREATE TRIGGER zzz_rowcast_truncate AFTER TRUNCATE ON public.messages FOR EACH STATEMENT EXECUTE FUNCTION rowcast.capture_1(); -- always
 
-CREATE TRIGGER zzz_rowcast_update AFTER UPDATE ON public.messages FOR EACH ROW WHEN ((old.* *<> new.*)) EXECUTE FUNCTION rowcast.capture_public_messages(); -- always
+CREATE TRIGGER zzz_rowcast_update AFTER UPDATE ON public.messages FOR EACH ROW WHEN ((old.* *<> new.*)) EXECUTE FUNCTION rowcast.capture_1(); -- always

@@ -41,38 +41,46 @@ begin
   end loop;
 end $$;
 
--- Installs the triggers of one table, or replaces them. They are row triggers: only those fire for
--- rows written straight to a partition, and only there `old` has its row. zzz_: triggers fire by
--- name, and ours see what the others left. Always: replication applies and restores into a watched
--- table are writes too.
+-- Whether the table has the triggers, and the function the body, that `w` asks for.
+create function rowcast.is_installed(w rowcast.watched, triggers text[]) returns boolean language sql stable
+set search_path = pg_catalog, pg_temp as $$
+  select exists (select from rowcast.watched x where (x.target, x.entity, x.audience, x.operations, x.include_old, x.capture)
+      is not distinct from (w.target, w.entity, w.audience, w.operations, w.include_old, w.capture) and x.columns is not distinct from w.columns)
+    and (select prosrc = rowcast.capture_body(w) from pg_proc where proname = w.capture and pronamespace = 'rowcast'::regnamespace)
+    and triggers <@ array(select t.tgname::text from pg_trigger t where t.tgrelid = w.target and t.tgenabled = 'A')
+$$;
+
+-- Installs the triggers of one table, or replaces them; does nothing, and takes no lock, where all is
+-- as it should be. They are row triggers: only those fire for rows written straight to a partition, and
+-- only there `old` has its row. zzz_: triggers fire by name, and ours see what the others left. Always:
+-- replication applies and restores into a watched table are writes too.
 create function rowcast.watch(target regclass, entity text default null, audience text[] default '{all}', columns text[] default null,
   operations text[] default '{insert,update,delete}', include_old boolean default false) returns void language plpgsql
 set search_path = pg_catalog, pg_temp set lock_timeout = '3s' as $$
 declare
-  w rowcast.watched; table_name text; operation text; changed text;
+  w rowcast.watched; table_name text; operation text; wanted text[];
 begin
+  perform rowcast.forget_dropped();
   select relname into table_name from pg_class where oid = target;
   w := (target, coalesce(upper(entity), left(regexp_replace(upper(table_name), '[^A-Z0-9_]', '_', 'g'), 63)), audience, columns,
     (select array_agg(lower(o)) from unnest(operations) o), coalesce(include_old, false),
-    rowcast.fit_name('rowcast_' || table_name), null, now());
+    rowcast.fit_name('rowcast_' || table_name), (select x.capture from rowcast.watched x where x.target = watch.target), now());
   perform rowcast.check_watch(w);
-  select rowcast.fit_name('capture_' || n.nspname || '_' || table_name) into w.capture
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target;
+  w.capture := coalesce(w.capture, 'capture_' || nextval('rowcast.capture_number'));
+  wanted := w.operations || case when 'delete' = any (w.operations) then '{truncate}'::text[] else '{}' end;
+  if rowcast.is_installed(w, array(select 'zzz_rowcast_' || o from unnest(wanted) o)) then return; end if;
 
   execute format('create or replace function rowcast.%I() returns trigger language plpgsql security definer'
     ' set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
     ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L', w.capture, rowcast.capture_body(w));
   execute format('revoke all on function rowcast.%I() from public', w.capture);
-
-  changed := case when w.columns is null then 'old *<> new' else
-    (select format('row(%s)::record *<> row(%s)::record', string_agg(format('old.%I', c), ', '), string_agg(format('new.%I', c), ', '))
-      from (select distinct c from unnest(w.columns || rowcast.audience_columns(w.audience)) c) named) end;
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
     execute format('drop trigger if exists %I on %s', 'zzz_rowcast_' || operation, target);
-    continue when not operation = any (w.operations) and not (operation = 'truncate' and 'delete' = any (w.operations));
+    continue when not operation = any (wanted);
     execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', 'zzz_rowcast_' || operation, operation, target,
       case operation when 'truncate' then 'statement' else 'row' end,
-      case operation when 'update' then format('when (%s)', changed) else '' end, w.capture);
+      -- Named columns are compared in the function: a trigger that names one stands in the way of ALTER TABLE.
+      case when operation = 'update' and w.columns is null then 'when (old *<> new)' else '' end, w.capture);
     execute format('alter table %s enable always trigger %I', target, 'zzz_rowcast_' || operation);
   end loop;
 
@@ -102,7 +110,9 @@ end $$;
 -- Down Migration
 -- Locks: ACCESS EXCLUSIVE on each watched table for an instant, to take its triggers away.
 set local lock_timeout = '5s';
-select rowcast.unwatch(w.target) from rowcast.watched w join pg_class c on c.oid = w.target;
+select rowcast.forget_dropped();
+select rowcast.unwatch(target) from rowcast.watched;
 drop function rowcast.unwatch(regclass);
 drop function rowcast.watch(regclass, text, text[], text[], text[], boolean);
+drop function rowcast.is_installed(rowcast.watched, text[]);
 drop function rowcast.check_watch(rowcast.watched);

@@ -88,7 +88,7 @@ async function run(command: () => Promise<void>): Promise<void> {
 /** A second signal, or a stop that takes too long, ends the process at once. */
 function stopOnSignal(stop: () => Promise<void>): void {
   let stopping = false;
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => {
       if (stopping) process.exit(130);
       stopping = true;

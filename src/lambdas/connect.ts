@@ -18,6 +18,8 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
       const { userId, rooms, roles, expiresAt } = result.identity;
       const { connectionId, connectedAt } = event.requestContext;
       const { cursor, batch } = event.queryStringParameters ?? {};
+      // The clock tolerance lets a token in that has just expired; the relay would count its connection as gone.
+      if (expiresAt !== undefined && expiresAt * 1000 <= Date.now()) return answer(401, 'the token has expired');
       const connection: Connection = {
         connectionId,
         userId,

@@ -11,7 +11,7 @@ import { ConnectionStore } from '../connections/connection-store.ts';
 import { Authenticator } from '../lambdas/authenticate.ts';
 import { connectHandler } from '../lambdas/connect.ts';
 import { disconnectHandler } from '../lambdas/disconnect.ts';
-import { loadConnectSettings } from '../lambdas/settings.ts';
+import { type ConnectSettings, loadConnectSettings } from '../lambdas/settings.ts';
 import { createConnectionsTable, dynamoDbClient, LOCAL_CREDENTIALS, LOCAL_REGION, startDynamoDb } from './dynamodb.ts';
 import { LocalGateway } from './gateway.ts';
 import { PageServer } from './page.ts';
@@ -57,6 +57,7 @@ export class DevSystem {
   }
 
   async #start(): Promise<void> {
+    const lambdas = this.#lambdaSettings();
     const ports = await claimPorts(this.#options.port);
     await mkdir(this.#dir, { recursive: true });
     await this.#claimDir();
@@ -71,7 +72,7 @@ export class DevSystem {
     );
     const databaseUrl = postgres.url(DATABASE);
     await createDatabase(postgres.url('postgres'));
-    const gateway = await this.#startGateway(dynamodb.endpoint, ports.gateway);
+    const gateway = await this.#startGateway(lambdas, dynamodb.endpoint, ports.gateway);
     const page = new PageServer({ port: ports.page, websocketUrl: gateway.websocketUrl });
     await this.#keep(page.start().then(() => page));
     const healthUrl = `http://127.0.0.1:${ports.health}`;
@@ -93,15 +94,18 @@ export class DevSystem {
     // Whoever waits for the file must not find half of it.
     await writeFile(join(this.#dir, 'dev.json.new'), `${JSON.stringify(urls, null, 2)}\n`);
     await rename(join(this.#dir, 'dev.json.new'), join(this.#dir, 'dev.json'));
-    this.#announce(urls);
+    this.#announce(urls, lambdas.auth.mode);
   }
 
-  async #startGateway(dynamodbEndpoint: string, port: number): Promise<LocalGateway> {
-    // The Lambdas' own settings hold where they are given: AUTH_MODE=jwt JWT_SECRET=… npm run dev
-    const { auth, table, connectionTtlSeconds } = loadConnectSettings({
-      AUTH_MODE: 'none',
-      ...this.#options.relay.env,
-    });
+  /** The Lambdas' own settings hold where they are given: JWT_SECRET=… npm run dev. @throws with all that is wrong */
+  #lambdaSettings(): ConnectSettings {
+    const { env } = this.#options.relay;
+    const mode = env.JWT_SECRET || env.JWKS_URL ? 'jwt' : 'none';
+    return loadConnectSettings({ AUTH_MODE: mode, ...env });
+  }
+
+  async #startGateway(settings: ConnectSettings, dynamodbEndpoint: string, port: number): Promise<LocalGateway> {
+    const { auth, table, connectionTtlSeconds } = settings;
     const client = dynamoDbClient(dynamodbEndpoint);
     await createConnectionsTable(client, table);
     const store = new ConnectionStore({ client: DynamoDBDocumentClient.from(client), table });
@@ -166,12 +170,13 @@ export class DevSystem {
     throw new Error('stopped');
   }
 
-  #announce(urls: Record<'databaseUrl' | 'websocketUrl' | 'pageUrl', string>): void {
+  #announce(urls: Record<'databaseUrl' | 'websocketUrl' | 'pageUrl', string>, auth: 'none' | 'jwt'): void {
+    const who = auth === 'none' ? '?userId=alice     (everybody is let in)' : '?token=…          (AUTH_MODE=jwt)';
     this.#options.print(`
   Rowcast is running.
 
   page       ${urls.pageUrl}
-  WebSocket  ${urls.websocketUrl}?userId=alice
+  WebSocket  ${urls.websocketUrl}${who}
   all URLs   ${this.#path('dev.json')}
   logs       ${this.#path('relay.log')}, ${this.#path('postgres.log')}
 

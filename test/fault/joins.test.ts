@@ -42,7 +42,7 @@ test('clients that come and go while rows are written: no hole and no disorder a
     while (!stop) await world.sql('insert into messages (content) values ($1)', [String(written++)]);
   })();
   const clients = [];
-  for (let round = 0; round < 15; round++) {
+  for (let round = 0; round < 6; round++) {
     const client = await world.live({ batch: '1' });
     const seen = await client.received(5);
     await client.close();

@@ -12,7 +12,7 @@ const rows = async (world: World) =>
 test('delivered rows are removed after the retention time, younger ones stay, and a client from before is told', async () => {
   const world = await World.start();
   const relay = await world.relay(quick);
-  const client = await world.live();
+  const client = await world.live({ batch: '1' });
   await world.sql(`insert into messages (content) select n::text from generate_series(1, 12000) n`);
   const old = (await client.received(12_000))[0]?.cursor as string;
   await age(world, '2 hours');
