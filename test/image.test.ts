@@ -1,12 +1,12 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { Daemon } from './support/daemon.ts';
+import { temporaryFolder } from './support/temporary-folder.ts';
 import { World } from './support/world.ts';
 
 const run = promisify(execFile);
@@ -45,7 +45,7 @@ test('the Lambdas are one small file each', async () => {
 });
 
 test('the production install alone runs the daemon, from a folder it cannot write to', async () => {
-  const image = await mkdtemp(join(tmpdir(), 'rowcast-image-'));
+  const image = await temporaryFolder('image');
   onTestFinished(() => rm(image, { recursive: true, force: true }));
   for (const path of ['package.json', 'package-lock.json', 'dist', 'migrations'])
     await cp(path, join(image, path), { recursive: true });

@@ -1,14 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, unlink } from 'node:fs/promises';
+import { readFile, rm, unlink } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
 import { TestClient } from '../support/client.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 
 interface DevUrls {
   databaseUrl: string;
@@ -46,7 +46,7 @@ function dev(dir: string, ...args: string[]) {
 }
 
 async function folder(): Promise<string> {
-  const dir = await mkdtemp(join(tmpdir(), 'rowcast-dev-'));
+  const dir = await temporaryFolder('dev');
   onTestFinished(() => rm(dir, { recursive: true, force: true }));
   return dir;
 }

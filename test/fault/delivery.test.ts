@@ -1,6 +1,5 @@
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { Authenticator } from '../../src/lambdas/authenticate.ts';
@@ -8,6 +7,7 @@ import { connectHandler } from '../../src/lambdas/connect.ts';
 import { LocalPostgres } from '../../src/local/postgres.ts';
 import { Daemon } from '../support/daemon.ts';
 import { startTable } from '../support/dynamodb.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
 import { World } from '../support/world.ts';
 import { Writers } from '../support/writers.ts';
 
@@ -190,7 +190,7 @@ test('the LISTEN connection and the lease are made again after their backends we
 });
 
 test('Postgres is stopped and started under the relay: what was committed before and after arrives', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'rowcast-fault-'));
+  const folder = await temporaryFolder('fault');
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const options = { dataDir: join(folder, 'data'), logFile: join(folder, 'log') };
   let postgres = await LocalPostgres.start(options);

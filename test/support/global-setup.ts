@@ -1,11 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
 import { pino } from 'pino';
 import type { TestProject } from 'vitest/node';
 import { migrate } from '../../src/listener/migrations.ts';
 import { LocalPostgres } from '../../src/local/postgres.ts';
+import { temporaryFolder } from './temporary-folder.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {
@@ -56,7 +56,7 @@ async function startServer(): Promise<{ adminUrl: string; stop(): Promise<void> 
       stop: async () => void (await container.stop()),
     };
   }
-  const folder = await mkdtemp(join(tmpdir(), 'rowcast-test-'));
+  const folder = await temporaryFolder('test');
   const postgres = await LocalPostgres.start({
     dataDir: join(folder, 'data'),
     logFile: join(folder, 'log'),
