@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
-import { Daemon } from './support/daemon.ts';
+import { runDaemon } from './support/run-daemon.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 import { World } from './support/world.ts';
 
@@ -58,7 +58,7 @@ test('the production install alone runs the daemon, from a folder it cannot writ
     expect(packages).not.toContain(name);
   await run('chmod', ['-R', 'a-w', image]);
   const world = await World.start();
-  const daemon = new Daemon(['start'], world.environment(), { main: join(image, 'dist/main.js'), cwd: image });
+  const daemon = runDaemon(['start'], world.environment(), { main: join(image, 'dist/main.js'), cwd: image });
   await daemon.logged('leading');
   const client = await world.live();
   await world.sql(`insert into messages (content) values ('from the image')`);

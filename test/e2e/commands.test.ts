@@ -1,10 +1,11 @@
 import { expect, onTestFinished, test } from 'vitest';
-import { Daemon } from '../support/daemon.ts';
+import type { Daemon } from '../support/daemon.ts';
 import { TestDatabase } from '../support/database.ts';
+import { runDaemon } from '../support/run-daemon.ts';
 import { World } from '../support/world.ts';
 
 test('start without settings: all that is missing, on stderr, exit code 1', async () => {
-  const daemon = new Daemon(['start'], {});
+  const daemon = runDaemon(['start'], {});
   expect(await daemon.exited).toBe(1);
   expect(daemon.stderr.join('\n')).toMatch(
     /DATABASE_URL: is missing[\s\S]*WEBSOCKET_ENDPOINT: is missing[\s\S]*AWS_REGION: is missing/,
@@ -12,7 +13,7 @@ test('start without settings: all that is missing, on stderr, exit code 1', asyn
 });
 
 test('start with a database that cannot be reached: one error that names the setting and not the password, exit code 1', async () => {
-  const daemon = new Daemon(['start'], {
+  const daemon = runDaemon(['start'], {
     DATABASE_URL: 'postgres://user:hunter2@127.0.0.1:1/app',
     WEBSOCKET_ENDPOINT: 'http://localhost:1/x',
     AWS_REGION: 'eu-west-1',
@@ -25,7 +26,7 @@ test('start with a database that cannot be reached: one error that names the set
 test('start without migrations on a database that has none: says what to do, exit code 1', async () => {
   const database = await TestDatabase.create({ empty: true });
   onTestFinished(() => database.drop());
-  const daemon = new Daemon(['start'], {
+  const daemon = runDaemon(['start'], {
     DATABASE_URL: database.url,
     MIGRATE_ON_START: 'false',
     WEBSOCKET_ENDPOINT: 'http://localhost:1/x',
@@ -39,7 +40,7 @@ test('start without migrations on a database that has none: says what to do, exi
 test('migrate up and down, one by one', async () => {
   const database = await TestDatabase.create({ empty: true });
   onTestFinished(() => database.drop());
-  const run = (...args: string[]) => new Daemon(['migrate', ...args], { DATABASE_URL: database.url }).exited;
+  const run = (...args: string[]) => runDaemon(['migrate', ...args], { DATABASE_URL: database.url }).exited;
   expect(await run('up', '2')).toBe(0);
   expect(await run('up')).toBe(0);
   expect(await database.sql('select name from rowcast.migrations')).toHaveLength(5);
@@ -50,7 +51,7 @@ test('migrate up and down, one by one', async () => {
 
 test('health: alive at once, ready when it leads, a standby is ready too, and payloads stay out of the log', async () => {
   const world = await World.start();
-  const [first, second] = [0, 1].map(() => new Daemon(['start'], { ...world.environment(), LOG_LEVEL: 'trace' })) as [
+  const [first, second] = [0, 1].map(() => runDaemon(['start'], { ...world.environment(), LOG_LEVEL: 'trace' })) as [
     Daemon,
     Daemon,
   ];
@@ -77,7 +78,7 @@ test('a health port that is taken is one error', async () => {
   const world = await World.start();
   const first = world.daemon();
   const { port } = await first.logged('starting');
-  const second = new Daemon(['start'], { ...world.environment(), PORT: String(port) });
+  const second = runDaemon(['start'], { ...world.environment(), PORT: String(port) });
   expect(await second.exited).toBe(1);
   expect(second.stderr.join()).toContain(`EADDRINUSE: address already in use :::${port}`);
 });

@@ -5,8 +5,8 @@ import { expect, onTestFinished, test } from 'vitest';
 import { Authenticator } from '../../src/lambdas/authenticate.ts';
 import { connectHandler } from '../../src/lambdas/connect.ts';
 import { LocalPostgres } from '../../src/local/postgres.ts';
-import { Daemon } from '../support/daemon.ts';
 import { startTable } from '../support/dynamodb.ts';
+import { runDaemon } from '../support/run-daemon.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 import { World } from '../support/world.ts';
 import { Writers } from '../support/writers.ts';
@@ -197,7 +197,7 @@ test('Postgres is stopped and started under the relay: what was committed before
   onTestFinished(() => postgres.stop());
   const { port } = postgres;
   const world = await World.start();
-  const daemon = new Daemon(['start'], { ...world.environment(), DATABASE_URL: postgres.url('postgres') });
+  const daemon = runDaemon(['start'], { ...world.environment(), DATABASE_URL: postgres.url('postgres') });
   await daemon.logged('leading');
   const client = await world.live();
   const insert = async (content: string) => {

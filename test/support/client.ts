@@ -20,6 +20,8 @@ export class TestClient {
   /** As they came over the wire. */
   readonly messages: string[] = [];
   readonly socket: WebSocket;
+  /** Called with each event or READY as it arrives. */
+  onFrame: (frame: Frame) => void = () => undefined;
   readonly #ids = new Set<string>();
   readonly #arrived = new EventEmitter().setMaxListeners(0);
 
@@ -32,6 +34,7 @@ export class TestClient {
       const frame = JSON.parse(text) as Frame & { events?: Frame[] };
       for (const each of frame.type === 'BATCH' ? (frame.events ?? []) : [frame]) {
         this.frames.push(each);
+        this.onFrame(each);
         if (each.id !== undefined) this.#ids.add(each.id);
       }
       this.#arrived.emit('frame');

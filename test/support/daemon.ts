@@ -2,7 +2,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { onTestFinished } from 'vitest';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
@@ -34,10 +33,11 @@ export class Daemon {
     createInterface({ input: this.process.stderr as NodeJS.ReadableStream }).on('line', (line) =>
       this.stderr.push(line),
     );
-    onTestFinished(async () => {
-      this.process.kill('SIGKILL');
-      await this.exited;
-    });
+  }
+
+  async kill(): Promise<void> {
+    this.process.kill('SIGKILL');
+    await this.exited;
   }
 
   /** The log line of an event, once it was printed. @throws when the process ends without it */

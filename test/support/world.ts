@@ -12,10 +12,11 @@ import { GatewayClient } from '../../src/pusher/gateway-client.ts';
 import { Relay } from '../../src/relay.ts';
 import type { TermSettings } from '../../src/term.ts';
 import { TestClient } from './client.ts';
-import { Daemon } from './daemon.ts';
+import type { Daemon } from './daemon.ts';
 import { TestDatabase } from './database.ts';
 import { startTable, type TestTable } from './dynamodb.ts';
 import { FaultProxy } from './fault-proxy.ts';
+import { runDaemon } from './run-daemon.ts';
 
 const log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' });
 
@@ -72,7 +73,7 @@ export class World {
 
   /** The daemon in a process of its own. */
   daemon(env: Record<string, string> = {}): Daemon {
-    return new Daemon(['start'], { ...this.environment(), ...env });
+    return runDaemon(['start'], { ...this.environment(), ...env });
   }
 
   makeRelay(settings: Partial<TermSettings> = {}, databaseUrl = this.database.url): Relay {

@@ -1,4 +1,5 @@
 import type { TestDatabase } from './database.ts';
+import { seeded } from './random.ts';
 
 const ISOLATION_LEVELS = ['read committed', 'repeatable read', 'serializable'];
 
@@ -17,7 +18,7 @@ export class Writers {
 
   constructor(database: TestDatabase, seed: number) {
     this.#database = database;
-    this.#random = mulberry32(seed);
+    this.#random = seeded(seed);
   }
 
   /** Resolves when each writer has ended `transactions` of them, or `stop` was called. */
@@ -62,15 +63,4 @@ export class Writers {
   #below(n: number): number {
     return Math.floor(this.#random() * n);
   }
-}
-
-/** A small generator that a seed repeats (https://gist.github.com/tommyettinger/46a874533244883189143505d203312c). */
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }

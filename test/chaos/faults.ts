@@ -1,0 +1,57 @@
+import { setTimeout } from 'node:timers/promises';
+import pg from 'pg';
+import type { FaultProxy } from '../support/fault-proxy.ts';
+import type { TcpProxy } from '../support/tcp-proxy.ts';
+
+/** What chaos can do to a system, each with its end. The plan is drawn from a seed. */
+export const FAULTS: Readonly<Record<string, (system: FaultySystem) => Promise<void>>> = {
+  'kill -9 the leader': async ({ relays }) => relays.leader()?.kill(),
+  'SIGTERM the leader': async ({ relays }) => void relays.leader()?.process.kill('SIGTERM'),
+  'kill -9 every relay': async ({ relays }) => void (await Promise.all(relays.all().map((relay) => relay.kill()))),
+  'freeze the leader': async ({ relays }) => {
+    const leader = relays.leader();
+    leader?.process.kill('SIGSTOP');
+    await setTimeout(14_000);
+    leader?.process.kill('SIGCONT');
+  },
+  'terminate every backend of the relays': async ({ adminUrl }) => {
+    const admin = new pg.Client(adminUrl);
+    await admin.connect();
+    await admin.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'rowcast %'`);
+    await admin.end();
+  },
+  'restart Postgres': ({ restartPostgres }) => restartPostgres(),
+  'half-open connections to Postgres': async ({ postgresProxy }) => postgresProxy.freeze(),
+  'half-open connections to DynamoDB': async ({ dynamodbProxy }) => dynamodbProxy.freeze(),
+  'gateway: 429': (system) => answer(system, { status: 429 }),
+  'gateway: 500': (system) => answer(system, { status: 500 }),
+  'gateway: 503': (system) => answer(system, { status: 503 }),
+  'gateway: reset': (system) => answer(system, 'reset'),
+  'gateway: hang': (system) => answer(system, 'hang'),
+  'gateway: every third post fails': async ({ posts }) => {
+    posts.fault = () => (posts.posts % 3 === 0 ? { status: 500 } : null);
+    await setTimeout(3000);
+    posts.fault = () => null;
+  },
+};
+
+async function answer({ posts }: FaultySystem, fault: ReturnType<FaultProxy['fault']>): Promise<void> {
+  posts.fault = () => fault;
+  await setTimeout(2000);
+  posts.fault = () => null;
+}
+
+export interface FaultySystem {
+  readonly posts: FaultProxy;
+  readonly postgresProxy: TcpProxy;
+  readonly dynamodbProxy: TcpProxy;
+  /** Past the proxy. */
+  readonly adminUrl: string;
+  readonly relays: { all(): RelayProcess[]; leader(): RelayProcess | undefined };
+  restartPostgres(): Promise<void>;
+}
+
+export interface RelayProcess {
+  readonly process: { kill(signal: NodeJS.Signals): boolean };
+  kill(): Promise<void>;
+}

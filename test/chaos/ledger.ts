@@ -1,0 +1,62 @@
+/** What was committed, and what every client received: the two sides that chaos compares. */
+export class Ledger {
+  readonly events = new Map<string, CommittedEvent>();
+  readonly clients: ReceivingClient[] = [];
+
+  /** The verdict over all clients. */
+  judge(): Verdict {
+    const verdict: Verdict = { due: 0, lost: [], outOfOrder: [], outside: [], duplicates: 0 };
+    for (const client of this.clients) this.#judgeClient(client, verdict);
+    return verdict;
+  }
+
+  #judgeClient(client: ReceivingClient, verdict: Verdict): void {
+    verdict.duplicates += client.repeats;
+    const highest = new Map<number, number>();
+    for (const key of client.received) {
+      const event = this.events.get(key);
+      // Of a transaction whose commit was never answered, either is right.
+      if (!event) continue;
+      if (!event.audience.some((term) => client.terms.has(term))) verdict.outside.push(`${client.name} ${key}`);
+      if ((highest.get(event.writer) ?? -1) > event.number) verdict.outOfOrder.push(`${client.name} ${key}`);
+      highest.set(event.writer, Math.max(event.number, highest.get(event.writer) ?? -1));
+    }
+    const received = new Set(client.received);
+    for (const [key, event] of this.events) {
+      const due =
+        event.certain && event.begunAt > client.readyAt && event.audience.some((term) => client.terms.has(term));
+      if (!due) continue;
+      verdict.due++;
+      if (!received.has(key)) verdict.lost.push(`${client.name} ${key}`);
+    }
+  }
+}
+
+export interface CommittedEvent {
+  readonly writer: number;
+  /** Grows with each transaction of the writer. */
+  readonly number: number;
+  readonly audience: readonly string[];
+  /** Before its transaction began, by performance.now(). */
+  readonly begunAt: number;
+  /** The commit was answered. */
+  certain: boolean;
+}
+
+export interface ReceivingClient {
+  readonly name: string;
+  readonly terms: ReadonlySet<string>;
+  /** Since when it must get everything. */
+  readonly readyAt: number;
+  /** Keys in the order of their first arrival. */
+  readonly received: readonly string[];
+  readonly repeats: number;
+}
+
+export interface Verdict {
+  due: number;
+  readonly lost: string[];
+  readonly outOfOrder: string[];
+  readonly outside: string[];
+  duplicates: number;
+}
