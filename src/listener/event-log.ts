@@ -143,7 +143,7 @@ const FRESH = `
   fresh as materialized (
     select e.* from unnest($1::xid8[]) as late (xid) cross join lateral (select * from rowcast.event where event.xid = late.xid limit $3) e
     union all
-    (select * from rowcast.event where xid >= $2::xid8 limit $3)
+    (select * from rowcast.event where xid >= $2::xid8 order by xid limit $3)
   )
   select now.snapshot::text as now, e.* from now
   left join (select ${columns('$4::int')} from fresh limit $3) e on true

