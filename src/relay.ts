@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
-import { type Backoff, backoffDelayMs, pause } from './backoff.ts';
+import { aborted, type Backoff, backoffDelayMs, pause } from './backoff.ts';
 import type { ConnectionDirectory } from './connections/connection-directory.ts';
 import type { ConnectionStore } from './connections/connection-store.ts';
 import type { ScanFeed } from './connections/scan-feed.ts';
@@ -200,11 +200,4 @@ export interface RelayDeps {
   readonly gateway: Gateway;
   readonly settings: TermSettings;
   readonly log: Logger;
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

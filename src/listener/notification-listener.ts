@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { Socket } from 'node:net';
 import type PgListen from 'pg-listen';
 import type { Logger } from 'pino';
-import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { aborted, type Backoff, backoffDelayMs, pause } from '../backoff.ts';
 import { connectionOptions, Session } from './session.ts';
 
 /** CommonJS with a `default`: an ESM import would be the function in some loaders and its container in others. */
@@ -64,7 +64,8 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
   async #connectUntilHeard(): Promise<void> {
     for (let failures = 1; !this.#abort.signal.aborted; failures++) {
       try {
-        await this.#connect();
+        // A client of pg that is ended while it connects never says so.
+        await Promise.race([this.#connect(), aborted(this.#abort.signal)]);
         return;
       } catch (error) {
         this.#discard();
@@ -79,6 +80,7 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
 
   async #connect(): Promise<void> {
     const channels = await this.#channels();
+    this.#abort.signal.throwIfAborted();
     const subscriber = createSubscriber(
       {
         ...connectionOptions(this.#deps.databaseUrl, this.#deps.applicationName),

@@ -25,7 +25,7 @@ test('start with a database that cannot be reached: one error that names the set
 
 test('start without migrations on a database that has none: says what to do, exit code 1', async () => {
   const database = await TestDatabase.create({ empty: true });
-  onTestFinished(() => database.drop());
+  onTestFinished(() => database.close());
   const daemon = runDaemon(['start'], {
     DATABASE_URL: database.url,
     MIGRATE_ON_START: 'false',
@@ -39,7 +39,7 @@ test('start without migrations on a database that has none: says what to do, exi
 
 test('migrate up and down, one by one', async () => {
   const database = await TestDatabase.create({ empty: true });
-  onTestFinished(() => database.drop());
+  onTestFinished(() => database.close());
   const run = (...args: string[]) => runDaemon(['migrate', ...args], { DATABASE_URL: database.url }).exited;
   expect(await run('up', '2')).toBe(0);
   expect(await run('up')).toBe(0);

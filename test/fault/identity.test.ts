@@ -10,16 +10,13 @@ test("a copy of a database pushes nothing to the original's clients until it is 
   const client = await world.live();
   await relay.stop();
   await world.sql(`insert into messages (content) values ('pending in the original')`);
-  const copy = `copy_${randomBytes(4).toString('hex')}`;
+  const copy = `${inject('template')}_copy_${randomBytes(4).toString('hex')}`;
   const admin = new pg.Client(inject('adminUrl'));
   await admin.connect();
   await world.database.disconnect();
   await admin.query(`create database ${copy} template ${new URL(world.database.url).pathname.slice(1)}`);
   const url = Object.assign(new URL(world.database.url), { pathname: `/${copy}` }).href;
-  onTestFinished(async () => {
-    await admin.query(`drop database ${copy} with (force)`);
-    await admin.end();
-  });
+  onTestFinished(() => admin.end());
 
   const daemon = world.daemon({ DATABASE_URL: url });
   expect((await daemon.logged('database_copied')).msg).toMatch(/select rowcast\.adopt\(\)/);

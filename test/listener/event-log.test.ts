@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await session.close();
-  await database.drop();
+  await database.close();
 });
 beforeEach(async () => {
   await database.sql('truncate rowcast.event');

@@ -4,7 +4,7 @@ import { TestDatabase } from '../support/database.ts';
 let database: TestDatabase;
 beforeEach(async () => {
   database = await TestDatabase.create();
-  onTestFinished(() => database.drop());
+  onTestFinished(() => database.close());
 });
 
 const sql: TestDatabase['sql'] = (text, values) => database.sql(text, values);

@@ -10,7 +10,7 @@ const ALL = 5;
 let database: TestDatabase;
 beforeEach(async () => {
   database = await TestDatabase.create({ empty: true });
-  onTestFinished(() => database.drop());
+  onTestFinished(() => database.close());
 });
 
 const run = (step: MigrationStep) =>

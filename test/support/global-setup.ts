@@ -34,15 +34,31 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('adminUrl', server.adminUrl);
   project.provide('template', template);
   return async () => {
-    await admin.query(`drop database ${template} with (force)`);
+    // Of a server of our own nothing stays anyway.
+    if (server.shared) await dropAll(admin, template);
     await admin.end();
     await server.stop();
   };
 }
 
-async function startServer(): Promise<{ adminUrl: string; stop(): Promise<void> }> {
+/** The template, and the databases that tests made from it. */
+async function dropAll(admin: pg.Client, template: string): Promise<void> {
+  const { rows } = await admin.query<{ name: string }>(
+    `select datname as name from pg_database where starts_with(datname, $1)`,
+    [template],
+  );
+  for (const { name } of rows) await admin.query(`drop database ${name} with (force)`);
+}
+
+interface Server {
+  readonly adminUrl: string;
+  readonly shared?: boolean;
+  stop(): Promise<void>;
+}
+
+async function startServer(): Promise<Server> {
   const { TEST_DATABASE_URL, TEST_POSTGRES, TEST_POSTGRES_VERSION = '18' } = process.env;
-  if (TEST_DATABASE_URL) return { adminUrl: TEST_DATABASE_URL, stop: async () => undefined };
+  if (TEST_DATABASE_URL) return { adminUrl: TEST_DATABASE_URL, shared: true, stop: async () => undefined };
   if (TEST_POSTGRES === 'docker' || (TEST_POSTGRES !== 'embedded' && (await dockerAnswers()))) {
     const { GenericContainer, Wait } = await import('testcontainers');
     const container = await new GenericContainer(`postgres:${TEST_POSTGRES_VERSION}`)

@@ -55,7 +55,7 @@ export class World {
     const posts = await FaultProxy.start(gateway.managementUrl);
     const world = new World(database, table, gateway, posts);
     world.#stops.push(
-      () => database.drop(),
+      () => database.close(),
       () => (options.table ? Promise.resolve() : table.stop()),
       () => gateway.stop(),
       () => posts.stop(),

@@ -1,0 +1,186 @@
+import type { Logger } from 'pino';
+import type { Connection } from '../connections/connection.ts';
+import { Circuit } from './circuit.ts';
+import type { Gateway } from './gateway-client.ts';
+import type { Lane, OutgoingFrame } from './lane.ts';
+import type { PostOutcome } from './post-outcome.ts';
+import { nextStep } from './retry-policy.ts';
+import { Throttle } from './throttle.ts';
+import { Turns } from './turns.ts';
+
+/** How often a relay that may not post looks whether it may. */
+const HELD_POLL_MS = 100;
+
+/**
+ * Gives lanes with something to send their turns (turns.ts), for at most `maxPostsInFlight` posts at a time, paced by a
+ * token bucket (throttle.ts), probed one by one while the gateway is down (circuit.ts). A lane that must wait for a
+ * retry gives its turn up, so a slow or dead connection delays nobody else.
+ */
+export class Posting {
+  readonly #deps: PostingDeps;
+  readonly #events: PostingEvents;
+  readonly #turns = new Turns();
+  readonly #throttle: Throttle;
+  readonly #circuit = new Circuit();
+  #postsInFlight = 0;
+  #pumpLater: NodeJS.Timeout | undefined;
+  #lastDeliveredAt = Number.NEGATIVE_INFINITY;
+  #stopped = false;
+
+  constructor(deps: PostingDeps, events: PostingEvents) {
+    this.#deps = deps;
+    this.#events = events;
+    this.#throttle = new Throttle(deps.postsPerSecondLimit);
+  }
+
+  get gatewayDown(): boolean {
+    return this.#circuit.down;
+  }
+
+  enqueue(lane: Lane, frame: OutgoingFrame): void {
+    const wasUrgent = lane.urgent;
+    frame.delivery.expect();
+    lane.enqueue(frame);
+    if (lane.state === 'idle') this.#makeReady(lane);
+    else if (lane.state === 'ready' && lane.urgent && !wasUrgent) this.#turns.promote(lane);
+  }
+
+  /** A retry that is due later is due now. */
+  retryNow(lane: Lane): void {
+    if (lane.state !== 'waiting') return;
+    clearTimeout(lane.retry);
+    this.#makeReady(lane);
+  }
+
+  /** No post is started any more. */
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#pumpLater);
+  }
+
+  #makeReady(lane: Lane): void {
+    lane.state = 'ready';
+    this.#turns.push(lane);
+  }
+
+  /** Starts as many posts as may be started now. */
+  pump(): void {
+    while (!this.#stopped && this.#postsInFlight < this.#deps.maxPostsInFlight) {
+      // A post in flight is the probe; its answer pumps again.
+      if (this.#circuit.down && this.#postsInFlight > 0) return;
+      const heldMs = this.#heldMs();
+      if (heldMs > 0) {
+        clearTimeout(this.#pumpLater);
+        this.#pumpLater = setTimeout(() => this.pump(), heldMs);
+        return;
+      }
+      const lane = this.#turns.next();
+      if (!lane) return;
+      void this.#post(lane);
+    }
+  }
+
+  /** How long no post may start: not ours to deliver, the gateway is down, or the rate is used up. */
+  #heldMs(): number {
+    if (!this.#deps.mayPost()) return HELD_POLL_MS;
+    if (this.#circuit.down) return this.#circuit.probeDelayMs();
+    return this.#throttle.delayMs();
+  }
+
+  async #post(lane: Lane): Promise<void> {
+    lane.state = 'posting';
+    this.#postsInFlight++;
+    this.#throttle.take();
+    const outcome = await this.#deps.gateway.post(lane.connection.connectionId, lane.take(this.#deps.maxFrameBytes));
+    this.#postsInFlight--;
+    if (this.#stopped) return;
+    this.#events.posted(lane.connection, outcome);
+    if (outcome.kind === 'throttled') this.#throttle.throttled(lane.connection.connectionId);
+    const change = this.#circuit.record(outcome);
+    if (change) this.#events.gateway(change, outcome);
+    // The connection may have been closed meanwhile; its frames are settled then.
+    if (lane.state === 'posting') this.#conclude(lane, outcome);
+    this.pump();
+  }
+
+  #conclude(lane: Lane, outcome: PostOutcome): void {
+    const now = performance.now();
+    if (outcome.kind === 'delivered') this.#lastDeliveredAt = now;
+    else if (lane.failures++ === 0) lane.failingSince = now;
+    const next = nextStep(outcome, {
+      ageMs: Date.now() - lane.connection.connectedAt,
+      failures: lane.failures,
+      failingForMs: now - lane.failingSince,
+      deadlineMs: this.#deps.deliveryDeadlineMs,
+      othersDelivered: this.#lastDeliveredAt > lane.failingSince,
+    });
+    switch (next.step) {
+      case 'retry':
+        this.#retryLater(lane, next.afterMs);
+        break;
+      case 'remove':
+        this.#events.gone(lane.connection);
+        break;
+      case 'close':
+        this.#deps.log.warn(
+          { event: 'connection_closed', connectionId: lane.connection.connectionId, waiting: lane.waiting, outcome },
+          'closing a connection that cannot be served; its client resumes by its cursor',
+        );
+        this.#events.unservable(lane.connection);
+        break;
+      case 'skip':
+        if (lane.splitBatch()) {
+          this.#makeReady(lane);
+          break;
+        }
+        this.#deps.log.error(
+          { event: 'frame_rejected', connectionId: lane.connection.connectionId, reason: next.reason },
+          'the gateway refuses this frame for good; leaving it out',
+        );
+        this.#advance(lane);
+        break;
+      case 'advance':
+        this.#advance(lane);
+    }
+  }
+
+  #advance(lane: Lane): void {
+    lane.failures = 0;
+    lane.settleTaken();
+    if (lane.waiting > 0) this.#makeReady(lane);
+    else lane.state = 'idle';
+  }
+
+  #retryLater(lane: Lane, afterMs: number): void {
+    lane.state = 'waiting';
+    lane.retry = setTimeout(() => {
+      if (lane.state !== 'waiting') return;
+      this.#makeReady(lane);
+      this.pump();
+    }, afterMs);
+  }
+}
+
+/** What the owner of the lanes hears. */
+export interface PostingEvents {
+  posted(connection: Connection, outcome: PostOutcome): void;
+  gateway(change: 'down' | 'up', outcome: PostOutcome): void;
+  /** The gateway says that the connection is over. */
+  gone(connection: Connection): void;
+  /** The connection fails while others are served. */
+  unservable(connection: Connection): void;
+}
+
+export interface PostingDeps {
+  readonly gateway: Gateway;
+  readonly log: Logger;
+  /** False while it is not certain that this relay still leads. */
+  mayPost(): boolean;
+  readonly maxPostsInFlight: number;
+  /** Below API Gateway's quota, which the account's other APIs share. */
+  readonly postsPerSecondLimit: number;
+  /** What a batch may hold. */
+  readonly maxFrameBytes: number;
+  /** How long one connection may fail while others are served. */
+  readonly deliveryDeadlineMs: number;
+}

@@ -1,0 +1,29 @@
+import { setTimeout } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { World } from '../support/world.ts';
+
+test('a relay stops at whatever moment of its start it is told to, and stopping twice is no error', async () => {
+  const world = await World.start();
+  for (let delayMs = 0; delayMs < 60; delayMs += 3) {
+    const relay = world.makeRelay();
+    const starting = relay.start();
+    await setTimeout(delayMs);
+    await Promise.all([relay.stop(), relay.stop()]);
+    await starting;
+    expect(relay.role).toBe('stopped');
+  }
+  await expect
+    .poll(() =>
+      world.sql(
+        `select application_name from pg_stat_activity where application_name like 'rowcast %' and datname = current_database()`,
+      ),
+    )
+    .toEqual([]);
+});
+
+test('a relay that is started twice is started once', async () => {
+  const world = await World.start();
+  const relay = world.makeRelay();
+  await Promise.all([relay.start(), relay.start()]);
+  expect(relay.role).toBe('leader');
+});
