@@ -55,12 +55,13 @@ test('a client is told READY once, with a cursor', async () => {
 test('a statement over 100,000 rows arrives whole and in order, by one notification', async () => {
   const world = await World.start();
   const relay = await world.relay();
+  const asleep = once(relay, 'asleep');
   const client = await world.live({ batch: '1' });
   const listener = await world.database.client();
   await listener.query('listen rowcast_messages');
   let rings = 0;
   listener.on('notification', () => rings++);
-  await once(relay, 'asleep');
+  await asleep;
 
   await world.sql(`insert into messages (content) select 'row ' || n from generate_series(1, 100000) n`);
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { expect, onTestFinished, test } from 'vitest';
 import { startTable } from '../support/dynamodb.ts';
+import { FaultProxy } from '../support/fault-proxy.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 import { World } from '../support/world.ts';
 
@@ -42,6 +43,24 @@ test('without DynamoDB those connected are served', async () => {
   await world.table.stop();
   await world.sql(`insert into messages (content) values ('from memory')`);
   await client.received(1);
+});
+
+test('while DynamoDB throttles, those connected are served, and new connections become known afterwards', async () => {
+  const table = await startTable();
+  onTestFinished(() => table.stop());
+  const proxy = await FaultProxy.start(table.endpoint);
+  onTestFinished(() => proxy.stop());
+  const world = await World.start({ table });
+  const daemon = world.daemon({ AWS_ENDPOINT_URL_DYNAMODB: proxy.url });
+  await daemon.logged('leading');
+  const client = await world.live();
+  proxy.fault = () => ({ status: 400, type: 'ThrottlingException' });
+  const late = await world.connect();
+  await world.sql(`insert into messages (content) values ('meanwhile')`);
+  await client.received(1);
+  await daemon.logged('directory_scan_failed');
+  proxy.fault = () => null;
+  await late.ready();
 });
 
 test('half-open connections to Postgres are found, and what was committed meanwhile arrives', async () => {

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, request, type Server, type ServerRe
 import type { AddressInfo } from 'node:net';
 
 /** How a request is answered instead of being passed on. */
-export type Fault = { readonly status: number } | 'reset' | 'hang';
+export type Fault = { readonly status: number; readonly type?: string } | 'reset' | 'hang';
 
 /**
  * Before the gateway's callback API: passes requests on, or answers as API Gateway does when it throttles, fails,
@@ -52,7 +52,7 @@ export class FaultProxy {
       incoming.resume();
       response.writeHead(fault.status, {
         'content-type': 'application/json',
-        'x-amzn-errortype': ERROR_TYPES[fault.status] ?? 'InternalFailure',
+        'x-amzn-errortype': fault.type ?? ERROR_TYPES[fault.status] ?? 'InternalFailure',
       });
       response.end('{"message":null}');
       return;
