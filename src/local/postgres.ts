@@ -115,7 +115,8 @@ async function reachableBinaries(packageName: string, owner: Owner): Promise<str
   if (await isReachable(native, owner)) return join(native, 'bin');
   const { version } = JSON.parse(await readFile(join(dirname(native), 'package.json'), 'utf8')) as { version: string };
   const copy = join(tmpdir(), `rowcast-postgres-${version}`);
-  if (!existsSync(copy)) {
+  if (existsSync(copy)) await requireOwn(copy);
+  else {
     const incoming = `${copy}.${process.pid}`;
     await cp(native, incoming, { recursive: true, verbatimSymlinks: true });
     await chmod(incoming, 0o755);
@@ -148,6 +149,12 @@ async function reachableDataDir(wanted: string, owner: Owner): Promise<string> {
   }
   if (owner.uid !== undefined) await chown(dataDir, owner.uid, owner.gid as number);
   return dataDir;
+}
+
+/** A folder of that name among the temporary files may be somebody else's. */
+async function requireOwn(folder: string, owner: Owner = {}): Promise<void> {
+  const { uid } = await stat(folder);
+  if (uid !== process.getuid?.() && uid !== owner.uid) throw new Error(`${folder} belongs to another user; remove it`);
 }
 
 /** Whether other users may pass through every folder above, and read this one. */

@@ -71,6 +71,29 @@ test('a statement over 100,000 rows arrives whole and in order, by one notificat
   listener.release();
 });
 
+test('a sleeping relay is rung, and an awake one is not', async () => {
+  const world = await World.start();
+  const timing = { collectMs: 10, stayAwakeMs: 200, pollIntervalMs: 600_000, deafPollIntervalMs: 100 };
+  const relay = await world.relay({ timing });
+  const asleep = once(relay, 'asleep');
+  const client = await world.live();
+  const listener = await world.database.client();
+  await listener.query('listen rowcast_messages');
+  let rings = 0;
+  listener.on('notification', () => rings++);
+  await asleep;
+  // Nothing but a ring would bring this one within ten minutes.
+  await world.sql(`insert into messages (content) values ('rings')`);
+  await client.received(1);
+  for (let n = 2; n <= 20; n++) {
+    await world.sql(`insert into messages (content) values ('quiet')`);
+    await client.received(n);
+  }
+  listener.release();
+  expect(rings).toBeGreaterThanOrEqual(1);
+  expect(rings).toBeLessThan(20);
+});
+
 test('a row of a megabyte does not fail its writer and arrives as its key', async () => {
   const world = await World.start();
   await world.relay();

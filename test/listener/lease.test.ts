@@ -1,0 +1,42 @@
+import { expect, onTestFinished, test } from 'vitest';
+import { Lease } from '../../src/listener/lease.ts';
+import { TestDatabase } from '../support/database.ts';
+
+async function acquire(database: TestDatabase): Promise<Lease> {
+  const lease = await Lease.acquire({
+    session: { databaseUrl: database.url, applicationName: 'rowcast lease test', queryTimeoutMs: 5000 },
+    consumer: 'relay',
+    signal: new AbortController().signal,
+    onStandby: () => undefined,
+    onBroken: () => undefined,
+    nextAttempt: () => Promise.resolve(),
+  });
+  return lease as Lease;
+}
+
+test('a lease that was not proved for a while is not trusted, from the first moment after a freeze', async () => {
+  const database = await TestDatabase.create();
+  const lease = await acquire(database);
+  onTestFinished(async () => {
+    await lease.release();
+    await database.close();
+  });
+  expect(lease.trusted).toBe(true);
+  // This whole process stands still, timers and sockets too, as under SIGSTOP.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 8500);
+  expect(lease.trusted).toBe(false);
+  await expect.poll(() => lease.trusted, { timeout: 10_000 }).toBe(true);
+});
+
+test('an attempt that fails leaves no connection behind', async () => {
+  const database = await TestDatabase.create({ empty: true });
+  onTestFinished(() => database.close());
+  await expect(acquire(database)).rejects.toThrow(/rowcast/);
+  await expect
+    .poll(() =>
+      database.sql(
+        `select from pg_stat_activity where application_name = 'rowcast lease test' and datname = current_database()`,
+      ),
+    )
+    .toEqual([]);
+});
