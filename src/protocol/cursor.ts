@@ -47,7 +47,9 @@ export function parseCursor(token: string): ClientCursor | null {
     .split('-')
     .slice(1)
     .map((distance) => xmin + BigInt(distance));
-  return { snapshot: { xmin, xmax, xip }, installation };
+  // Whoever writes tokens of his own may write nonsense: in flight is what lies between, each once.
+  const inOrder = xip.every((xid, i) => xid < xmax && (i === 0 || xid > (xip[i - 1] as bigint)));
+  return inOrder ? { snapshot: { xmin, xmax, xip }, installation } : null;
 }
 
 /** The part of an installation's uuid that its tokens carry. */

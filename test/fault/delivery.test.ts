@@ -345,6 +345,22 @@ test('a transaction that stays open for long does not make clients that come bac
   await back.frame(({ data }) => data?.content === 'slow');
 });
 
+test.each(['0', '00', '5-3-9', '1-999999999999999999', '999999999999999999'])(
+  "a cursor of somebody's own making (%s) troubles nobody else",
+  async (made) => {
+    const world = await World.start();
+    const relay = await world.relay();
+    const victim = await world.live();
+    const tag = String((await victim.ready()).cursor).split('.')[1];
+    const roles: string[] = [];
+    relay.on('role', (role) => roles.push(role));
+    const forger = await world.live({ cursor: `${made}.${tag}` });
+    await world.sql(`insert into messages (content) values ('x')`);
+    await Promise.all([victim, forger].map((client) => client.received(1)));
+    expect(roles).toEqual([]);
+  },
+);
+
 test('a client is disconnected when its token expires', async () => {
   const table = await startTable();
   onTestFinished(() => table.stop());
