@@ -49,6 +49,8 @@ module.exports = {
       ...shared,
     ]),
     only('client-protocol-only', 'The browser client ships alone.', '^src/client/', ['^src/protocol/']),
+    only('publisher-alone', 'Applications import it beside their own pg.', '^src/publisher/', []),
+    never('publisher-no-packages', 'Applications import it: no packages.', '^src/publisher/', 'node_modules/|^node:'),
     only('lambdas-small', 'A Lambda bundles neither the relay nor pg.', '^src/lambdas/', [
       '^src/connections/',
       '^src/protocol/',

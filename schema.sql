@@ -20,6 +20,18 @@ create table messages (
   updated_at timestamp with time zone default now() not null
 );
 
+create table rowcast.capture (
+  target regclass not null,
+  entity text not null,
+  audience text[] not null,
+  columns text[],
+  operations text[] not null,
+  include_old boolean not null,
+  channel text not null,
+  function text not null,
+  watched_at timestamp with time zone default now() not null
+);
+
 create table rowcast.cursor (
   consumer text not null,
   snapshot pg_snapshot not null,
@@ -52,21 +64,11 @@ create table rowcast.installation (
   installed_at timestamp with time zone default now() not null
 );
 
-create table rowcast.watched (
-  target regclass not null,
-  entity text not null,
-  audience text[] not null,
-  columns text[],
-  operations text[] not null,
-  include_old boolean not null,
-  channel text not null,
-  capture text not null,
-  watched_at timestamp with time zone default now() not null
-);
-
 alter table complaints add constraint complaints_pkey PRIMARY KEY (id);
 
 alter table messages add constraint messages_pkey PRIMARY KEY (id);
+
+alter table rowcast.capture add constraint capture_pkey PRIMARY KEY (target);
 
 alter table rowcast.cursor add constraint cursor_check CHECK ((((until IS NULL) = (after_id IS NULL)) AND ((until IS NULL) = (through_id IS NULL))));
 
@@ -77,8 +79,6 @@ alter table rowcast.event add constraint event_pkey PRIMARY KEY (id);
 alter table rowcast.installation add constraint installation_only_row_check CHECK (only_row);
 
 alter table rowcast.installation add constraint installation_pkey PRIMARY KEY (only_row);
-
-alter table rowcast.watched add constraint watched_pkey PRIMARY KEY (target);
 
 CREATE INDEX event_xid_idx ON rowcast.event USING btree (xid);
 
@@ -121,11 +121,16 @@ declare
 begin
   if rowcast.audience_columns(audience) = '{}' then return quote_literal(audience) || '::text[]'; end if;
   foreach term in array audience loop
+    if rowcast.audience_columns(array[term]) = '{}' then
+      terms := terms || quote_literal(term);
+      continue;
+    end if;
     parts := '{}';
     for part in select regexp_matches(term, '<([^<>]+)>|([^<>]+)', 'g') loop
       parts := parts || case when part[1] is null then quote_literal(part[2]) else format('%s.%I::text', record, part[1]) end;
     end loop;
-    terms := terms || array_to_string(parts, ' || ');
+    term := array_to_string(parts, ' || ');
+    terms := terms || format('case when octet_length(%1$s) <= %2$s then %1$s end', term, rowcast.max_term_bytes());
   end loop;
   return 'array_remove(array[' || array_to_string(terms, ', ') || ']::text[], null)';
 end $function$
@@ -150,27 +155,24 @@ CREATE OR REPLACE FUNCTION rowcast.capture_1()
  SET lc_monetary TO 'C'
 AS $function$
 declare
-  image json; previous json; identity json; reach text[];
+  image json; previous json; identity json; reach text[]; bytes integer;
 begin
   if tg_op = 'TRUNCATE' then
     reach := '{all}';
   else
     if tg_op = 'DELETE' then
-      image := row_to_json(old);
-      reach := '{all}'::text[];
-      
+      image := case when pg_column_size(old) <= 1048576 then row_to_json(old) end; reach := '{all}'::text[];
     else
-      
-      image := row_to_json(new);
-      reach := '{all}'::text[];
-      
+      image := case when pg_column_size(new) <= 1048576 then row_to_json(new) end; reach := '{all}'::text[];
     end if;
-    if octet_length(image::text) + coalesce(octet_length(previous::text), 0) > 1000 then
+    bytes := pg_column_size(image) + coalesce(pg_column_size(previous), 0);
+    if bytes is null or bytes > 1000 then
       begin
         if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
       exception when undefined_column then
-        identity := null;
+        identity := 'null';
       end;
+      if bytes > 131072 then image := null; previous := null; end if;
     end if;
   end if;
   insert into rowcast.event (type, audience, data, old, source, key)
@@ -193,27 +195,24 @@ CREATE OR REPLACE FUNCTION rowcast.capture_2()
  SET lc_monetary TO 'C'
 AS $function$
 declare
-  image json; previous json; identity json; reach text[];
+  image json; previous json; identity json; reach text[]; bytes integer;
 begin
   if tg_op = 'TRUNCATE' then
     reach := '{all}';
   else
     if tg_op = 'DELETE' then
-      image := row_to_json(old);
-      reach := '{all}'::text[];
-      
+      image := case when pg_column_size(old) <= 1048576 then row_to_json(old) end; reach := '{all}'::text[];
     else
-      
-      image := row_to_json(new);
-      reach := '{all}'::text[];
-      
+      image := case when pg_column_size(new) <= 1048576 then row_to_json(new) end; reach := '{all}'::text[];
     end if;
-    if octet_length(image::text) + coalesce(octet_length(previous::text), 0) > 1000 then
+    bytes := pg_column_size(image) + coalesce(pg_column_size(previous), 0);
+    if bytes is null or bytes > 1000 then
       begin
         if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
       exception when undefined_column then
-        identity := null;
+        identity := 'null';
       end;
+      if bytes > 131072 then image := null; previous := null; end if;
     end if;
   end if;
   insert into rowcast.event (type, audience, data, old, source, key)
@@ -223,7 +222,7 @@ begin
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.capture_body(w rowcast.watched)
+CREATE OR REPLACE FUNCTION rowcast.capture_body(w rowcast.capture)
  RETURNS text
  LANGUAGE plpgsql
  STABLE
@@ -233,30 +232,23 @@ declare
   dynamic boolean := rowcast.audience_columns(w.audience) <> '{}';
   keys text[] := rowcast.key_columns(w);
   source text := (select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.target);
+  virtual boolean := rowcast.virtual_sql(w, 'new') is not null;
   compute text;
 begin
-  compute := format($part$
-    if tg_op = 'DELETE' then
-      image := %1$s;
-      reach := %2$s;
-      %3$s
-    else
-      %4$s
-      image := %5$s;
-      reach := %6$s;
-      %7$s
-    end if;$part$,
-    rowcast.image_sql(w.columns, 'old'),
-    rowcast.audience_sql(w.audience, 'old'),
-    case when w.include_old then 'previous := image;' end,
-    case when w.columns is not null then format($sql$if tg_op = 'UPDATE' and not (%s) then return null; end if;$sql$, rowcast.changed_sql(w)) end,
-    rowcast.image_sql(w.columns, 'new'),
-    rowcast.audience_sql(w.audience, 'new'),
-    case when w.include_old or dynamic then format($sql$if tg_op = 'UPDATE' then %s %s end if;$sql$,
-      case when w.include_old then 'previous := ' || rowcast.image_sql(w.columns, 'old') || ';' end,
-      -- Whoever loses sight of a row hears of it too.
-      case when dynamic then 'reach := array(select distinct unnest(reach || ' || rowcast.audience_sql(w.audience, 'old') || '));' end) end);
-  if w.columns is not null or dynamic then
+  compute := concat_ws(E'\n    ', '',
+    case when virtual then format('if tg_op <> ''DELETE'' then %s end if;', rowcast.virtual_sql(w, 'new')) end,
+    case when virtual then format('if tg_op <> ''INSERT'' then %s end if;', rowcast.virtual_sql(w, 'old')) end,
+    case when w.columns is not null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
+    'if tg_op = ''DELETE'' then',
+    format('  image := %s; reach := %s;', rowcast.image_sql(w, 'old'), rowcast.audience_sql(w.audience, 'old')),
+    case when w.include_old then '  previous := image;' end,
+    'else',
+    format('  image := %s; reach := %s;', rowcast.image_sql(w, 'new'), rowcast.audience_sql(w.audience, 'new')),
+    'end if;',
+    case when w.include_old then format('if tg_op = ''UPDATE'' then previous := %s; end if;', rowcast.image_sql(w, 'old')) end,
+    -- Whoever loses sight of a row hears of it too.
+    case when dynamic then format('if tg_op = ''UPDATE'' then reach := array(select distinct unnest(reach || %s)); end if;', rowcast.audience_sql(w.audience, 'old')) end);
+  if w.columns is not null or dynamic or virtual then
     compute := format($part$
     begin%s
     exception when undefined_column then
@@ -266,17 +258,19 @@ begin
   end if;
   return format($body$
 declare
-  image json; previous json; identity json; reach text[];
+  image json; previous json; identity json; reach text[]; bytes integer;
 begin
   if tg_op = 'TRUNCATE' then
     reach := %1$L;
   else%2$s
-    if octet_length(image::text) + coalesce(octet_length(previous::text), 0) > 1000 then
+    bytes := pg_column_size(image) + coalesce(pg_column_size(previous), 0);
+    if bytes is null or bytes > 1000 then
       begin
         if tg_op = 'DELETE' then identity := %3$s; else identity := %4$s; end if;
       exception when undefined_column then
-        identity := null;
+        identity := 'null';
       end;
+      if bytes > %9$s then image := null; previous := null; end if;
     end if;
   end if;
   insert into rowcast.event (type, audience, data, old, source, key)
@@ -287,16 +281,17 @@ end $body$,
     -- A TRUNCATE has no row to take an audience from: whoever may have seen any row hears of it.
     case when dynamic then '{all}' else w.audience::text end,
     compute,
-    rowcast.image_sql(keys, 'old'),
-    rowcast.image_sql(keys, 'new'),
+    rowcast.json_sql(keys, 'old'),
+    rowcast.json_sql(keys, 'new'),
     '_' || w.entity,
     source,
     rowcast.lock_class(),
-    w.channel);
+    w.channel,
+    rowcast.max_message_bytes());
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.changed_sql(w rowcast.watched)
+CREATE OR REPLACE FUNCTION rowcast.changed_sql(w rowcast.capture)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE
@@ -319,13 +314,16 @@ begin
   if coalesce(cardinality(audience), 0) = 0 then
     raise exception 'rowcast: audience is empty' using errcode = 'invalid_parameter_value',
       hint = 'Name at least one term: all, user:ID, room:NAME, role:NAME or connection:ID.';
+  elsif cardinality(audience) > 1000 then
+    raise exception 'rowcast: audience has % terms', cardinality(audience) using errcode = 'invalid_parameter_value',
+      hint = 'At most 1000; let the many join a room and address that.';
   end if;
   foreach term in array audience loop
     if term is null or term !~ '^(all|(user|room|role|connection):.+)$' then
-      raise exception 'rowcast: % is not an audience term', quote_nullable(term) using errcode = 'invalid_parameter_value',
+      raise exception 'rowcast: % is not an audience term', quote_nullable(left(term, 100)) using errcode = 'invalid_parameter_value',
         hint = 'A term is all, user:ID, room:NAME, role:NAME or connection:ID.';
-    elsif octet_length(term) > 300 then
-      raise exception 'rowcast: audience term %… is longer than 300 bytes', left(term, 40) using errcode = 'invalid_parameter_value',
+    elsif octet_length(term) > rowcast.max_term_bytes() then
+      raise exception 'rowcast: audience term %… is longer than % bytes', left(term, 40), rowcast.max_term_bytes() using errcode = 'invalid_parameter_value',
         hint = 'Use a shorter user id or room name.';
     elsif templates and regexp_replace(term, '<[^<>]+>', '', 'g') ~ '[<>]' then
       raise exception 'rowcast: audience term % has an unpaired < or >', quote_literal(term) using errcode = 'invalid_parameter_value',
@@ -335,28 +333,51 @@ begin
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.check_watch(w rowcast.watched)
+CREATE OR REPLACE FUNCTION rowcast.check_target(target regclass)
  RETURNS void
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
-  relation pg_class; named text;
+  relation pg_class; other regclass;
 begin
-  select * into relation from pg_class where oid = w.target;
-  if w.target is null or relation is null then
+  select * into relation from pg_class where oid = target;
+  if relation is null then
     raise exception 'rowcast: no table was given to watch' using errcode = 'undefined_table',
       hint = 'Name it as in SQL: select rowcast.watch(''app.orders'').';
   elsif relation.relkind not in ('r', 'p') then
-    raise exception 'rowcast: % is not a table', w.target using errcode = 'wrong_object_type',
+    raise exception 'rowcast: % is not a table', target using errcode = 'wrong_object_type',
       hint = 'Watch the ordinary or partitioned table that holds the rows; views and foreign tables have no triggers of their own.';
   elsif relation.relpersistence = 't' then
-    raise exception 'rowcast: % is a temporary table', w.target using errcode = 'wrong_object_type', hint = 'Only its own session could see its rows.';
-  elsif relation.relnamespace::regnamespace::text in ('pg_catalog', 'information_schema', 'rowcast') then
-    raise exception 'rowcast: % belongs to schema %', w.target, relation.relnamespace::regnamespace using errcode = 'wrong_object_type',
+    raise exception 'rowcast: % is a temporary table', target using errcode = 'wrong_object_type', hint = 'Only its own session could see its rows.';
+  elsif relation.relnamespace::regnamespace::text ~ '^(pg_.*|information_schema|rowcast)$' then
+    raise exception 'rowcast: % belongs to schema %', target, relation.relnamespace::regnamespace using errcode = 'wrong_object_type',
       hint = 'Watch a table of your own.';
   end if;
+  -- A row of a partition would be an event of both.
+  select c.target into other from rowcast.capture c
+    where c.target <> check_target.target and (c.target in (select p.relid from pg_partition_ancestors(check_target.target) p)
+      or c.target in (select p.relid from pg_partition_tree(check_target.target) p)) limit 1;
+  if found then
+    raise exception 'rowcast: % shares its rows with %, which is watched already', target, other using errcode = 'object_in_use',
+      hint = format('Watch one of the two: select rowcast.unwatch(%L) first.', other);
+  end if;
+  if relation.relkind = 'r' and exists (select from pg_inherits i where i.inhparent = target) then
+    raise warning 'rowcast: rows of tables that inherit from % are not captured; watch those as well', target;
+  end if;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.check_watch(w rowcast.capture)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  named text;
+begin
   if w.entity !~ '^[A-Z0-9_]{1,63}$' then
     raise exception 'rowcast: entity % cannot be part of a type', quote_nullable(w.entity) using errcode = 'invalid_parameter_value',
       hint = 'Use letters, digits and underscores, at most 63: entity => ''ORDER'' gives NEW_ORDER.';
@@ -375,6 +396,15 @@ begin
         hint = 'Columns are named as \d shows them, without quotes.';
     end if;
   end loop;
+  select c into named from unnest(w.columns) c group by c having count(*) > 1 limit 1;
+  if found then
+    raise exception 'rowcast: columns names % twice', quote_literal(named) using errcode = 'invalid_parameter_value', hint = 'Name each column once.';
+  end if;
+  -- An update brings the new row alone: without a key nobody can tell which row it was.
+  if 'update' = any (w.operations) and not w.include_old and not exists (select from pg_index i where i.indrelid = w.target and i.indisprimary) then
+    raise exception 'rowcast: % has no primary key, so nobody could tell which row an update changed', w.target using errcode = 'invalid_table_definition',
+      hint = 'Add a primary key, or watch with include_old => true, or with operations => ''{insert,delete}''.';
+  end if;
 end $function$
 ;
 
@@ -411,13 +441,27 @@ AS $function$
 declare
   gone text;
 begin
-  for gone in delete from rowcast.watched w where not exists (select from pg_class c where c.oid = w.target) returning capture loop
+  for gone in delete from rowcast.capture c where not exists (select from pg_class r where r.oid = c.target) returning c.function loop
     execute format('drop function if exists rowcast.%I()', gone);
   end loop;
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.image_sql(columns text[], record text)
+CREATE OR REPLACE FUNCTION rowcast.image_sql(w rowcast.capture, record text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select format('case when %s <= 1048576 then %s end',
+    case when w.columns is null then format('pg_column_size(%s)', record)
+      else coalesce((select string_agg(format('coalesce(pg_column_size(%s.%I), 0)', record, a.attname), ' + ' order by a.attnum) from pg_attribute a
+        where a.attrelid = w.target and a.attnum > 0 and a.attname = any (w.columns) and a.attlen = -1), '0') end,
+    rowcast.json_sql(w.columns, record))
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.json_sql(columns text[], record text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE
@@ -425,26 +469,13 @@ CREATE OR REPLACE FUNCTION rowcast.image_sql(columns text[], record text)
 AS $function$
   select case
     when columns is null then format('row_to_json(%s)', record)
-    when columns = '{}' then 'null::json'
+    when columns = '{}' then '''null''::json'
     else format('(select row_to_json(r.*) from (select %s) r)', (select string_agg(format('%s.%I', record, c), ', ' order by o) from unnest(columns) with ordinality u(c, o)))
   end
 $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.is_installed(w rowcast.watched, triggers text[])
- RETURNS boolean
- LANGUAGE sql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-  select exists (select from rowcast.watched x where (x.target, x.entity, x.audience, x.operations, x.include_old, x.capture)
-      is not distinct from (w.target, w.entity, w.audience, w.operations, w.include_old, w.capture) and x.columns is not distinct from w.columns)
-    and (select prosrc = rowcast.capture_body(w) from pg_proc where proname = w.capture and pronamespace = 'rowcast'::regnamespace)
-    and triggers <@ array(select t.tgname::text from pg_trigger t where t.tgrelid = w.target and t.tgenabled = 'A')
-$function$
-;
-
-CREATE OR REPLACE FUNCTION rowcast.key_columns(w rowcast.watched)
+CREATE OR REPLACE FUNCTION rowcast.key_columns(w rowcast.capture)
  RETURNS text[]
  LANGUAGE sql
  STABLE
@@ -461,6 +492,38 @@ CREATE OR REPLACE FUNCTION rowcast.lock_class()
  LANGUAGE sql
  IMMUTABLE
 AS $function$select x'726f7763'::int$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.max_message_bytes()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$select 131072$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.max_term_bytes()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$select 300$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.problem_of(w rowcast.capture)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select case
+    when gone.column is not null then format('column %I was renamed or dropped', gone.column)
+    when not array(select rowcast.trigger_name(o) from unnest(rowcast.triggering(w)) o)
+      <@ array(select t.tgname::text from pg_trigger t where t.tgrelid = w.target and t.tgenabled = 'A') then 'a trigger is missing or disabled'
+    when (select prosrc from pg_proc where proname = w.function and pronamespace = 'rowcast'::regnamespace) is distinct from rowcast.capture_body(w)
+      then 'the table was altered since'
+  end
+  from (select (select c from unnest(w.columns || rowcast.audience_columns(w.audience)) c where not exists (
+    select from pg_attribute a where a.attrelid = w.target and a.attname = c and not a.attisdropped) limit 1)) gone ("column")
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.remove_old(keep interval, keep_undelivered interval, batch integer, OUT removed integer, OUT undelivered integer, OUT floor xid8)
@@ -496,8 +559,11 @@ begin
   if type is null or type !~ '^[[:graph:]]{1,100}$' then
     raise exception 'rowcast: type is %', quote_nullable(left(type, 120)) using errcode = 'invalid_parameter_value',
       hint = 'A type is a word of 1 to 100 characters without spaces: upload_progress.';
-  elsif type in ('READY', 'BATCH') then
+  elsif type in ('READY', 'BATCH', 'pong') then
     raise exception 'rowcast: type % is Rowcast''s own', type using errcode = 'invalid_parameter_value', hint = 'Choose another name.';
+  elsif octet_length(data::text) > rowcast.max_message_bytes() then
+    raise exception 'rowcast: % bytes of data fit no message', octet_length(data::text) using errcode = 'program_limit_exceeded',
+      hint = 'API Gateway carries 131072 bytes, and the relay MAX_FRAME_BYTES; store what is large, and send its key.';
   end if;
   perform rowcast.check_audience(audience, false);
   insert into rowcast.event (type, audience, data) values (type, audience, data) returning id into event_id;
@@ -530,10 +596,22 @@ CREATE OR REPLACE FUNCTION rowcast.send_to_role(role text, type text, data json)
 AS $function$ select rowcast.send_to('role', role, type, data) $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.send_to_room(room anynonarray, type text, data json)
+ RETURNS bigint
+ LANGUAGE sql
+AS $function$ select rowcast.send_to('room', room::text, type, data) $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.send_to_room(room text, type text, data json)
  RETURNS bigint
  LANGUAGE sql
 AS $function$ select rowcast.send_to('room', room, type, data) $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.send_to_user(user_id anynonarray, type text, data json)
+ RETURNS bigint
+ LANGUAGE sql
+AS $function$ select rowcast.send_to('user', user_id::text, type, data) $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.send_to_user(user_id text, type text, data json)
@@ -542,26 +620,56 @@ CREATE OR REPLACE FUNCTION rowcast.send_to_user(user_id text, type text, data js
 AS $function$ select rowcast.send_to('user', user_id, type, data) $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.trigger_name(operation text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ select '!rowcast_' || operation $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.triggering(w rowcast.capture)
+ RETURNS text[]
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$
+  select w.operations || case when 'delete' = any (w.operations) then '{truncate}'::text[] else '{}' end
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.unwatch(target regclass)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET lock_timeout TO '3s'
+ SET client_min_messages TO 'warning'
 AS $function$
 declare
-  w rowcast.watched; operation text;
+  w rowcast.capture; operation text;
 begin
-  delete from rowcast.watched x where x.target = unwatch.target returning * into w;
+  delete from rowcast.capture c where c.target = unwatch.target returning * into w;
   if not found then
     raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
       hint = 'select target from rowcast.watched lists what is.';
   end if;
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
-    execute format('drop trigger if exists %I on %s', 'zzz_rowcast_' || operation, target);
+    execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), target);
   end loop;
-  execute format('drop function if exists rowcast.%I()', w.capture);
+  execute format('drop function if exists rowcast.%I()', w.function);
   perform pg_notify('rowcast_control', '');
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.virtual_sql(w rowcast.capture, record text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select string_agg(format('%1$s.%2$I := (select %3$s from (select (%1$s).*) r);', record, a.attname, pg_get_expr(d.adbin, d.adrelid)), ' ' order by a.attnum)
+  from pg_attribute a join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  where a.attrelid = w.target and a.attgenerated = 'v' and not a.attisdropped
+    and (w.columns is null or a.attname = any (w.columns || rowcast.audience_columns(w.audience)))
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.watch(target regclass, entity text DEFAULT NULL::text, audience text[] DEFAULT '{all}'::text[], columns text[] DEFAULT NULL::text[], operations text[] DEFAULT '{insert,update,delete}'::text[], include_old boolean DEFAULT false)
@@ -569,52 +677,55 @@ CREATE OR REPLACE FUNCTION rowcast.watch(target regclass, entity text DEFAULT NU
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET lock_timeout TO '3s'
+ SET client_min_messages TO 'warning'
 AS $function$
 declare
-  w rowcast.watched; table_name text; operation text; wanted text[];
+  w rowcast.capture; known rowcast.capture; table_name text; operation text;
 begin
   perform rowcast.forget_dropped();
+  perform rowcast.check_target(target);
   select relname into table_name from pg_class where oid = target;
+  select * into known from rowcast.capture c where c.target = watch.target;
   w := (target, coalesce(upper(entity), left(regexp_replace(upper(table_name), '[^A-Z0-9_]', '_', 'g'), 63)), audience, columns,
     (select array_agg(lower(o)) from unnest(operations) o), coalesce(include_old, false),
-    rowcast.fit_name('rowcast_' || table_name), (select x.capture from rowcast.watched x where x.target = watch.target), now());
+    rowcast.fit_name('rowcast_' || table_name), known.function, known.watched_at);
   perform rowcast.check_watch(w);
-  w.capture := coalesce(w.capture, 'capture_' || nextval('rowcast.capture_number'));
-  wanted := w.operations || case when 'delete' = any (w.operations) then '{truncate}'::text[] else '{}' end;
-  if rowcast.is_installed(w, array(select 'zzz_rowcast_' || o from unnest(wanted) o)) then return; end if;
+  if w is not distinct from known and rowcast.problem_of(w) is null then return; end if;
+  w.function := coalesce(w.function, 'capture_' || nextval('rowcast.capture_number'));
+  w.watched_at := now();
 
   execute format('create or replace function rowcast.%I() returns trigger language plpgsql security definer'
     ' set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
-    ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L', w.capture, rowcast.capture_body(w));
-  execute format('revoke all on function rowcast.%I() from public', w.capture);
+    ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L', w.function, rowcast.capture_body(w));
+  execute format('revoke all on function rowcast.%I() from public', w.function);
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
-    execute format('drop trigger if exists %I on %s', 'zzz_rowcast_' || operation, target);
-    continue when not operation = any (wanted);
-    execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', 'zzz_rowcast_' || operation, operation, target,
+    execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), target);
+    continue when not operation = any (rowcast.triggering(w));
+    execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', rowcast.trigger_name(operation), operation, target,
       case operation when 'truncate' then 'statement' else 'row' end,
       -- Named columns are compared in the function: a trigger that names one stands in the way of ALTER TABLE.
-      case when operation = 'update' and w.columns is null then 'when (old *<> new)' else '' end, w.capture);
-    execute format('alter table %s enable always trigger %I', target, 'zzz_rowcast_' || operation);
+      case when operation = 'update' and w.columns is null then 'when (old *<> new)' else '' end, w.function);
+    execute format('alter table %s enable always trigger %I', target, rowcast.trigger_name(operation));
   end loop;
 
-  delete from rowcast.watched x where x.target = w.target;
-  insert into rowcast.watched select (w).*;
+  delete from rowcast.capture c where c.target = w.target;
+  insert into rowcast.capture select (w).*;
   perform pg_notify('rowcast_control', '');
 end $function$
 ;
 
-CREATE TRIGGER zzz_rowcast_delete AFTER DELETE ON public.complaints FOR EACH ROW EXECUTE FUNCTION rowcast.capture_2(); -- always
+CREATE TRIGGER "!rowcast_delete" AFTER DELETE ON public.complaints FOR EACH ROW EXECUTE FUNCTION rowcast.capture_2(); -- always
 
-CREATE TRIGGER zzz_rowcast_insert AFTER INSERT ON public.complaints FOR EACH ROW EXECUTE FUNCTION rowcast.capture_2(); -- always
+CREATE TRIGGER "!rowcast_insert" AFTER INSERT ON public.complaints FOR EACH ROW EXECUTE FUNCTION rowcast.capture_2(); -- always
 
-CREATE TRIGGER zzz_rowcast_truncate AFTER TRUNCATE ON public.complaints FOR EACH STATEMENT EXECUTE FUNCTION rowcast.capture_2(); -- always
+CREATE TRIGGER "!rowcast_truncate" AFTER TRUNCATE ON public.complaints FOR EACH STATEMENT EXECUTE FUNCTION rowcast.capture_2(); -- always
 
-CREATE TRIGGER zzz_rowcast_update AFTER UPDATE ON public.complaints FOR EACH ROW WHEN ((old.* *<> new.*)) EXECUTE FUNCTION rowcast.capture_2(); -- always
+CREATE TRIGGER "!rowcast_update" AFTER UPDATE ON public.complaints FOR EACH ROW WHEN ((old.* *<> new.*)) EXECUTE FUNCTION rowcast.capture_2(); -- always
 
-CREATE TRIGGER zzz_rowcast_delete AFTER DELETE ON public.messages FOR EACH ROW EXECUTE FUNCTION rowcast.capture_1(); -- always
+CREATE TRIGGER "!rowcast_delete" AFTER DELETE ON public.messages FOR EACH ROW EXECUTE FUNCTION rowcast.capture_1(); -- always
 
-CREATE TRIGGER zzz_rowcast_insert AFTER INSERT ON public.messages FOR EACH ROW EXECUTE FUNCTION rowcast.capture_1(); -- always
+CREATE TRIGGER "!rowcast_insert" AFTER INSERT ON public.messages FOR EACH ROW EXECUTE FUNCTION rowcast.capture_1(); -- always
 
-CREATE TRIGGER zzz_rowcast_truncate AFTER TRUNCATE ON public.messages FOR EACH STATEMENT EXECUTE FUNCTION rowcast.capture_1(); -- always
+CREATE TRIGGER "!rowcast_truncate" AFTER TRUNCATE ON public.messages FOR EACH STATEMENT EXECUTE FUNCTION rowcast.capture_1(); -- always
 
-CREATE TRIGGER zzz_rowcast_update AFTER UPDATE ON public.messages FOR EACH ROW WHEN ((old.* *<> new.*)) EXECUTE FUNCTION rowcast.capture_1(); -- always
+CREATE TRIGGER "!rowcast_update" AFTER UPDATE ON public.messages FOR EACH ROW WHEN ((old.* *<> new.*)) EXECUTE FUNCTION rowcast.capture_1(); -- always

@@ -8,7 +8,8 @@
 -- Capture functions are numbered: names made of table names could be those of two tables.
 create sequence rowcast.capture_number;
 
-create table rowcast.watched (
+-- One row a table; rowcast.watched is the view to read.
+create table rowcast.capture (
   target regclass primary key,
   entity text not null,
   audience text[] not null,
@@ -16,10 +17,10 @@ create table rowcast.watched (
   operations text[] not null,
   include_old boolean not null,
   channel text not null,
-  capture text not null,
+  function text not null,
   watched_at timestamptz not null default now()
 );
-comment on table rowcast.watched is 'What rowcast.watch() installed: a row a table.';
+comment on table rowcast.capture is 'What rowcast.watch() installed.';
 
 -- Forgets tables that were dropped, and their capture functions.
 create function rowcast.forget_dropped() returns void language plpgsql
@@ -27,7 +28,7 @@ set search_path = pg_catalog, pg_temp as $$
 declare
   gone text;
 begin
-  for gone in delete from rowcast.watched w where not exists (select from pg_class c where c.oid = w.target) returning capture loop
+  for gone in delete from rowcast.capture c where not exists (select from pg_class r where r.oid = c.target) returning c.function loop
     execute format('drop function if exists rowcast.%I()', gone);
   end loop;
 end $$;
@@ -47,6 +48,13 @@ begin
   return start || '_' || left(md5(name), 16);
 end $$;
 
+-- A longer term can be no connection's: user ids and room names are shorter (src/lambdas/authenticate.ts).
+create function rowcast.max_term_bytes() returns integer language sql immutable as 'select 300';
+
+-- No frame is larger: API Gateway's limit of a message
+-- (https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html).
+create function rowcast.max_message_bytes() returns integer language sql immutable as 'select 131072';
+
 -- Raises invalid_parameter_value for what is no list of audience terms. With `templates`, a term may
 -- name columns: user:<recipient_id>.
 create function rowcast.check_audience(audience text[], templates boolean) returns void language plpgsql immutable
@@ -57,13 +65,16 @@ begin
   if coalesce(cardinality(audience), 0) = 0 then
     raise exception 'rowcast: audience is empty' using errcode = 'invalid_parameter_value',
       hint = 'Name at least one term: all, user:ID, room:NAME, role:NAME or connection:ID.';
+  elsif cardinality(audience) > 1000 then
+    raise exception 'rowcast: audience has % terms', cardinality(audience) using errcode = 'invalid_parameter_value',
+      hint = 'At most 1000; let the many join a room and address that.';
   end if;
   foreach term in array audience loop
     if term is null or term !~ '^(all|(user|room|role|connection):.+)$' then
-      raise exception 'rowcast: % is not an audience term', quote_nullable(term) using errcode = 'invalid_parameter_value',
+      raise exception 'rowcast: % is not an audience term', quote_nullable(left(term, 100)) using errcode = 'invalid_parameter_value',
         hint = 'A term is all, user:ID, room:NAME, role:NAME or connection:ID.';
-    elsif octet_length(term) > 300 then
-      raise exception 'rowcast: audience term %… is longer than 300 bytes', left(term, 40) using errcode = 'invalid_parameter_value',
+    elsif octet_length(term) > rowcast.max_term_bytes() then
+      raise exception 'rowcast: audience term %… is longer than % bytes', left(term, 40), rowcast.max_term_bytes() using errcode = 'invalid_parameter_value',
         hint = 'Use a shorter user id or room name.';
     elsif templates and regexp_replace(term, '<[^<>]+>', '', 'g') ~ '[<>]' then
       raise exception 'rowcast: audience term % has an unpaired < or >', quote_literal(term) using errcode = 'invalid_parameter_value',
@@ -78,7 +89,8 @@ set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(distinct m[1]), '{}') from unnest(audience) t, regexp_matches(t, '<([^<>]+)>', 'g') m
 $$;
 
--- SQL for the audience of one row; `record` is new or old. A term with a null column is left out.
+-- SQL for the audience of one row; `record` is new or old. A term with a null column is left out, and so is one
+-- that is too long to be anybody's.
 create function rowcast.audience_sql(audience text[], record text) returns text language plpgsql immutable
 set search_path = pg_catalog, pg_temp as $$
 declare
@@ -86,27 +98,43 @@ declare
 begin
   if rowcast.audience_columns(audience) = '{}' then return quote_literal(audience) || '::text[]'; end if;
   foreach term in array audience loop
+    if rowcast.audience_columns(array[term]) = '{}' then
+      terms := terms || quote_literal(term);
+      continue;
+    end if;
     parts := '{}';
     for part in select regexp_matches(term, '<([^<>]+)>|([^<>]+)', 'g') loop
       parts := parts || case when part[1] is null then quote_literal(part[2]) else format('%s.%I::text', record, part[1]) end;
     end loop;
-    terms := terms || array_to_string(parts, ' || ');
+    term := array_to_string(parts, ' || ');
+    terms := terms || format('case when octet_length(%1$s) <= %2$s then %1$s end', term, rowcast.max_term_bytes());
   end loop;
   return 'array_remove(array[' || array_to_string(terms, ', ') || ']::text[], null)';
 end $$;
 
 -- SQL for some columns of one row as JSON; null stands for all columns, none for no JSON.
-create function rowcast.image_sql(columns text[], record text) returns text language sql immutable
+create function rowcast.json_sql(columns text[], record text) returns text language sql immutable
 set search_path = pg_catalog, pg_temp as $$
   select case
     when columns is null then format('row_to_json(%s)', record)
-    when columns = '{}' then 'null::json'
+    when columns = '{}' then '''null''::json'
     else format('(select row_to_json(r.*) from (select %s) r)', (select string_agg(format('%s.%I', record, c), ', ' order by o) from unnest(columns) with ordinality u(c, o)))
   end
 $$;
 
+-- SQL for what leaves the database of one row. Null for a row that is too large for any frame: its JSON is not even made, so
+-- that none is too large for its writer. 1 MiB as stored is more than a message in JSON, whatever the types.
+create function rowcast.image_sql(w rowcast.capture, record text) returns text language sql stable
+set search_path = pg_catalog, pg_temp as $$
+  select format('case when %s <= 1048576 then %s end',
+    case when w.columns is null then format('pg_column_size(%s)', record)
+      else coalesce((select string_agg(format('coalesce(pg_column_size(%s.%I), 0)', record, a.attname), ' + ' order by a.attnum) from pg_attribute a
+        where a.attrelid = w.target and a.attnum > 0 and a.attname = any (w.columns) and a.attlen = -1), '0') end,
+    rowcast.json_sql(w.columns, record))
+$$;
+
 -- The primary key's columns in their order; of those only the ones that may leave the database.
-create function rowcast.key_columns(w rowcast.watched) returns text[] language sql stable
+create function rowcast.key_columns(w rowcast.capture) returns text[] language sql stable
 set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(a.attname::text order by array_position(i.indkey::int2[], a.attnum)), '{}')
   from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
@@ -115,47 +143,49 @@ $$;
 
 -- Whether an update changed anything of what leaves the database, or who hears of it; compared as
 -- stored, since not every type has an equality.
-create function rowcast.changed_sql(w rowcast.watched) returns text language sql immutable
+create function rowcast.changed_sql(w rowcast.capture) returns text language sql immutable
 set search_path = pg_catalog, pg_temp as $$
   select format('row(%s)::record *<> row(%s)::record', string_agg(format('old.%I', c), ', '), string_agg(format('new.%I', c), ', '))
   from (select distinct c from unnest(w.columns || rowcast.audience_columns(w.audience)) c) named
+$$;
+
+-- SQL that fills in the virtual generated columns (Postgres 18) of one row: a trigger finds null in them.
+create function rowcast.virtual_sql(w rowcast.capture, record text) returns text language sql stable
+set search_path = pg_catalog, pg_temp as $$
+  select string_agg(format('%1$s.%2$I := (select %3$s from (select (%1$s).*) r);', record, a.attname, pg_get_expr(d.adbin, d.adrelid)), ' ' order by a.attnum)
+  from pg_attribute a join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  where a.attrelid = w.target and a.attgenerated = 'v' and not a.attisdropped
+    and (w.columns is null or a.attname = any (w.columns || rowcast.audience_columns(w.audience)))
 $$;
 
 -- The body of a table's capture function. It is written for the table, so that a row costs one
 -- INSERT with a kept plan, and no look-up. Where it names columns it survives their renaming: the
 -- writer's statement succeeds, nothing of the row leaves the database, and a warning says what to do.
 -- `key` is stored for images over 1,000 bytes only: no smaller row can be too large for a frame
--- (MAX_FRAME_BYTES is at least 2,000).
-create function rowcast.capture_body(w rowcast.watched) returns text language plpgsql stable
+-- (MAX_FRAME_BYTES is at least 2,000). Images that fit no message are not stored: their frame names the key.
+create function rowcast.capture_body(w rowcast.capture) returns text language plpgsql stable
 set search_path = pg_catalog, pg_temp as $$
 declare
   dynamic boolean := rowcast.audience_columns(w.audience) <> '{}';
   keys text[] := rowcast.key_columns(w);
   source text := (select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.target);
+  virtual boolean := rowcast.virtual_sql(w, 'new') is not null;
   compute text;
 begin
-  compute := format($part$
-    if tg_op = 'DELETE' then
-      image := %1$s;
-      reach := %2$s;
-      %3$s
-    else
-      %4$s
-      image := %5$s;
-      reach := %6$s;
-      %7$s
-    end if;$part$,
-    rowcast.image_sql(w.columns, 'old'),
-    rowcast.audience_sql(w.audience, 'old'),
-    case when w.include_old then 'previous := image;' end,
-    case when w.columns is not null then format($sql$if tg_op = 'UPDATE' and not (%s) then return null; end if;$sql$, rowcast.changed_sql(w)) end,
-    rowcast.image_sql(w.columns, 'new'),
-    rowcast.audience_sql(w.audience, 'new'),
-    case when w.include_old or dynamic then format($sql$if tg_op = 'UPDATE' then %s %s end if;$sql$,
-      case when w.include_old then 'previous := ' || rowcast.image_sql(w.columns, 'old') || ';' end,
-      -- Whoever loses sight of a row hears of it too.
-      case when dynamic then 'reach := array(select distinct unnest(reach || ' || rowcast.audience_sql(w.audience, 'old') || '));' end) end);
-  if w.columns is not null or dynamic then
+  compute := concat_ws(E'\n    ', '',
+    case when virtual then format('if tg_op <> ''DELETE'' then %s end if;', rowcast.virtual_sql(w, 'new')) end,
+    case when virtual then format('if tg_op <> ''INSERT'' then %s end if;', rowcast.virtual_sql(w, 'old')) end,
+    case when w.columns is not null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
+    'if tg_op = ''DELETE'' then',
+    format('  image := %s; reach := %s;', rowcast.image_sql(w, 'old'), rowcast.audience_sql(w.audience, 'old')),
+    case when w.include_old then '  previous := image;' end,
+    'else',
+    format('  image := %s; reach := %s;', rowcast.image_sql(w, 'new'), rowcast.audience_sql(w.audience, 'new')),
+    'end if;',
+    case when w.include_old then format('if tg_op = ''UPDATE'' then previous := %s; end if;', rowcast.image_sql(w, 'old')) end,
+    -- Whoever loses sight of a row hears of it too.
+    case when dynamic then format('if tg_op = ''UPDATE'' then reach := array(select distinct unnest(reach || %s)); end if;', rowcast.audience_sql(w.audience, 'old')) end);
+  if w.columns is not null or dynamic or virtual then
     compute := format($part$
     begin%s
     exception when undefined_column then
@@ -165,17 +195,19 @@ begin
   end if;
   return format($body$
 declare
-  image json; previous json; identity json; reach text[];
+  image json; previous json; identity json; reach text[]; bytes integer;
 begin
   if tg_op = 'TRUNCATE' then
     reach := %1$L;
   else%2$s
-    if octet_length(image::text) + coalesce(octet_length(previous::text), 0) > 1000 then
+    bytes := pg_column_size(image) + coalesce(pg_column_size(previous), 0);
+    if bytes is null or bytes > 1000 then
       begin
         if tg_op = 'DELETE' then identity := %3$s; else identity := %4$s; end if;
       exception when undefined_column then
-        identity := null;
+        identity := 'null';
       end;
+      if bytes > %9$s then image := null; previous := null; end if;
     end if;
   end if;
   insert into rowcast.event (type, audience, data, old, source, key)
@@ -186,25 +218,30 @@ end $body$,
     -- A TRUNCATE has no row to take an audience from: whoever may have seen any row hears of it.
     case when dynamic then '{all}' else w.audience::text end,
     compute,
-    rowcast.image_sql(keys, 'old'),
-    rowcast.image_sql(keys, 'new'),
+    rowcast.json_sql(keys, 'old'),
+    rowcast.json_sql(keys, 'new'),
     '_' || w.entity,
     source,
     rowcast.lock_class(),
-    w.channel);
+    w.channel,
+    rowcast.max_message_bytes());
 end $$;
 
 -- Down Migration
 -- Locks: none; 0003_watch.sql took the triggers away.
-drop function rowcast.capture_body(rowcast.watched);
-drop function rowcast.changed_sql(rowcast.watched);
-drop function rowcast.key_columns(rowcast.watched);
-drop function rowcast.image_sql(text[], text);
+drop function rowcast.capture_body(rowcast.capture);
+drop function rowcast.virtual_sql(rowcast.capture, text);
+drop function rowcast.changed_sql(rowcast.capture);
+drop function rowcast.key_columns(rowcast.capture);
+drop function rowcast.image_sql(rowcast.capture, text);
+drop function rowcast.json_sql(text[], text);
 drop function rowcast.audience_sql(text[], text);
 drop function rowcast.audience_columns(text[]);
 drop function rowcast.check_audience(text[], boolean);
+drop function rowcast.max_message_bytes();
+drop function rowcast.max_term_bytes();
 drop function rowcast.fit_name(text);
 drop function rowcast.lock_class();
 drop function rowcast.forget_dropped();
-drop table rowcast.watched;
+drop table rowcast.capture;
 drop sequence rowcast.capture_number;

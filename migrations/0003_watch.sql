@@ -2,25 +2,44 @@
 -- rowcast.watch() and rowcast.unwatch(), usable in any migration of the user's.
 -- Locks: none here; see 0002_capture.sql for what the two functions take.
 
--- Raises what is wrong with the arguments of watch(), one clear error each.
-create function rowcast.check_watch(w rowcast.watched) returns void language plpgsql stable
+-- Raises why `target` cannot be watched, if it cannot.
+create function rowcast.check_target(target regclass) returns void language plpgsql stable
 set search_path = pg_catalog, pg_temp as $$
 declare
-  relation pg_class; named text;
+  relation pg_class; other regclass;
 begin
-  select * into relation from pg_class where oid = w.target;
-  if w.target is null or relation is null then
+  select * into relation from pg_class where oid = target;
+  if relation is null then
     raise exception 'rowcast: no table was given to watch' using errcode = 'undefined_table',
       hint = 'Name it as in SQL: select rowcast.watch(''app.orders'').';
   elsif relation.relkind not in ('r', 'p') then
-    raise exception 'rowcast: % is not a table', w.target using errcode = 'wrong_object_type',
+    raise exception 'rowcast: % is not a table', target using errcode = 'wrong_object_type',
       hint = 'Watch the ordinary or partitioned table that holds the rows; views and foreign tables have no triggers of their own.';
   elsif relation.relpersistence = 't' then
-    raise exception 'rowcast: % is a temporary table', w.target using errcode = 'wrong_object_type', hint = 'Only its own session could see its rows.';
-  elsif relation.relnamespace::regnamespace::text in ('pg_catalog', 'information_schema', 'rowcast') then
-    raise exception 'rowcast: % belongs to schema %', w.target, relation.relnamespace::regnamespace using errcode = 'wrong_object_type',
+    raise exception 'rowcast: % is a temporary table', target using errcode = 'wrong_object_type', hint = 'Only its own session could see its rows.';
+  elsif relation.relnamespace::regnamespace::text ~ '^(pg_.*|information_schema|rowcast)$' then
+    raise exception 'rowcast: % belongs to schema %', target, relation.relnamespace::regnamespace using errcode = 'wrong_object_type',
       hint = 'Watch a table of your own.';
   end if;
+  -- A row of a partition would be an event of both.
+  select c.target into other from rowcast.capture c
+    where c.target <> check_target.target and (c.target in (select p.relid from pg_partition_ancestors(check_target.target) p)
+      or c.target in (select p.relid from pg_partition_tree(check_target.target) p)) limit 1;
+  if found then
+    raise exception 'rowcast: % shares its rows with %, which is watched already', target, other using errcode = 'object_in_use',
+      hint = format('Watch one of the two: select rowcast.unwatch(%L) first.', other);
+  end if;
+  if relation.relkind = 'r' and exists (select from pg_inherits i where i.inhparent = target) then
+    raise warning 'rowcast: rows of tables that inherit from % are not captured; watch those as well', target;
+  end if;
+end $$;
+
+-- Raises what is wrong with the other arguments of watch(), one clear error each.
+create function rowcast.check_watch(w rowcast.capture) returns void language plpgsql stable
+set search_path = pg_catalog, pg_temp as $$
+declare
+  named text;
+begin
   if w.entity !~ '^[A-Z0-9_]{1,63}$' then
     raise exception 'rowcast: entity % cannot be part of a type', quote_nullable(w.entity) using errcode = 'invalid_parameter_value',
       hint = 'Use letters, digits and underscores, at most 63: entity => ''ORDER'' gives NEW_ORDER.';
@@ -39,71 +58,101 @@ begin
         hint = 'Columns are named as \d shows them, without quotes.';
     end if;
   end loop;
+  select c into named from unnest(w.columns) c group by c having count(*) > 1 limit 1;
+  if found then
+    raise exception 'rowcast: columns names % twice', quote_literal(named) using errcode = 'invalid_parameter_value', hint = 'Name each column once.';
+  end if;
+  -- An update brings the new row alone: without a key nobody can tell which row it was.
+  if 'update' = any (w.operations) and not w.include_old and not exists (select from pg_index i where i.indrelid = w.target and i.indisprimary) then
+    raise exception 'rowcast: % has no primary key, so nobody could tell which row an update changed', w.target using errcode = 'invalid_table_definition',
+      hint = 'Add a primary key, or watch with include_old => true, or with operations => ''{insert,delete}''.';
+  end if;
 end $$;
 
--- Whether the table has the triggers, and the function the body, that `w` asks for.
-create function rowcast.is_installed(w rowcast.watched, triggers text[]) returns boolean language sql stable
-set search_path = pg_catalog, pg_temp as $$
-  select exists (select from rowcast.watched x where (x.target, x.entity, x.audience, x.operations, x.include_old, x.capture)
-      is not distinct from (w.target, w.entity, w.audience, w.operations, w.include_old, w.capture) and x.columns is not distinct from w.columns)
-    and (select prosrc = rowcast.capture_body(w) from pg_proc where proname = w.capture and pronamespace = 'rowcast'::regnamespace)
-    and triggers <@ array(select t.tgname::text from pg_trigger t where t.tgrelid = w.target and t.tgenabled = 'A')
+-- !: triggers fire by name, and ours must be the first of the row's. A trigger of the application's that
+-- changes the row once more would else have that change logged before the one that led to it.
+create function rowcast.trigger_name(operation text) returns text language sql immutable as $$ select '!rowcast_' || operation $$;
+
+-- The operations whose triggers `w` needs.
+create function rowcast.triggering(w rowcast.capture) returns text[] language sql immutable as $$
+  select w.operations || case when 'delete' = any (w.operations) then '{truncate}'::text[] else '{}' end
 $$;
 
+-- Why rows of the table are not captured as `w` says; null where they are.
+create function rowcast.problem_of(w rowcast.capture) returns text language sql stable
+set search_path = pg_catalog, pg_temp as $$
+  select case
+    when gone.column is not null then format('column %I was renamed or dropped', gone.column)
+    when not array(select rowcast.trigger_name(o) from unnest(rowcast.triggering(w)) o)
+      <@ array(select t.tgname::text from pg_trigger t where t.tgrelid = w.target and t.tgenabled = 'A') then 'a trigger is missing or disabled'
+    when (select prosrc from pg_proc where proname = w.function and pronamespace = 'rowcast'::regnamespace) is distinct from rowcast.capture_body(w)
+      then 'the table was altered since'
+  end
+  from (select (select c from unnest(w.columns || rowcast.audience_columns(w.audience)) c where not exists (
+    select from pg_attribute a where a.attrelid = w.target and a.attname = c and not a.attisdropped) limit 1)) gone ("column")
+$$;
+
+create view rowcast.watched as
+  select c.target, c.entity, c.audience, c.columns, c.operations, c.include_old, c.channel,
+    rowcast.problem_of(c) || '; call rowcast.watch() again' as problem, c.watched_at
+  from rowcast.capture c where exists (select from pg_class r where r.oid = c.target);
+comment on view rowcast.watched is 'What is watched, and how: a row a table. problem is null where all is well.';
+
 -- Installs the triggers of one table, or replaces them; does nothing, and takes no lock, where all is
--- as it should be. They are row triggers: only those fire for rows written straight to a partition, and
--- only there `old` has its row. zzz_: triggers fire by name, and ours see what the others left. Always:
--- replication applies and restores into a watched table are writes too.
+-- as it should be. They are row triggers: only those fire for rows written straight to a partition and for
+-- applied replication, and only there `old` has its row. Always: replication and restores into a watched table are writes too.
 create function rowcast.watch(target regclass, entity text default null, audience text[] default '{all}', columns text[] default null,
   operations text[] default '{insert,update,delete}', include_old boolean default false) returns void language plpgsql
-set search_path = pg_catalog, pg_temp set lock_timeout = '3s' as $$
+set search_path = pg_catalog, pg_temp set lock_timeout = '3s' set client_min_messages = 'warning' as $$
 declare
-  w rowcast.watched; table_name text; operation text; wanted text[];
+  w rowcast.capture; known rowcast.capture; table_name text; operation text;
 begin
   perform rowcast.forget_dropped();
+  perform rowcast.check_target(target);
   select relname into table_name from pg_class where oid = target;
+  select * into known from rowcast.capture c where c.target = watch.target;
   w := (target, coalesce(upper(entity), left(regexp_replace(upper(table_name), '[^A-Z0-9_]', '_', 'g'), 63)), audience, columns,
     (select array_agg(lower(o)) from unnest(operations) o), coalesce(include_old, false),
-    rowcast.fit_name('rowcast_' || table_name), (select x.capture from rowcast.watched x where x.target = watch.target), now());
+    rowcast.fit_name('rowcast_' || table_name), known.function, known.watched_at);
   perform rowcast.check_watch(w);
-  w.capture := coalesce(w.capture, 'capture_' || nextval('rowcast.capture_number'));
-  wanted := w.operations || case when 'delete' = any (w.operations) then '{truncate}'::text[] else '{}' end;
-  if rowcast.is_installed(w, array(select 'zzz_rowcast_' || o from unnest(wanted) o)) then return; end if;
+  if w is not distinct from known and rowcast.problem_of(w) is null then return; end if;
+  w.function := coalesce(w.function, 'capture_' || nextval('rowcast.capture_number'));
+  w.watched_at := now();
 
   execute format('create or replace function rowcast.%I() returns trigger language plpgsql security definer'
     ' set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
-    ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L', w.capture, rowcast.capture_body(w));
-  execute format('revoke all on function rowcast.%I() from public', w.capture);
+    ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L', w.function, rowcast.capture_body(w));
+  execute format('revoke all on function rowcast.%I() from public', w.function);
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
-    execute format('drop trigger if exists %I on %s', 'zzz_rowcast_' || operation, target);
-    continue when not operation = any (wanted);
-    execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', 'zzz_rowcast_' || operation, operation, target,
+    execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), target);
+    continue when not operation = any (rowcast.triggering(w));
+    execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', rowcast.trigger_name(operation), operation, target,
       case operation when 'truncate' then 'statement' else 'row' end,
       -- Named columns are compared in the function: a trigger that names one stands in the way of ALTER TABLE.
-      case when operation = 'update' and w.columns is null then 'when (old *<> new)' else '' end, w.capture);
-    execute format('alter table %s enable always trigger %I', target, 'zzz_rowcast_' || operation);
+      case when operation = 'update' and w.columns is null then 'when (old *<> new)' else '' end, w.function);
+    execute format('alter table %s enable always trigger %I', target, rowcast.trigger_name(operation));
   end loop;
 
-  delete from rowcast.watched x where x.target = w.target;
-  insert into rowcast.watched select (w).*;
+  delete from rowcast.capture c where c.target = w.target;
+  insert into rowcast.capture select (w).*;
   perform pg_notify('rowcast_control', '');
 end $$;
 
 -- Takes the triggers of one table away.
 create function rowcast.unwatch(target regclass) returns void language plpgsql
-set search_path = pg_catalog, pg_temp set lock_timeout = '3s' as $$
+set search_path = pg_catalog, pg_temp set lock_timeout = '3s' set client_min_messages = 'warning' as $$
 declare
-  w rowcast.watched; operation text;
+  w rowcast.capture; operation text;
 begin
-  delete from rowcast.watched x where x.target = unwatch.target returning * into w;
+  delete from rowcast.capture c where c.target = unwatch.target returning * into w;
   if not found then
     raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
       hint = 'select target from rowcast.watched lists what is.';
   end if;
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
-    execute format('drop trigger if exists %I on %s', 'zzz_rowcast_' || operation, target);
+    execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), target);
   end loop;
-  execute format('drop function if exists rowcast.%I()', w.capture);
+  execute format('drop function if exists rowcast.%I()', w.function);
   perform pg_notify('rowcast_control', '');
 end $$;
 
@@ -111,8 +160,12 @@ end $$;
 -- Locks: ACCESS EXCLUSIVE on each watched table for an instant, to take its triggers away.
 set local lock_timeout = '5s';
 select rowcast.forget_dropped();
-select rowcast.unwatch(target) from rowcast.watched;
+select rowcast.unwatch(target) from rowcast.capture;
 drop function rowcast.unwatch(regclass);
 drop function rowcast.watch(regclass, text, text[], text[], text[], boolean);
-drop function rowcast.is_installed(rowcast.watched, text[]);
-drop function rowcast.check_watch(rowcast.watched);
+drop view rowcast.watched;
+drop function rowcast.problem_of(rowcast.capture);
+drop function rowcast.triggering(rowcast.capture);
+drop function rowcast.trigger_name(text);
+drop function rowcast.check_watch(rowcast.capture);
+drop function rowcast.check_target(regclass);

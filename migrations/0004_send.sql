@@ -11,8 +11,11 @@ begin
   if type is null or type !~ '^[[:graph:]]{1,100}$' then
     raise exception 'rowcast: type is %', quote_nullable(left(type, 120)) using errcode = 'invalid_parameter_value',
       hint = 'A type is a word of 1 to 100 characters without spaces: upload_progress.';
-  elsif type in ('READY', 'BATCH') then
+  elsif type in ('READY', 'BATCH', 'pong') then
     raise exception 'rowcast: type % is Rowcast''s own', type using errcode = 'invalid_parameter_value', hint = 'Choose another name.';
+  elsif octet_length(data::text) > rowcast.max_message_bytes() then
+    raise exception 'rowcast: % bytes of data fit no message', octet_length(data::text) using errcode = 'program_limit_exceeded',
+      hint = 'API Gateway carries 131072 bytes, and the relay MAX_FRAME_BYTES; store what is large, and send its key.';
   end if;
   perform rowcast.check_audience(audience, false);
   insert into rowcast.event (type, audience, data) values (type, audience, data) returning id into event_id;
@@ -35,8 +38,15 @@ end $$;
 create function rowcast.send_to_user(user_id text, type text, data json) returns bigint language sql
 as $$ select rowcast.send_to('user', user_id, type, data) $$;
 
+-- For ids that are no text in the database: numbers, uuids.
+create function rowcast.send_to_user(user_id anynonarray, type text, data json) returns bigint language sql
+as $$ select rowcast.send_to('user', user_id::text, type, data) $$;
+
 create function rowcast.send_to_room(room text, type text, data json) returns bigint language sql
 as $$ select rowcast.send_to('room', room, type, data) $$;
+
+create function rowcast.send_to_room(room anynonarray, type text, data json) returns bigint language sql
+as $$ select rowcast.send_to('room', room::text, type, data) $$;
 
 create function rowcast.send_to_role(role text, type text, data json) returns bigint language sql
 as $$ select rowcast.send_to('role', role, type, data) $$;
@@ -48,7 +58,9 @@ as $$ select rowcast.send_to('connection', connection_id, type, data) $$;
 -- Locks: none.
 drop function rowcast.send_to_connection(text, text, json);
 drop function rowcast.send_to_role(text, text, json);
+drop function rowcast.send_to_room(anynonarray, text, json);
 drop function rowcast.send_to_room(text, text, json);
+drop function rowcast.send_to_user(anynonarray, text, json);
 drop function rowcast.send_to_user(text, text, json);
 drop function rowcast.send_to(text, text, text, json);
 drop function rowcast.broadcast(text, json);

@@ -30,8 +30,9 @@ do $$ begin
   end if;
 end $$;
 
-select rowcast.watch('public.messages', 'MESSAGE');
-select rowcast.watch('public.complaints', 'COMPLAINT');
+-- A table of the application's may have no primary key: then an update needs the old row to say which it was.
+select rowcast.watch(t.target, t.entity, include_old => not exists (select from pg_index i where i.indrelid = t.target and i.indisprimary))
+from (values ('public.messages'::regclass, 'MESSAGE'), ('public.complaints', 'COMPLAINT')) t (target, entity);
 
 -- Down Migration
 -- Takes the triggers away, and the tables only where Rowcast made them and nobody has put a row in.
@@ -43,7 +44,7 @@ declare
 begin
   foreach ours in array array[to_regclass('public.messages'), to_regclass('public.complaints')] loop
     continue when ours is null;
-    if exists (select from rowcast.watched where target = ours) then perform rowcast.unwatch(ours); end if;
+    if exists (select from rowcast.capture where target = ours) then perform rowcast.unwatch(ours); end if;
     continue when obj_description(ours, 'pg_class') is distinct from 'Made by Rowcast.';
     execute format('lock table %s in access exclusive mode', ours);
     execute format('select exists (select from %s)', ours) into filled;

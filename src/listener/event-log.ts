@@ -118,7 +118,7 @@ export interface LoggedEvent {
   /** Null without data, and where data and old together are longer than `maxDataBytes`. */
   readonly data: string | null;
   readonly old: string | null;
-  /** Data or old was left out for its size; `key` names the row. */
+  /** Data or old was left out for its size, here or already by the writer's trigger; `key` names the row. */
   readonly oversize: boolean;
   readonly key: string | null;
   /** Epoch milliseconds in decimal. */
@@ -134,7 +134,7 @@ function columns(limit: string): string {
   const size = `coalesce(octet_length(data::text), 0) + coalesce(octet_length(old::text), 0)`;
   return `id::text as id, xid::text as xid, type, audience,
     case when ${size} <= ${limit} then data::text end as data, case when ${size} <= ${limit} then old::text end as old,
-    ${size} > ${limit} as oversize, key::text as key, (extract(epoch from occurred_at) * 1000)::bigint::text as timestamp`;
+    ${size} > ${limit} or data is null and key is not null as oversize, key::text as key, (extract(epoch from occurred_at) * 1000)::bigint::text as timestamp`;
 }
 
 /** $1 xip and $2 xmax of the start, $3 rows at most, $4 maxDataBytes. One statement, so one snapshot for both its rows and its end. */

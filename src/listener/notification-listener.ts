@@ -116,7 +116,7 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
   async #channels(): Promise<string[]> {
     const session = await Session.open({ ...this.#deps, queryTimeoutMs: HEARTBEAT_TIMEOUT_MS });
     try {
-      const rows = await session.query<{ channel: string }>('select distinct channel from rowcast.watched');
+      const rows = await session.query<{ channel: string }>('select distinct channel from rowcast.capture');
       return rows.map((row) => row.channel);
     } finally {
       await session.close();

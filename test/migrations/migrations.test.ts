@@ -101,30 +101,3 @@ test('a migration that waits for a busy table gives up its place and tries again
   writer.release();
   expect(await migrating).toHaveLength(ALL);
 });
-
-test.each([
-  [`rowcast.watch('nowhere')`, /relation "nowhere" does not exist/],
-  [`rowcast.watch('pg_class')`, /pg_class belongs to schema pg_catalog/],
-  [`rowcast.watch('a_view')`, /a_view is not a table/],
-  [`rowcast.watch('messages', audience => '{}')`, /audience is empty/],
-  [`rowcast.watch('messages', audience => '{everybody}')`, /'everybody' is not an audience term/],
-  [`rowcast.watch('messages', audience => '{user:<nope>}')`, /messages has no column 'nope'/],
-  [`rowcast.watch('messages', audience => '{user:<id}')`, /unpaired < or >/],
-  [`rowcast.watch('messages', columns => '{id,nope}')`, /messages has no column 'nope'/],
-  [`rowcast.watch('messages', columns => '{}')`, /columns is empty/],
-  [`rowcast.watch('messages', operations => '{upsert}')`, /operations are '{upsert}'/],
-  [`rowcast.watch('messages', entity => 'a b')`, /entity 'A B' cannot be part of a type/],
-  [`rowcast.unwatch('plain')`, /plain is not watched/],
-  [`rowcast.send('two words', '1')`, /type is 'two words'/],
-  [`rowcast.send('READY', '1')`, /type READY is Rowcast's own/],
-  [`rowcast.send('x', '1', '{user:}')`, /'user:' is not an audience term/],
-  [`rowcast.send_to_user(null, 'x', '1')`, /no user was given/],
-])('%s is refused with what is wrong and a hint', async (call, message) => {
-  await run({ direction: 'up' });
-  await database.sql('create view a_view as select 1 as n');
-  await database.sql('create table plain (id int)');
-  const failure = await database.sql(`select ${call}`).catch((error: unknown) => error as Error & { hint?: string });
-  expect(failure).toBeInstanceOf(Error);
-  expect((failure as Error).message).toMatch(message);
-  if (!/does not exist/.test((failure as Error).message)) expect((failure as { hint?: string }).hint).toBeTruthy();
-});

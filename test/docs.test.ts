@@ -1,0 +1,64 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { transform } from 'esbuild';
+import { expect, onTestFinished, test } from 'vitest';
+import { TestDatabase } from './support/database.ts';
+
+/** `-- TYPE to TERM, TERM: DATA` after a statement is the event that it makes. */
+const EVENT = /^(?<sql>[^\n]*;)\s+-- (?<type>\w+) to (?<terms>[^\n ]+(?:, [^\n ]+)*?)(?:: (?<data>[^\n]+))?$/;
+
+test('the examples of docs/sql.md do what they say', async () => {
+  const text = await readFile(new URL('../docs/sql.md', import.meta.url), 'utf8');
+  const examples = [...text.matchAll(/```sql\n(.*?)```/gs)].map(([, sql]) => sql as string);
+  // Roles belong to the whole server, which other tests share.
+  const role = `docs_${Math.random().toString(36).slice(2)}`;
+  const statements = examples
+    .flatMap((sql) => sql.split(/(?<=;(?: +--[^\n]*)?\n)/))
+    .map((statement) =>
+      statement
+        .trim()
+        .replaceAll('rowcast_relay', `${role}_relay`)
+        .replaceAll(/\bapp\b/g, role),
+    )
+    .filter((statement) => statement !== '');
+  expect(statements.length).toBeGreaterThan(20);
+
+  const database = await TestDatabase.create();
+  onTestFinished(async () => {
+    await database.sql(`drop owned by ${role}, ${role}_relay; drop role ${role}, ${role}_relay`);
+    await database.close();
+  });
+  let lastId = '0';
+  for (const statement of statements) {
+    const said = EVENT.exec(statement.split('\n').at(-1) as string)?.groups;
+    if (statement.includes('adopt')) lastId = '0';
+    await database.sql(statement);
+    const events = await database.sql<{ id: string; type: string; audience: string[]; data: string | null }>(
+      'select id, type, audience, data::text from rowcast.event where id > $1 order by id',
+      [lastId],
+    );
+    lastId = events.at(-1)?.id ?? lastId;
+    expect(
+      events.map(({ type, audience }) => [type, [...audience].sort()]),
+      statement,
+    ).toEqual(said ? [[said.type, said.terms?.split(', ').sort()]] : []);
+    if (said?.data) expect(events[0]?.data ?? 'null', statement).toBe(said.data);
+  }
+});
+
+test('the example of docs/publisher.md runs', async () => {
+  const text = await readFile(new URL('../docs/publisher.md', import.meta.url), 'utf8');
+  const example = /```ts\n(.*?)```/s.exec(text)?.[1] as string;
+  const source = new URL('../src/publisher/publisher.ts', import.meta.url).href;
+  const { code } = await transform(example.replace('rowcast/publisher', source), { loader: 'ts' });
+  const database = await TestDatabase.create();
+  onTestFinished(() => database.close());
+  await promisify(execFile)(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', code], {
+    env: { ...process.env, DATABASE_URL: database.url },
+  });
+  expect(await database.sql('select type, audience, data::text from rowcast.event order by id')).toEqual([
+    { type: 'upload_progress', audience: ['user:42'], data: '{"percent":80}' },
+    { type: 'notification', audience: ['user:42', 'role:admin'], data: '{"text":"done"}' },
+  ]);
+});

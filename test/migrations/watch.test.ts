@@ -1,0 +1,157 @@
+import { beforeEach, expect, onTestFinished, test } from 'vitest';
+import { TestDatabase } from '../support/database.ts';
+
+let database: TestDatabase;
+beforeEach(async () => {
+  database = await TestDatabase.create();
+  onTestFinished(() => database.close());
+});
+
+const sql: TestDatabase['sql'] = (text, values) => database.sql(text, values);
+
+const FIXTURES = `
+  create table plain (id int primary key, owner text);
+  create table keyless (id int);
+  create view a_view as select 1 as n;
+  create materialized view a_matview as select 1 as n;
+  create sequence a_sequence;
+  create table parted (id int primary key) partition by range (id);
+  create table parted_low partition of parted for values from (0) to (10);
+  create table other (id int primary key) partition by range (id);
+  create table other_low partition of other for values from (0) to (10);
+  select rowcast.watch('parted'), rowcast.watch('other_low');`;
+
+test.each([
+  [`rowcast.watch('nowhere')`, /relation "nowhere" does not exist/],
+  [`rowcast.watch(null)`, /no table was given/],
+  [`rowcast.watch('pg_class')`, /pg_class belongs to schema pg_catalog/],
+  [`rowcast.watch('information_schema.sql_features')`, /belongs to schema information_schema/],
+  [`rowcast.watch('rowcast.event')`, /belongs to schema rowcast/],
+  [`rowcast.watch('a_view')`, /a_view is not a table/],
+  [`rowcast.watch('a_matview')`, /a_matview is not a table/],
+  [`rowcast.watch('a_sequence')`, /a_sequence is not a table/],
+  [`rowcast.watch('parted_low')`, /parted_low shares its rows with public.parted,/],
+  [`rowcast.watch('other')`, /other shares its rows with public.other_low,/],
+  [`rowcast.watch('keyless')`, /keyless has no primary key/],
+  [`rowcast.watch('plain', audience => '{}')`, /audience is empty/],
+  [`rowcast.watch('plain', audience => null)`, /audience is empty/],
+  [`rowcast.watch('plain', audience => '{all,null}')`, /NULL is not an audience term/],
+  [`rowcast.watch('plain', audience => '{everybody}')`, /'everybody' is not an audience term/],
+  [`rowcast.watch('plain', audience => '{ALL}')`, /'ALL' is not an audience term/],
+  [`rowcast.watch('plain', audience => '{user:<nope>}')`, /plain has no column 'nope'/],
+  [`rowcast.watch('plain', audience => '{user:<OWNER>}')`, /plain has no column 'OWNER'/],
+  [`rowcast.watch('plain', audience => '{user:<id}')`, /unpaired < or >/],
+  [`rowcast.watch('plain', audience => '{user:<>}')`, /unpaired < or >/],
+  [`rowcast.watch('plain', audience => array['room:' || repeat('x', 300)])`, /longer than 300 bytes/],
+  [`rowcast.watch('plain', audience => array_fill('all'::text, array[1001]))`, /audience has 1001 terms/],
+  [`rowcast.watch('plain', columns => '{id,nope}')`, /plain has no column 'nope'/],
+  [`rowcast.watch('plain', columns => '{id,null}')`, /plain has no column NULL/],
+  [`rowcast.watch('plain', columns => '{ctid}')`, /plain has no column 'ctid'/],
+  [`rowcast.watch('plain', columns => '{id,owner,id}')`, /columns names 'id' twice/],
+  [`rowcast.watch('plain', columns => '{}')`, /columns is empty/],
+  [`rowcast.watch('plain', operations => '{upsert}')`, /operations are '{upsert}'/],
+  [`rowcast.watch('plain', operations => '{insert,null}')`, /operations are '{insert,NULL}'/],
+  [`rowcast.watch('plain', operations => '{}')`, /operations are NULL/],
+  [`rowcast.watch('plain', operations => null)`, /operations are NULL/],
+  [`rowcast.watch('plain', entity => 'a b')`, /entity 'A B' cannot be part of a type/],
+  [`rowcast.watch('plain', entity => '')`, /entity '' cannot be part of a type/],
+  [`rowcast.watch('plain', entity => repeat('x', 64))`, /cannot be part of a type/],
+  [`rowcast.watch('plain', entity => E'A\\nB')`, /cannot be part of a type/],
+  [`rowcast.unwatch('plain')`, /plain is not watched/],
+  [`rowcast.unwatch(null)`, /null is not watched/],
+])('%s is refused with what is wrong and a hint', async (call, message) => {
+  await sql(FIXTURES);
+  const failure = await sql(`select ${call}`).catch((error: unknown) => error as Error & { hint?: string });
+  expect(failure).toBeInstanceOf(Error);
+  expect((failure as Error).message).toMatch(message);
+  if (!/does not exist/.test((failure as Error).message)) expect((failure as { hint?: string }).hint).toBeTruthy();
+  expect(await sql(`select target::text from rowcast.watched order by 1`)).toHaveLength(4);
+});
+
+test('temporary and foreign tables are refused', async () => {
+  const session = await database.client();
+  await session.query('create temp table passing (id int primary key)');
+  await expect(session.query(`select rowcast.watch('passing')`)).rejects.toThrow(/passing is a temporary table/);
+  session.release(true);
+  await sql(`create foreign data wrapper nothing; create server away foreign data wrapper nothing;
+    create foreign table far (id int) server away`);
+  await expect(sql(`select rowcast.watch('far')`)).rejects.toThrow(/far is not a table/);
+});
+
+test('a table without a key can be watched where updates say which row it was', async () => {
+  await sql('create table keyless (id int)');
+  await sql(`select rowcast.watch('keyless', operations => '{insert,delete}')`);
+  await sql(`select rowcast.watch('keyless', include_old => true)`);
+  await sql('insert into keyless values (1)');
+  await sql('update keyless set id = 2');
+  expect(await sql('select old::text from rowcast.event where old is not null')).toEqual([{ old: '{"id":1}' }]);
+});
+
+test('a watch that is rolled back, or is part of the migration that makes the table', async () => {
+  const session = await database.client();
+  await session.query('begin');
+  await session.query('create table fresh (id int primary key)');
+  await session.query(`select rowcast.watch('fresh', 'first')`);
+  await session.query('insert into fresh values (1)');
+  await session.query('savepoint s');
+  await session.query(`select rowcast.unwatch('fresh')`);
+  await session.query('rollback to s');
+  await session.query(`select rowcast.watch('fresh', 'second')`);
+  await session.query('insert into fresh values (2)');
+  await session.query('commit');
+  session.release();
+  expect(await sql('select type from rowcast.event order by id')).toEqual([
+    { type: 'NEW_FIRST' },
+    { type: 'NEW_SECOND' },
+  ]);
+});
+
+test('the first watch of a table prints nothing, and inheritance is warned of', async () => {
+  await sql('create table base (id int primary key)');
+  const session = await database.client();
+  const notices: (string | undefined)[] = [];
+  session.on('notice', ({ message }) => notices.push(message));
+  await session.query(`select rowcast.watch('base')`);
+  expect(notices).toEqual([]);
+  await session.query('create table derived () inherits (base)');
+  await session.query(`select rowcast.watch('base')`);
+  expect(notices).toEqual([expect.stringContaining('rows of tables that inherit from public.base are not captured')]);
+  session.release();
+});
+
+test('rowcast.watched says what is watched, and what is wrong with it', async () => {
+  await sql('create table task (id int primary key, owner text, note text)');
+  await sql(
+    `select rowcast.watch('task', audience => '{user:<owner>}', columns => '{id,note}', operations => '{INSERT,delete}')`,
+  );
+  const watched = async () => (await sql(`select * from rowcast.watched where target = 'task'::regclass`))[0];
+  expect(await watched()).toEqual({
+    target: 'task',
+    entity: 'TASK',
+    audience: ['user:<owner>'],
+    columns: ['id', 'note'],
+    operations: ['insert', 'delete'],
+    include_old: false,
+    channel: 'rowcast_task',
+    problem: null,
+    watched_at: expect.any(Date),
+  });
+  const again = `select rowcast.watch('task', audience => '{user:<owner>}', operations => '{insert}')`;
+  await sql(again);
+  await sql('alter table task disable trigger all');
+  expect(await watched()).toMatchObject({ problem: 'a trigger is missing or disabled; call rowcast.watch() again' });
+  await sql('alter table task enable trigger all');
+  expect(await watched()).toMatchObject({ problem: expect.stringContaining('missing or disabled') });
+  await sql(again);
+  expect(await watched()).toMatchObject({ problem: null });
+  await sql('alter table task rename owner to "Owner"');
+  expect(await watched()).toMatchObject({ problem: 'column owner was renamed or dropped; call rowcast.watch() again' });
+  await sql('alter table task rename "Owner" to owner');
+  await sql('alter table task drop constraint task_pkey');
+  expect(await watched()).toMatchObject({ problem: 'the table was altered since; call rowcast.watch() again' });
+  await sql('drop table task');
+  expect(await sql('select target::text from rowcast.watched order by 1')).toEqual([
+    { target: 'complaints' },
+    { target: 'messages' },
+  ]);
+});
