@@ -10,9 +10,12 @@ export function encodeEvent(event: LoggedEvent, cursor: string, maxFrameBytes: n
   return Buffer.from(truncatedFrame({ ...event, cursor }, event.key));
 }
 
+const TERM_BYTES = 100;
+
 /** About what a page holds in memory while it is delivered: its text, and what surrounds it. */
 export function pageBytes(events: readonly LoggedEvent[]): number {
   let bytes = 0;
-  for (const event of events) bytes += 300 + (event.data?.length ?? 0) + (event.old?.length ?? 0);
+  for (const { data, old, audience } of events)
+    bytes += 300 + (data?.length ?? 0) + (old?.length ?? 0) + audience.length * TERM_BYTES;
   return bytes;
 }

@@ -30,6 +30,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
   readonly #behind = new Set<Connection>();
   readonly #joined = (connection: Connection) => this.#join(connection);
   readonly #left = (connection: Connection) => this.#leave(connection);
+  readonly #overdue = (connection: Connection) => void this.#deps.fanout.disconnect(connection);
 
   constructor(deps: MembershipDeps) {
     super();
@@ -51,13 +52,13 @@ export class Membership extends EventEmitter<MembershipEvents> {
         fanout.goLive(connection);
       }
     }
-    directory.on('joined', this.#joined).on('left', this.#left);
+    directory.on('joined', this.#joined).on('left', this.#left).on('overdue', this.#overdue);
     fanout.on('behind', (connection, from) => this.#replayBehind(connection, from));
     fanout.on('ended', (connection) => this.#forget(connection));
   }
 
   stop(): void {
-    this.#deps.directory.off('joined', this.#joined).off('left', this.#left);
+    this.#deps.directory.off('joined', this.#joined).off('left', this.#left).off('overdue', this.#overdue);
   }
 
   /** Up to when every connection has had its replay, and where in the log that was. */

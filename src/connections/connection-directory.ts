@@ -31,7 +31,9 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     for (const connection of seen) {
       const known = this.#connections.get(connection.connectionId);
       if (known?.connectedAt === connection.connectedAt) missing.delete(connection.connectionId);
-      else if (!this.#isForgotten(connection, readBeganAt)) {
+      else if (connection.ttl * 1000 <= readBeganAt) {
+        if (!this.#isForgotten(connection, readBeganAt)) this.emit('overdue', connection);
+      } else if (!this.#isForgotten(connection, readBeganAt)) {
         if (known) this.#leave(known);
         missing.delete(connection.connectionId);
         this.#connections.set(connection.connectionId, connection);
@@ -70,6 +72,8 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
 export interface DirectoryEvents {
   joined: [Connection];
   left: [Connection];
+  /** Was past its ttl already when it was first seen: nothing is delivered to it, but its socket may still be open. Told at each read. */
+  overdue: [Connection];
   refreshed: [readBeganAt: number];
 }
 

@@ -8,6 +8,12 @@ import type { DirectorySink } from './connection-directory.ts';
 const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
 
 /**
+ * Two hours, and a minute for clocks
+ * (https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html).
+ */
+const MAX_CONNECTION_MS = 7_260_000;
+
+/**
  * Fills the directory by scanning the table every `refreshIntervalMs`. Consistent reads: an item that was
  * written before the scan began is in it, which is what lets the directory say how fresh it is. For small
  * fleets: 10,000 connections are about 2 MB, 500 read units a scan.
@@ -61,9 +67,13 @@ export class ScanFeed {
       {
         TableName: this.#deps.table,
         ConsistentRead: true,
-        FilterExpression: '#ttl > :now',
+        // One that has expired may still have its socket, for as long as API Gateway lets any live.
+        FilterExpression: '#ttl > :now OR connectedAt > :oldest',
         ExpressionAttributeNames: { '#ttl': 'ttl' },
-        ExpressionAttributeValues: { ':now': Math.floor(readBeganAt / 1000) },
+        ExpressionAttributeValues: {
+          ':now': Math.floor(readBeganAt / 1000),
+          ':oldest': readBeganAt - MAX_CONNECTION_MS,
+        },
       },
       { abortSignal: this.#abort.signal },
     );

@@ -12,9 +12,16 @@ const CLOCK_TOLERANCE_SECONDS = 5;
 const SECRET_ALGORITHMS = ['HS256', 'HS384', 'HS512'];
 const JWKS_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
 
-const MAX_USER_ID_LENGTH = 256;
-const MAX_ROOMS = 100;
-const MAX_ROOM_LENGTH = 128;
+/**
+ * In UTF-8, so that a term of the log (rowcast.max_term_bytes()) can name every user, room and role. A hundred rooms and roles
+ * of this length are 26 kB of an item's 400 kB.
+ */
+const MAX_USER_ID_BYTES = 256;
+const MAX_NAMES = 100;
+const MAX_NAME_BYTES = 128;
+
+/** How long fetched keys are trusted before they are fetched again; a token with an unknown key fetches them sooner, but not more often than that. */
+const JWKS_CACHE = { cacheMaxAge: 600_000, cooldownDuration: 5000, timeoutDuration: 3000 };
 
 export type Authentication =
   | { readonly allowed: true; readonly identity: Identity }
@@ -36,20 +43,15 @@ export class Authenticator {
 
   constructor(settings: AuthSettings) {
     this.#settings = settings;
-    if (settings.mode === 'jwt' && 'jwksUrl' in settings.key) this.#jwks = createRemoteJWKSet(settings.key.jwksUrl);
+    if (settings.mode === 'jwt' && 'jwksUrl' in settings.key)
+      this.#jwks = createRemoteJWKSet(settings.key.jwksUrl, JWKS_CACHE);
   }
 
   async authenticate(event: WebSocketEvent): Promise<Authentication> {
     const query = event.queryStringParameters ?? {};
-    const asked = list(query.rooms);
-    const tooMuch = limitExceeded(asked);
-    if (tooMuch) return { allowed: false, status: 403, reason: tooMuch };
-    if (this.#settings.mode === 'none') {
-      return {
-        allowed: true,
-        identity: { userId: query.userId || 'anonymous', rooms: asked, roles: list(query.roles) },
-      };
-    }
+    const rooms = list(query.rooms);
+    if (this.#settings.mode === 'none')
+      return withinLimits({ userId: query.userId || 'anonymous', rooms, roles: list(query.roles) });
     const token = query.token || tokenSubprotocol(event);
     if (!token)
       return {
@@ -58,7 +60,7 @@ export class Authenticator {
         reason: 'no token; pass ?token= or the subprotocols "rowcast" and the token',
       };
     try {
-      return this.#identify(await this.#verify(token), asked);
+      return this.#identify(await this.#verify(token), rooms);
     } catch (error) {
       return refusal(error);
     }
@@ -79,26 +81,40 @@ export class Authenticator {
     return payload;
   }
 
-  #identify(claims: JWTPayload, asked: readonly string[]): Authentication {
+  #identify(claims: JWTPayload, rooms: readonly string[]): Authentication {
     if (this.#settings.mode !== 'jwt') throw new Error('unreachable');
     const { sub, exp } = claims;
-    if (typeof sub !== 'string' || sub === '' || sub.length > MAX_USER_ID_LENGTH) {
-      return {
-        allowed: false,
-        status: 401,
-        reason: `the token's sub is not a user id of 1 to ${MAX_USER_ID_LENGTH} characters`,
-      };
-    }
+    if (typeof sub !== 'string' || sub === '')
+      return { allowed: false, status: 401, reason: "the token's sub is not a user id" };
     const allowed = strings(claims[this.#settings.roomsClaim]);
-    const refused = asked.find((room) => !allowed.some((pattern) => matches(pattern, room)));
+    const refused = rooms.find((room) => !allowed.some((pattern) => matches(pattern, room)));
     if (refused !== undefined)
-      return { allowed: false, status: 403, reason: `the token does not allow room ${JSON.stringify(refused)}` };
+      return { allowed: false, status: 403, reason: `the token does not allow room ${shown(refused)}` };
     const roles = strings(claims[this.#settings.rolesClaim]);
-    return {
-      allowed: true,
-      identity: { userId: sub, rooms: asked, roles, ...(exp === undefined ? {} : { expiresAt: exp }) },
-    };
+    return withinLimits({ userId: sub, rooms, roles, ...(exp === undefined ? {} : { expiresAt: exp }) });
   }
+}
+
+/** What the table can hold and a term of the log can name. */
+function withinLimits(identity: Identity): Authentication {
+  const { userId, rooms, roles } = identity;
+  const refuse = (reason: string): Authentication => ({ allowed: false, status: 403, reason });
+  if (Buffer.byteLength(userId) > MAX_USER_ID_BYTES || BROKEN_TEXT.test(userId))
+    return refuse(`a user id is text of at most ${MAX_USER_ID_BYTES} bytes: ${shown(userId)}`);
+  for (const [kind, names] of [['room', rooms] as const, ['role', roles] as const]) {
+    if (names.length > MAX_NAMES) return refuse(`${names.length} ${kind}s; a connection has at most ${MAX_NAMES}`);
+    const wrong = names.find((name) => Buffer.byteLength(name) > MAX_NAME_BYTES || BROKEN_TEXT.test(name));
+    if (wrong !== undefined)
+      return refuse(`the name of a ${kind} is text of at most ${MAX_NAME_BYTES} bytes: ${shown(wrong)}`);
+  }
+  return { allowed: true, identity };
+}
+
+/** Half a surrogate pair, which JSON can hold and UTF-8 cannot. */
+const BROKEN_TEXT = /\p{Surrogate}/u;
+
+function shown(name: string): string {
+  return JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}…` : name);
 }
 
 /** Errors of jose are about the token, but for those about fetching the keys. Anything else is ours: never let in. */
@@ -113,10 +129,12 @@ function refusal(error: unknown): Authentication {
   return { allowed: false, status: 500, reason: 'the keys that tokens are checked with cannot be fetched' };
 }
 
-/** `rowcast, <token>` as a browser sends it for `new WebSocket(url, ['rowcast', token])`. */
+/** `rowcast, <token>` as a browser sends it for `new WebSocket(url, ['rowcast', token])`; other protocols may be among them. */
 function tokenSubprotocol(event: WebSocketEvent): string | undefined {
   const offered = subprotocols(event);
-  return offered.includes(SUBPROTOCOL) ? offered.find((protocol) => protocol !== SUBPROTOCOL) : undefined;
+  if (!offered.includes(SUBPROTOCOL)) return undefined;
+  const others = offered.filter((protocol) => protocol !== SUBPROTOCOL);
+  return others.find((protocol) => protocol.split('.').length === 3) ?? others[0];
 }
 
 /** The subprotocols the client offers, in its order (RFC 6455, 4.1). Header names come as the client wrote them. */
@@ -125,14 +143,6 @@ export function subprotocols(event: WebSocketEvent): string[] {
     ([name]) => name.toLowerCase() === 'sec-websocket-protocol',
   )?.[1];
   return list(header);
-}
-
-function limitExceeded(rooms: readonly string[]): string | undefined {
-  if (rooms.length > MAX_ROOMS) return `at most ${MAX_ROOMS} rooms a connection; open a second one`;
-  const long = rooms.find((room) => room.length > MAX_ROOM_LENGTH);
-  return long === undefined
-    ? undefined
-    : `a room's name has at most ${MAX_ROOM_LENGTH} characters: ${JSON.stringify(long.slice(0, 40))}…`;
 }
 
 /** `team-*` allows every room that starts with `team-`. */

@@ -23,6 +23,8 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   /** Lanes that get every frame of their audience as it is dispatched; the others are still being replayed to. */
   readonly #live = new AudienceIndex<Lane>();
   readonly #posting: Posting;
+  /** Connections whose sockets are being closed, by id and `connectedAt`. */
+  readonly #closing = new Set<string>();
   readonly #abort = new AbortController();
 
   constructor(deps: FanoutDeps) {
@@ -139,14 +141,19 @@ export class Fanout extends EventEmitter<FanoutEvents> {
    */
   async disconnect(connection: Connection): Promise<void> {
     this.close(connection);
+    const incarnation = `${connection.connectionId} ${connection.connectedAt}`;
+    if (this.#closing.has(incarnation)) return;
+    this.#closing.add(incarnation);
     for (let failures = 1; !this.#abort.signal.aborted; failures++) {
+      await this.#posting.turn(this.#abort.signal);
       const { kind } = await this.#deps.gateway.close(connection.connectionId);
       if (kind === 'delivered' || kind === 'gone' || kind === 'rejected') {
         this.emit('ended', connection, 'closed');
-        return;
+        break;
       }
       await pause(backoffDelayMs(CLOSE_RETRY, failures), this.#abort.signal);
     }
+    this.#closing.delete(incarnation);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { pause } from '../backoff.ts';
 import type { Connection } from '../connections/connection.ts';
 import { Circuit } from './circuit.ts';
 import type { Gateway } from './gateway-client.ts';
@@ -22,6 +23,7 @@ export class Posting {
   readonly #turns = new Turns();
   readonly #throttle: Throttle;
   readonly #circuit = new Circuit();
+  #lastTurn: Promise<void> = Promise.resolve();
   #postsInFlight = 0;
   #pumpLater: NodeJS.Timeout | undefined;
   #lastDeliveredAt = Number.NEGATIVE_INFINITY;
@@ -50,6 +52,16 @@ export class Posting {
     if (lane.state !== 'waiting') return;
     clearTimeout(lane.retry);
     this.#makeReady(lane);
+  }
+
+  /** Resolves when a request that is no post may start: it counts against the same quota. */
+  turn(signal: AbortSignal): Promise<void> {
+    this.#lastTurn = this.#lastTurn.then(async () => {
+      for (let waitMs = this.#throttle.delayMs(); waitMs > 0 && !signal.aborted; waitMs = this.#throttle.delayMs())
+        await pause(waitMs, signal);
+      this.#throttle.take();
+    });
+    return this.#lastTurn;
   }
 
   /** No post is started any more. */

@@ -41,6 +41,19 @@ describe('the directory', () => {
     expect(events).toEqual(['+a1', '-a1', '+a2']);
   });
 
+  test('what had expired before it was first seen is not connected, and told at each read until it is closed', () => {
+    const { made, events } = directory();
+    const overdue: string[] = [];
+    made.on('overdue', ({ connectionId }) => overdue.push(connectionId));
+    const expired = connection('a', { ttl: 5 });
+    const began = Date.now();
+    made.replaceAll([expired, connection('b')], began);
+    made.replaceAll([expired, connection('b')], began);
+    made.forget(expired);
+    made.replaceAll([expired, connection('b')], began);
+    expect([events, overdue]).toEqual([['+b1'], ['a', 'a']]);
+  });
+
   test('what was found gone does not come back with a read that began before', () => {
     const { made, events } = directory();
     const gone = connection('a');

@@ -180,6 +180,24 @@ test('a table is watched with one call, and the running relay picks it up', asyn
   expect(other.events.map(({ type }) => type)).toEqual(['UPDATE_ORDER', 'DELETE_ORDER']);
 });
 
+test('a table that is watched while the relay sleeps can wake it', async () => {
+  const world = await World.start();
+  const timing = { collectMs: 10, stayAwakeMs: 50, pollIntervalMs: 600_000, deafPollIntervalMs: 100 };
+  const relay = await world.relay({ timing });
+  const client = await world.live();
+  for (const name of ['one', 'two']) {
+    await once(relay, 'asleep');
+    await world.sql(`create table ${name} (id int primary key)`);
+    await world.sql(`select rowcast.watch('${name}')`);
+    await world.sql(`insert into ${name} values (1)`);
+    await client.frame(({ type }) => type === `NEW_${name.toUpperCase()}`);
+  }
+  await once(relay, 'asleep');
+  // Nothing but a ring on the new channel would bring this one within ten minutes.
+  await world.sql('insert into one values (2)');
+  await client.received(3);
+});
+
 test('a client that asked for batches gets what waits as one frame', async () => {
   const world = await World.start();
   await world.relay();

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { Authenticator } from '../../src/lambdas/authenticate.ts';
 import { connectHandler } from '../../src/lambdas/connect.ts';
@@ -370,5 +371,22 @@ test('a client is disconnected when its token expires', async () => {
   await world.relay();
   const client = await world.live();
   expect((await once(client.socket, 'close'))[0]).toBe(1000);
+  await expect.poll(() => table.items()).toEqual([]);
+});
+
+test('clients whose tokens expired while no relay ran are disconnected by the next', async () => {
+  const table = await startTable();
+  onTestFinished(() => table.stop());
+  const authenticator = new Authenticator({ mode: 'none' });
+  const connect = connectHandler({ authenticator, store: table.store, connectionTtlSeconds: 1 });
+  const world = await World.start({ table, connect });
+  const clients = await Promise.all([world.connect(), world.connect()]);
+  const lives = Number((await table.items())[0]?.ttl) * 1000 - Date.now();
+  const closed = clients.map(({ socket }) => once(socket, 'close'));
+  await setTimeout(Math.max(0, lives) + 10);
+  await world.sql(`insert into messages (content) values ('not for them')`);
+  await world.relay();
+  for (const [code] of await Promise.all(closed)) expect(code).toBe(1000);
+  for (const { messages } of clients) expect(messages).toEqual([]);
   await expect.poll(() => table.items()).toEqual([]);
 });

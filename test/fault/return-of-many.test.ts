@@ -1,41 +1,15 @@
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { BatchWriteCommand } from '@aws-sdk/lib-dynamodb';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { toItem } from '../../src/connections/connection.ts';
+import { GatewaySink } from '../support/gateway-sink.ts';
 import { World } from '../support/world.ts';
 
 const MANY = 10_000;
 const LIMIT = 2500;
 
-/**
- * A callback API that takes every post and keeps it. Not the local gateway: ten thousand sockets and their
- * client ends in this process would measure this process.
- */
-async function startSink() {
-  const received = new Map<string, string[]>();
-  const postedAt: number[] = [];
-  const server = createServer(async (request, response) => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
-    const id = decodeURIComponent(String(request.url?.split('/').at(-1)));
-    received.set(id, [...(received.get(id) ?? []), Buffer.concat(chunks).toString()]);
-    postedAt.push(performance.now());
-    response.end('{}');
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return { received, postedAt, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/sink` };
-}
-
 test('ten thousand clients that come back at once: each gets what it missed and READY, within the post limit, from few reads', async () => {
   const world = await World.start();
-  const sink = await startSink();
+  const sink = await GatewaySink.start();
   const relay = await world.relay();
   const client = await world.live();
   const cursor = (await client.ready()).cursor as string;
@@ -70,13 +44,14 @@ test('ten thousand clients that come back at once: each gets what it missed and 
     POST_RPS_LIMIT: String(LIMIT),
     DIRECTORY_REFRESH_MS: '60000',
   });
-  const readies = () =>
-    [...sink.received.values()].filter((posts) => posts.some((text) => text.includes('"READY"'))).length;
-  await expect.poll(readies, { timeout: 60_000, interval: 200 }).toBe(MANY);
+  await sink.all(
+    items.map(({ connectionId }) => String(connectionId)),
+    (payload) => payload.includes('"READY"'),
+  );
   daemon.process.kill('SIGTERM');
   await daemon.exited;
 
-  for (const [id, posts] of sink.received) {
+  for (const [id, posts] of sink.posts) {
     if (!id.startsWith('many-')) continue;
     const ids = posts.flatMap((text) => [...text.matchAll(/"content":"(\d+)"/g)].map(([, content]) => content));
     expect(ids).toEqual(Array.from({ length: 20 }, (_, n) => String(n + 1)));

@@ -32,14 +32,21 @@ export class World {
   readonly posts: FaultProxy;
   readonly #stops: (() => Promise<unknown>)[] = [];
 
-  private constructor(database: TestDatabase, table: TestTable, gateway: LocalGateway, posts: FaultProxy) {
-    this.database = database;
-    this.table = table;
-    this.gateway = gateway;
-    this.posts = posts;
+  /** The callback API that relays are told. */
+  readonly #callbackUrl: string;
+
+  private constructor(world: Pick<World, 'database' | 'table' | 'gateway' | 'posts'>, callbackUrl: string) {
+    this.database = world.database;
+    this.table = world.table;
+    this.gateway = world.gateway;
+    this.posts = world.posts;
+    this.#callbackUrl = callbackUrl;
   }
 
-  static async start(options: Partial<LocalGatewayOptions> & { table?: TestTable } = {}): Promise<World> {
+  /** @param options.callbackUrl another callback API than the gateway's */
+  static async start(
+    options: Partial<LocalGatewayOptions> & { table?: TestTable; callbackUrl?: string } = {},
+  ): Promise<World> {
     const [database, table] = await Promise.all([TestDatabase.create(), options.table ?? startTable()]);
     const gateway = new LocalGateway({
       stage: 'test',
@@ -53,7 +60,7 @@ export class World {
     });
     await gateway.start();
     const posts = await FaultProxy.start(gateway.managementUrl);
-    const world = new World(database, table, gateway, posts);
+    const world = new World({ database, table, gateway, posts }, options.callbackUrl ?? posts.url);
     world.#stops.push(
       () => database.close(),
       () => (options.table ? Promise.resolve() : table.stop()),
@@ -79,7 +86,7 @@ export class World {
   makeRelay(settings: Partial<TermSettings> = {}, databaseUrl = this.database.url): Relay {
     const defaults = loadConfig(this.environment());
     const gateway = new GatewayClient({
-      endpoint: this.posts.url,
+      endpoint: this.#callbackUrl,
       region: LOCAL_REGION,
       credentials: LOCAL_CREDENTIALS,
       maxSockets: 128,
@@ -108,7 +115,7 @@ export class World {
   environment(): Record<string, string> {
     return {
       DATABASE_URL: this.database.url,
-      WEBSOCKET_ENDPOINT: this.posts.url,
+      WEBSOCKET_ENDPOINT: this.#callbackUrl,
       CONNECTIONS_TABLE: this.table.table,
       AWS_REGION: LOCAL_REGION,
       AWS_ENDPOINT_URL_DYNAMODB: this.table.endpoint,
