@@ -9,6 +9,7 @@ import type { PositionHistory } from './position-history.ts';
 import { formatCursor, parseCursor } from './protocol/cursor.ts';
 import { readyFrame } from './protocol/frame.ts';
 import type { Fanout } from './pusher/fanout.ts';
+import { Payload } from './pusher/payload.ts';
 
 /** Groups that read the log at the same time: a client that was away for long must not hold up the others. */
 const MAX_GROUPS = 4;
@@ -162,15 +163,16 @@ export class Replay {
 
   #send(page: Page, audience: AudienceIndex<Member>): Map<Member, Promise<void>> {
     const { fanout, installation, maxFrameBytes } = this.#deps;
-    const frames = new Map<Member, Buffer[]>();
+    const frames = new Map<Member, Payload[]>();
     for (const event of page.events) {
       const xid = BigInt(event.xid);
       // The cursor of a replayed frame is where that replay began: a client that is cut off starts it again.
-      const encoded = new Map<Snapshot, Buffer>();
+      const encoded = new Map<Snapshot, Payload>();
       for (const member of audience.reach(event.audience)) {
         if (member.from.sees(xid)) continue;
         const payload =
-          encoded.get(member.from) ?? encodeEvent(event, formatCursor(member.from, installation), maxFrameBytes);
+          encoded.get(member.from) ??
+          new Payload(encodeEvent(event, formatCursor(member.from, installation), maxFrameBytes));
         encoded.set(member.from, payload);
         const waiting = frames.get(member);
         if (waiting) waiting.push(payload);
@@ -188,7 +190,9 @@ export class Replay {
       // Retention may have removed rows that this replay was still to read.
       const recovered = member.complete && member.start.xmin >= floor();
       // A lane keeps its order: once READY is delivered, the replay is. Until then it is not served.
-      void fanout.send(member.connection, [Buffer.from(readyFrame(cursor, recovered))]).then(() => this.#end(member));
+      void fanout
+        .send(member.connection, [new Payload(Buffer.from(readyFrame(cursor, recovered)))])
+        .then(() => this.#end(member));
       fanout.goLive(member.connection);
     }
     logger.debug({ event: 'joined', connections: group.length }, 'connections are live');

@@ -24,7 +24,7 @@ test('the feed moves on while a join reads the log: what it dispatched meanwhile
   const fanout = new Fanout({
     gateway: {
       post: async (_, payload) => {
-        posted.push(Buffer.from(payload).toString());
+        posted.push(payload.bytes.toString());
         return { kind: 'delivered' };
       },
       close: async () => ({ kind: 'delivered' }),

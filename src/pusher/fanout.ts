@@ -4,6 +4,7 @@ import { AudienceIndex } from '../connections/audience-index.ts';
 import type { Connection } from '../connections/connection.ts';
 import type { CursorSnapshot } from '../protocol/cursor.ts';
 import { Delivery, Lane, type OutgoingFrame } from './lane.ts';
+import { Payload } from './payload.ts';
 import type { PostOutcome } from './post-outcome.ts';
 import { Posting, type PostingDeps } from './posting.ts';
 
@@ -77,7 +78,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     for (const { audience, encode } of events) {
       let frame: OutgoingFrame | undefined;
       for (const lane of this.#live.reach(audience)) {
-        frame ??= { payload: encode(), delivery, direct: !audience.includes('all') };
+        frame ??= { payload: new Payload(encode()), delivery, direct: !audience.includes('all') };
         this.#posting.enqueue(lane, frame);
       }
     }
@@ -88,7 +89,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   }
 
   /** Sends frames to one connection, live or not. @returns when all are settled */
-  send(connection: Connection, payloads: readonly Buffer[]): Promise<void> {
+  send(connection: Connection, payloads: readonly Payload[]): Promise<void> {
     const delivery = new Delivery();
     const lane = this.#laneOf(connection);
     if (lane) for (const payload of payloads) this.#posting.enqueue(lane, { payload, delivery, direct: false });

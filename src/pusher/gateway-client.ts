@@ -1,31 +1,31 @@
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
 import {
   ApiGatewayManagementApiClient,
   type ApiGatewayManagementApiClientConfig,
   DeleteConnectionCommand,
-  PostToConnectionCommand,
 } from '@aws-sdk/client-apigatewaymanagementapi';
+import { Credentials } from './credentials.ts';
+import type { Payload } from './payload.ts';
+import { PostClient } from './post-client.ts';
 import type { PostOutcome } from './post-outcome.ts';
 
 /** What delivery needs of API Gateway. Outcomes are data: neither call throws. */
 export interface Gateway {
   /** POST /@connections/{id} */
-  post(connectionId: string, payload: Uint8Array): Promise<PostOutcome>;
+  post(connectionId: string, payload: Payload): Promise<PostOutcome>;
   /** DELETE /@connections/{id}: the client is disconnected and comes back with its cursor. */
   close(connectionId: string): Promise<PostOutcome>;
 }
 
 /**
- * API Gateway's callback API through the SDK. The SDK has no time-outs of its own, retries posts that may have
- * arrived, and queues without bound at 50 sockets: all three are set here.
+ * API Gateway's callback API: the SDK for everything but posts (post-client.ts), which use its credentials. The SDK
+ * has no time-outs of its own, and retries: both are set here.
  */
 export class GatewayClient implements Gateway {
   readonly #client: ApiGatewayManagementApiClient;
+  readonly #posts: PostClient;
   readonly #requestTimeoutMs: number;
 
   constructor(options: GatewayClientOptions) {
-    const agent = { maxSockets: options.maxSockets, keepAlive: true };
     this.#requestTimeoutMs = options.requestTimeoutMs;
     this.#client = new ApiGatewayManagementApiClient({
       region: options.region,
@@ -34,21 +34,16 @@ export class GatewayClient implements Gateway {
       // Retries are the lanes' business: only they know what else waits.
       maxAttempts: 1,
       requestHandler: {
-        httpAgent: new HttpAgent(agent),
-        httpsAgent: new HttpsAgent(agent),
         connectionTimeout: options.connectTimeoutMs,
         requestTimeout: options.requestTimeoutMs,
         throwOnRequestTimeout: true,
       },
     });
+    this.#posts = new PostClient({ ...options, credentials: new Credentials(this.#client.config.credentials) });
   }
 
-  post(connectionId: string, payload: Uint8Array): Promise<PostOutcome> {
-    return outcomeOf(
-      (options) =>
-        this.#client.send(new PostToConnectionCommand({ ConnectionId: connectionId, Data: payload }), options),
-      this.#requestTimeoutMs,
-    );
+  post(connectionId: string, payload: Payload): Promise<PostOutcome> {
+    return this.#posts.post(connectionId, payload);
   }
 
   close(connectionId: string): Promise<PostOutcome> {
@@ -60,6 +55,7 @@ export class GatewayClient implements Gateway {
 
   /** Ends the idle sockets. */
   destroy(): void {
+    this.#posts.destroy();
     this.#client.destroy();
   }
 }

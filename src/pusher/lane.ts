@@ -1,6 +1,7 @@
 import type { Connection } from '../connections/connection.ts';
 import type { CursorSnapshot } from '../protocol/cursor.ts';
 import { BATCH_END, BATCH_OVERHEAD_BYTES, BATCH_START } from '../protocol/frame.ts';
+import { Payload } from './payload.ts';
 
 const BATCH_OPEN = Buffer.from(BATCH_START);
 const BATCH_CLOSE = Buffer.from(BATCH_END);
@@ -50,21 +51,21 @@ export class Lane {
   }
 
   /** The next post: one frame, or for a batching client all that waits, up to `maxBytes`. */
-  take(maxBytes: number): Uint8Array {
+  take(maxBytes: number): Payload {
     const first = this.#frames[this.#head] as OutgoingFrame;
     this.#taken = 1;
     if (!this.connection.batch || this.#single || this.waiting === 1) return first.payload;
-    let bytes = BATCH_OVERHEAD_BYTES + first.payload.length;
-    const parts = [BATCH_OPEN, first.payload];
+    let bytes = BATCH_OVERHEAD_BYTES + first.payload.bytes.length;
+    const parts = [BATCH_OPEN, first.payload.bytes];
     for (let next = this.#frames[this.#head + 1]; next; next = this.#frames[this.#head + this.#taken]) {
-      bytes += COMMA.length + next.payload.length;
+      bytes += COMMA.length + next.payload.bytes.length;
       if (bytes > maxBytes) break;
-      parts.push(COMMA, next.payload);
+      parts.push(COMMA, next.payload.bytes);
       this.#taken++;
     }
     if (this.#taken === 1) return first.payload;
     parts.push(BATCH_CLOSE);
-    return Buffer.concat(parts);
+    return new Payload(Buffer.concat(parts));
   }
 
   /** @returns whether the refused post was a batch, and is to be tried frame by frame */
@@ -107,7 +108,7 @@ export class Lane {
 
 /** A frame on its way to some connections; one object however many they are. */
 export interface OutgoingFrame {
-  readonly payload: Buffer;
+  readonly payload: Payload;
   readonly delivery: Delivery;
   /** Not for all. */
   readonly direct: boolean;

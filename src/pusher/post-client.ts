@@ -1,0 +1,142 @@
+import { type Dispatcher, Pool } from 'undici';
+import type { Credentials } from './credentials.ts';
+import type { Payload } from './payload.ts';
+import type { PostOutcome } from './post-outcome.ts';
+import { type Identity, PostSigner } from './post-signer.ts';
+
+/**
+ * An idle socket is kept this long: a handshake costs several round trips, and API Gateway closes idle sockets later
+ * than this. A post that meets a socket as it is closed fails, and its lane tries again.
+ */
+const KEEP_ALIVE_MS = 20_000;
+/** Of an error's body, what a reason needs. */
+const MAX_REASON_LENGTH = 300;
+/** A clock that is off by this much is set by the gateway's: it refuses signatures that are off by 5 minutes. */
+const CLOCK_OFF_MS = 60_000;
+
+/**
+ * POST /@connections/{id}, the hot path: undici and a signer of our own take a tenth of the CPU of the SDK's command
+ * (bench/README.md). Never retries: only the lanes know what else waits.
+ */
+export class PostClient {
+  readonly #pool: Pool;
+  readonly #signer: PostSigner;
+  readonly #credentials: Credentials;
+  readonly #headersTimeout: number;
+  /** What the gateway's clock is ahead of ours. */
+  #clockOffsetMs = 0;
+
+  constructor(options: PostClientOptions) {
+    const endpoint = new URL(options.endpoint);
+    this.#credentials = options.credentials;
+    this.#signer = new PostSigner(endpoint, options.region);
+    this.#headersTimeout = options.requestTimeoutMs;
+    this.#pool = new Pool(endpoint.origin, {
+      connections: options.maxSockets,
+      pipelining: 1,
+      connect: { timeout: options.connectTimeoutMs },
+      bodyTimeout: options.requestTimeoutMs,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+    });
+  }
+
+  /** Errors are told apart by HTTP status, never by name: proxies and the gateway itself leave names out. */
+  async post(connectionId: string, payload: Payload): Promise<PostOutcome> {
+    const nowMs = Date.now();
+    let identity: Identity | Promise<Identity> = this.#credentials.get(nowMs);
+    try {
+      if (identity instanceof Promise) identity = await identity;
+    } catch (error) {
+      return { kind: 'failed', reason: `no credentials: ${error instanceof Error ? error.message : String(error)}` };
+    }
+    return this.#send(this.#signer.sign(connectionId, payload, identity, nowMs + this.#clockOffsetMs), payload);
+  }
+
+  /** Ends the idle sockets, and the others when they are done. */
+  destroy(): void {
+    void this.#pool.close();
+  }
+
+  #send({ path, headers }: { path: string; headers: string[] }, payload: Payload): Promise<PostOutcome> {
+    return new Promise((resolve) => {
+      const answer = new Answer(resolve, (refused) => this.#refused(refused));
+      this.#pool.dispatch(
+        { method: 'POST', path, headers, body: payload.bytes, headersTimeout: this.#headersTimeout },
+        answer,
+      );
+    });
+  }
+
+  /** 403: of a clock that is off, or of credentials that were withdrawn, the next post knows better. */
+  #refused(headers: Readonly<Record<string, string | string[] | undefined>>): void {
+    this.#credentials.renew(Date.now());
+    const theirs = Date.parse(String(headers.date));
+    if (Math.abs(theirs - Date.now() - this.#clockOffsetMs) > CLOCK_OFF_MS) this.#clockOffsetMs = theirs - Date.now();
+  }
+}
+
+export interface PostClientOptions {
+  readonly endpoint: string;
+  readonly region: string;
+  readonly credentials: Credentials;
+  readonly maxSockets: number;
+  readonly connectTimeoutMs: number;
+  /** Until the answer begins, and again until it ends. */
+  readonly requestTimeoutMs: number;
+}
+
+const DELIVERED: PostOutcome = { kind: 'delivered' };
+type Headers = Readonly<Record<string, string | string[] | undefined>>;
+
+/** One post's answer; the body is read to the end, so that its socket can be used again. */
+class Answer implements Dispatcher.DispatchHandler {
+  readonly #resolve: (outcome: PostOutcome) => void;
+  readonly #refused: (headers: Headers) => void;
+  #status = 0;
+  #headers: Headers = {};
+  #body = '';
+
+  constructor(resolve: (outcome: PostOutcome) => void, refused: (headers: Headers) => void) {
+    this.#resolve = resolve;
+    this.#refused = refused;
+  }
+
+  onRequestStart(): void {}
+
+  onResponseStart(_: Dispatcher.DispatchController, status: number, headers: Headers): void {
+    this.#status = status;
+    this.#headers = headers;
+  }
+
+  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#status >= 300 && this.#body.length < MAX_REASON_LENGTH) this.#body += chunk.toString();
+  }
+
+  onResponseEnd(): void {
+    if (this.#status === 403) this.#refused(this.#headers);
+    this.#resolve(this.#outcome());
+  }
+
+  onResponseError(_: Dispatcher.DispatchController | null, error: Error): void {
+    this.#resolve({
+      kind: 'failed',
+      reason: `${(error as NodeJS.ErrnoException).code ?? error.name}: ${error.message}`,
+    });
+  }
+
+  #outcome(): PostOutcome {
+    const status = this.#status;
+    if (status >= 200 && status < 300) return DELIVERED;
+    if (status === 410) return { kind: 'gone' };
+    if (status === 429) return { kind: 'throttled' };
+    if (status === 400 || status === 413) return { kind: 'rejected', status, reason: this.#reason() };
+    return { kind: 'failed', status, reason: this.#reason() };
+  }
+
+  /** `ForbiddenException: {"message":…} (request 5f2…)` */
+  #reason(): string {
+    const { 'x-amzn-errortype': name, 'x-amzn-requestid': id } = this.#headers;
+    const text = `${name ?? `HTTP ${this.#status}`}: ${this.#body.slice(0, MAX_REASON_LENGTH)}`;
+    return id === undefined ? text : `${text} (request ${id})`;
+  }
+}
