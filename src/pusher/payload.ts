@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** What is posted, to however many connections. */
 export class Payload {
@@ -11,7 +11,7 @@ export class Payload {
 
   /** In hex; computed when first asked for. */
   get sha256(): string {
-    this.#sha256 ??= createHash('sha256').update(this.bytes).digest('hex');
+    this.#sha256 ??= hash('sha256', this.bytes);
     return this.#sha256;
   }
 }

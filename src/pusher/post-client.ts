@@ -41,15 +41,13 @@ export class PostClient {
   }
 
   /** Errors are told apart by HTTP status, never by name: proxies and the gateway itself leave names out. */
-  async post(connectionId: string, payload: Payload): Promise<PostOutcome> {
-    const nowMs = Date.now();
-    let identity: Identity | Promise<Identity> = this.#credentials.get(nowMs);
-    try {
-      if (identity instanceof Promise) identity = await identity;
-    } catch (error) {
-      return { kind: 'failed', reason: `no credentials: ${error instanceof Error ? error.message : String(error)}` };
-    }
-    return this.#send(this.#signer.sign(connectionId, payload, identity, nowMs + this.#clockOffsetMs), payload);
+  post(connectionId: string, payload: Payload): Promise<PostOutcome> {
+    const identity = this.#credentials.get(Date.now());
+    if (!(identity instanceof Promise)) return this.#send(connectionId, payload, identity);
+    return identity.then(
+      (fetched) => this.#send(connectionId, payload, fetched),
+      (error: Error) => ({ kind: 'failed', reason: `no credentials: ${error.message}` }),
+    );
   }
 
   /** Ends the idle sockets, and the others when they are done. */
@@ -57,22 +55,22 @@ export class PostClient {
     void this.#pool.close();
   }
 
-  #send({ path, headers }: { path: string; headers: string[] }, payload: Payload): Promise<PostOutcome> {
+  #send(connectionId: string, payload: Payload, identity: Identity): Promise<PostOutcome> {
+    const { path, headers } = this.#signer.sign(connectionId, payload, identity, Date.now() + this.#clockOffsetMs);
     return new Promise((resolve) => {
-      const answer = new Answer(resolve, (refused) => this.#refused(refused));
       this.#pool.dispatch(
         { method: 'POST', path, headers, body: payload.bytes, headersTimeout: this.#headersTimeout },
-        answer,
+        new Answer(resolve, this.#refused),
       );
     });
   }
 
   /** 403: of a clock that is off, or of credentials that were withdrawn, the next post knows better. */
-  #refused(headers: Readonly<Record<string, string | string[] | undefined>>): void {
+  readonly #refused = (headers: Headers): void => {
     this.#credentials.renew(Date.now());
     const theirs = Date.parse(String(headers.date));
     if (Math.abs(theirs - Date.now() - this.#clockOffsetMs) > CLOCK_OFF_MS) this.#clockOffsetMs = theirs - Date.now();
-  }
+  };
 }
 
 export interface PostClientOptions {

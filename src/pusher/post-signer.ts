@@ -1,4 +1,4 @@
-import { createHash, createHmac } from 'node:crypto';
+import { createHmac, hash } from 'node:crypto';
 import type { Payload } from './payload.ts';
 
 const ALGORITHM = 'AWS4-HMAC-SHA256';
@@ -40,11 +40,9 @@ export class PostSigner {
     const canonical = `POST\n${this.#canonicalPath}${encodeURIComponent(id)}\n\ncontent-type:${CONTENT_TYPE}\nhost:${this.#host}\nx-amz-date:${this.#date}\n${
       token === undefined ? '' : `x-amz-security-token:${token}\n`
     }\n${signedHeaders}\n${payload.sha256}`;
-    const toSign = `${ALGORITHM}\n${this.#date}\n${scope}\n${createHash('sha256').update(canonical).digest('hex')}`;
+    const toSign = `${ALGORITHM}\n${this.#date}\n${scope}\n${hash('sha256', canonical)}`;
     const signature = createHmac('sha256', secret).update(toSign).digest('hex');
     const headers = [
-      'host',
-      this.#host,
       'content-type',
       CONTENT_TYPE,
       'x-amz-date',
@@ -93,7 +91,7 @@ export interface Identity {
 
 export interface SignedPost {
   readonly path: string;
-  /** Names and values in turn. */
+  /** Names and values in turn, but for `host`, which HTTP adds. */
   readonly headers: string[];
 }
 
@@ -108,5 +106,7 @@ interface SigningKey {
 
 /** RFC 3986: encodeURIComponent leaves five characters that SigV4 does not. */
 function encode(text: string): string {
-  return encodeURIComponent(text).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+  const encoded = encodeURIComponent(text);
+  if (!/[!'()*]/.test(encoded)) return encoded;
+  return encoded.replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 }

@@ -117,8 +117,12 @@ export class Posting {
 
   #conclude(lane: Lane, outcome: PostOutcome): void {
     const now = performance.now();
-    if (outcome.kind === 'delivered') this.#lastDeliveredAt = now;
-    else if (lane.failures++ === 0) lane.failingSince = now;
+    if (outcome.kind === 'delivered') {
+      this.#lastDeliveredAt = now;
+      this.#advance(lane);
+      return;
+    }
+    if (lane.failures++ === 0) lane.failingSince = now;
     const next = nextStep(outcome, {
       ageMs: Date.now() - lane.connection.connectedAt,
       failures: lane.failures,
@@ -149,9 +153,6 @@ export class Posting {
           { event: 'frame_rejected', connectionId: lane.connection.connectionId, reason: next.reason },
           'the gateway refuses this frame for good; leaving it out',
         );
-        this.#advance(lane);
-        break;
-      case 'advance':
         this.#advance(lane);
     }
   }

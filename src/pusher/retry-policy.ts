@@ -11,9 +11,8 @@ const BACKOFF: Backoff = { baseMs: 200, capMs: 5000 };
 export const YOUNG_CONNECTION_MS = 30_000;
 const YOUNG_RETRY_MS = 500;
 
-/** What a lane does after a post. */
+/** What a lane does after a post that was not delivered. */
 export type NextStep =
-  | { readonly step: 'advance' }
   /** The frame will never be taken: leave it out and go on. */
   | { readonly step: 'skip'; readonly reason: string }
   | { readonly step: 'retry'; readonly afterMs: number }
@@ -23,10 +22,8 @@ export type NextStep =
   | { readonly step: 'close' };
 
 /** The whole policy of delivery, as a function of what is known. */
-export function nextStep(outcome: PostOutcome, lane: LaneHistory): NextStep {
+export function nextStep(outcome: Exclude<PostOutcome, { kind: 'delivered' }>, lane: LaneHistory): NextStep {
   switch (outcome.kind) {
-    case 'delivered':
-      return { step: 'advance' };
     case 'rejected':
       return { step: 'skip', reason: outcome.reason };
     case 'gone':

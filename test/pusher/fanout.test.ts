@@ -130,7 +130,6 @@ test('batches hold all that waits and stay below the frame limit', async () => {
 describe('the policy', () => {
   const lane = { ageMs: 60_000, failures: 1, failingForMs: 0, deadlineMs: 1000, othersDelivered: true };
   test.each([
-    ['delivered', { kind: 'delivered' }, lane, 'advance'],
     ['410 of an old connection', { kind: 'gone' }, lane, 'remove'],
     ['410 of a young connection', { kind: 'gone' }, { ...lane, ageMs: 1000 }, 'retry'],
     ['429', { kind: 'throttled' }, lane, 'retry'],

@@ -67,7 +67,7 @@ test('posts are signed as the SDK signs them, over thousands of random requests'
             },
             { signingDate: date },
           );
-          expect(pairs).toEqual(signed.headers);
+          expect({ ...pairs, host: base.host }).toEqual(signed.headers);
           expect(authorization).toContain(`Credential=${credentials.accessKeyId}/`);
           expect(Object.keys(unsigned)).not.toContain('x-amz-content-sha256');
         }

@@ -1,0 +1,28 @@
+/**
+ * `npm run bench -- NAME [--json] [--quick]`: runs one benchmark beside its baselines and prints a table; with --json,
+ * the last line is one JSON object.
+ */
+import { Argument, Command } from 'commander';
+import { fanout } from './fanout.ts';
+import { type Outcome, Size } from './outcome.ts';
+
+const BENCHMARKS: Readonly<Record<string, (size: Size) => Promise<Outcome>>> = { fanout };
+
+new Command('bench')
+  .addArgument(new Argument('<name>', 'what to measure').choices(Object.keys(BENCHMARKS)))
+  .option('--json', 'end with one line of JSON')
+  .option('--quick', 'a small size, to see that it runs')
+  .action(async (name: string, options: { json?: boolean; quick?: boolean }) => {
+    const benchmark = BENCHMARKS[name] as (size: Size) => Promise<Outcome>;
+    const { rows, ratios, targets = {} } = await benchmark(new Size(options.quick ?? false));
+    console.table(rows);
+    console.table(
+      Object.entries(ratios).map(([ratio, value]) => {
+        const { least, most } = targets[ratio] ?? {};
+        return { ratio: `ours / ${ratio}`, value, 'to reach': least ? `≥ ${least}` : most ? `≤ ${most}` : '' };
+      }),
+    );
+    if (options.json) console.log(JSON.stringify({ bench: name, ratios, quick: options.quick ?? false, rows }));
+    process.exit(0);
+  })
+  .parseAsync();

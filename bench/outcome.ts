@@ -1,0 +1,36 @@
+/** What a benchmark found. */
+export interface Outcome {
+  /** The table, a contender or a case a row. */
+  readonly rows: readonly Readonly<Record<string, string | number>>[];
+  /** Ours over theirs. */
+  readonly ratios: Readonly<Record<string, number>>;
+  /** What the ratios are to reach. */
+  readonly targets?: Readonly<Record<string, { readonly least?: number; readonly most?: number }>>;
+}
+
+/** How large: the figures of bench/README.md, or small enough for CI to see that the benchmark still runs. */
+export class Size {
+  readonly #quick: boolean;
+
+  constructor(quick: boolean) {
+    this.#quick = quick;
+  }
+
+  of(full: number, quick: number): number {
+    return this.#quick ? quick : full;
+  }
+}
+
+export function median(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
+
+/** @param share 0 to 1 */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
+}
+
+export function ratio(ours: number, theirs: number): number {
+  return Number((ours / theirs).toPrecision(3));
+}
