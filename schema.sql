@@ -154,25 +154,37 @@ CREATE OR REPLACE FUNCTION rowcast.capture_1()
  SET extra_float_digits TO '1'
  SET lc_monetary TO 'C'
 AS $function$
+#variable_conflict use_column
 declare
-  image json; previous json; identity json; reach text[]; bytes integer;
+  image json; previous json; identity json; reach text[] := '{}'; bytes integer;
 begin
   if tg_op = 'TRUNCATE' then
     reach := '{all}';
   else
-    if tg_op = 'DELETE' then
-      image := case when pg_column_size(old) <= 1048576 then row_to_json(old) end; reach := '{all}'::text[];
-    else
-      image := case when pg_column_size(new) <= 1048576 then row_to_json(new) end; reach := '{all}'::text[];
-    end if;
-    bytes := pg_column_size(image) + coalesce(pg_column_size(previous), 0);
+    begin
+      if tg_op = 'DELETE' then
+        reach := '{all}'::text[]; image := case when pg_column_size(old) <= 262144 then row_to_json(old) end;
+      else
+        reach := '{all}'::text[];
+        image := case when pg_column_size(new) <= 262144 then row_to_json(new) end;
+      end if;
+    exception
+      when undefined_column then
+        raise warning 'rowcast: a column that % is watched by was renamed or dropped; call rowcast.watch() again', tg_relid::regclass;
+        image := null; previous := null; reach := '{}';
+      when others then
+        raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %', tg_relid::regclass, sqlerrm;
+        image := null; previous := null;
+    end;
+    bytes := pg_column_size(image);
     if bytes is null or bytes > 1000 then
       begin
         if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
-      exception when undefined_column then
+        if pg_column_size(identity) > 1000 then identity := 'null'; end if;
+      exception when others then
         identity := 'null';
       end;
-      if bytes > 131072 then image := null; previous := null; end if;
+      if bytes is null or bytes > 131072 then image := null; previous := null; end if;
     end if;
   end if;
   insert into rowcast.event (type, audience, data, old, source, key)
@@ -194,25 +206,37 @@ CREATE OR REPLACE FUNCTION rowcast.capture_2()
  SET extra_float_digits TO '1'
  SET lc_monetary TO 'C'
 AS $function$
+#variable_conflict use_column
 declare
-  image json; previous json; identity json; reach text[]; bytes integer;
+  image json; previous json; identity json; reach text[] := '{}'; bytes integer;
 begin
   if tg_op = 'TRUNCATE' then
     reach := '{all}';
   else
-    if tg_op = 'DELETE' then
-      image := case when pg_column_size(old) <= 1048576 then row_to_json(old) end; reach := '{all}'::text[];
-    else
-      image := case when pg_column_size(new) <= 1048576 then row_to_json(new) end; reach := '{all}'::text[];
-    end if;
-    bytes := pg_column_size(image) + coalesce(pg_column_size(previous), 0);
+    begin
+      if tg_op = 'DELETE' then
+        reach := '{all}'::text[]; image := case when pg_column_size(old) <= 262144 then row_to_json(old) end;
+      else
+        reach := '{all}'::text[];
+        image := case when pg_column_size(new) <= 262144 then row_to_json(new) end;
+      end if;
+    exception
+      when undefined_column then
+        raise warning 'rowcast: a column that % is watched by was renamed or dropped; call rowcast.watch() again', tg_relid::regclass;
+        image := null; previous := null; reach := '{}';
+      when others then
+        raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %', tg_relid::regclass, sqlerrm;
+        image := null; previous := null;
+    end;
+    bytes := pg_column_size(image);
     if bytes is null or bytes > 1000 then
       begin
         if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
-      exception when undefined_column then
+        if pg_column_size(identity) > 1000 then identity := 'null'; end if;
+      exception when others then
         identity := 'null';
       end;
-      if bytes > 131072 then image := null; previous := null; end if;
+      if bytes is null or bytes > 131072 then image := null; previous := null; end if;
     end if;
   end if;
   insert into rowcast.event (type, audience, data, old, source, key)
@@ -232,62 +256,51 @@ declare
   dynamic boolean := rowcast.audience_columns(w.audience) <> '{}';
   keys text[] := rowcast.key_columns(w);
   source text := (select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.target);
-  virtual boolean := rowcast.virtual_sql(w, 'new') is not null;
-  compute text;
 begin
-  compute := concat_ws(E'\n    ', '',
-    case when virtual then format('if tg_op <> ''DELETE'' then %s end if;', rowcast.virtual_sql(w, 'new')) end,
-    case when virtual then format('if tg_op <> ''INSERT'' then %s end if;', rowcast.virtual_sql(w, 'old')) end,
-    case when w.columns is not null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
-    'if tg_op = ''DELETE'' then',
-    format('  image := %s; reach := %s;', rowcast.image_sql(w, 'old'), rowcast.audience_sql(w.audience, 'old')),
-    case when w.include_old then '  previous := image;' end,
-    'else',
-    format('  image := %s; reach := %s;', rowcast.image_sql(w, 'new'), rowcast.audience_sql(w.audience, 'new')),
-    'end if;',
-    case when w.include_old then format('if tg_op = ''UPDATE'' then previous := %s; end if;', rowcast.image_sql(w, 'old')) end,
-    -- Whoever loses sight of a row hears of it too.
-    case when dynamic then format('if tg_op = ''UPDATE'' then reach := array(select distinct unnest(reach || %s)); end if;', rowcast.audience_sql(w.audience, 'old')) end);
-  if w.columns is not null or dynamic or virtual then
-    compute := format($part$
-    begin%s
-    exception when undefined_column then
-      raise warning 'rowcast: a column that %% is watched by was renamed or dropped; call rowcast.watch() again', tg_relid::regclass;
-      image := null; previous := null; reach := '{}';
-    end;$part$, compute);
-  end if;
   return format($body$
+#variable_conflict use_column
 declare
-  image json; previous json; identity json; reach text[]; bytes integer;
+  image json; previous json; identity json; reach text[] := '{}'; bytes integer;
 begin
   if tg_op = 'TRUNCATE' then
     reach := %1$L;
-  else%2$s
-    bytes := pg_column_size(image) + coalesce(pg_column_size(previous), 0);
+  else
+    begin%2$s
+    exception
+      when undefined_column then
+        raise warning 'rowcast: a column that %% is watched by was renamed or dropped; call rowcast.watch() again', tg_relid::regclass;
+        image := null; previous := null; reach := '{}';
+      when others then
+        raise warning 'rowcast: a row of %% is sent as its key, because making JSON of it failed: %%', tg_relid::regclass, sqlerrm;
+        image := null; previous := null;
+    end;
+    bytes := pg_column_size(image)%3$s;
     if bytes is null or bytes > 1000 then
       begin
-        if tg_op = 'DELETE' then identity := %3$s; else identity := %4$s; end if;
-      exception when undefined_column then
+        if tg_op = 'DELETE' then identity := %4$s; else identity := %5$s; end if;
+        if pg_column_size(identity) > 1000 then identity := 'null'; end if;
+      exception when others then
         identity := 'null';
       end;
-      if bytes > %9$s then image := null; previous := null; end if;
+      if bytes is null or bytes > %6$s then image := null; previous := null; end if;
     end if;
   end if;
   insert into rowcast.event (type, audience, data, old, source, key)
-    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || %5$L, reach, image, previous, %6$L, identity);
-  if not pg_try_advisory_xact_lock_shared(%7$s, 1) then perform pg_notify(%8$L, ''); end if;
+    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || %7$L, reach, image, previous, %8$L, identity);
+  if not pg_try_advisory_xact_lock_shared(%9$s, 1) then perform pg_notify(%10$L, ''); end if;
   return null;
 end $body$,
     -- A TRUNCATE has no row to take an audience from: whoever may have seen any row hears of it.
     case when dynamic then '{all}' else w.audience::text end,
-    compute,
+    rowcast.compute_sql(w, dynamic),
+    case when w.include_old then ' + case tg_op when ''INSERT'' then 0 else pg_column_size(previous) end' end,
     rowcast.json_sql(keys, 'old'),
     rowcast.json_sql(keys, 'new'),
+    rowcast.max_message_bytes(),
     '_' || w.entity,
     source,
     rowcast.lock_class(),
-    w.channel,
-    rowcast.max_message_bytes());
+    w.channel);
 end $function$
 ;
 
@@ -314,6 +327,8 @@ begin
   if coalesce(cardinality(audience), 0) = 0 then
     raise exception 'rowcast: audience is empty' using errcode = 'invalid_parameter_value',
       hint = 'Name at least one term: all, user:ID, room:NAME, role:NAME or connection:ID.';
+  elsif array_ndims(audience) <> 1 then
+    raise exception 'rowcast: audience is a list of lists' using errcode = 'invalid_parameter_value', hint = 'Write {user:1,role:admin}.';
   elsif cardinality(audience) > 1000 then
     raise exception 'rowcast: audience has % terms', cardinality(audience) using errcode = 'invalid_parameter_value',
       hint = 'At most 1000; let the many join a room and address that.';
@@ -386,7 +401,9 @@ begin
     raise exception 'rowcast: operations are %', quote_nullable(w.operations::text) using errcode = 'invalid_parameter_value',
       hint = 'Use some of insert, update, delete, truncate; delete includes truncate.';
   end if;
-  if w.columns = '{}' then
+  if array_ndims(w.columns) <> 1 or array_ndims(w.operations) <> 1 then
+    raise exception 'rowcast: columns or operations is a list of lists' using errcode = 'invalid_parameter_value', hint = 'Write {id,status}.';
+  elsif w.columns = '{}' then
     raise exception 'rowcast: columns is empty' using errcode = 'invalid_parameter_value', hint = 'Name the columns that may leave the database, or pass null for all.';
   end if;
   perform rowcast.check_audience(w.audience, true);
@@ -406,6 +423,29 @@ begin
       hint = 'Add a primary key, or watch with include_old => true, or with operations => ''{insert,delete}''.';
   end if;
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.compute_sql(w rowcast.capture, dynamic boolean)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select concat_ws(E'\n      ', '',
+    'if tg_op <> ''DELETE'' then ' || rowcast.virtual_sql(w, 'new') || ' end if;',
+    'if tg_op <> ''INSERT'' then ' || rowcast.virtual_sql(w, 'old') || ' end if;',
+    case when w.columns is not null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
+    'if tg_op = ''DELETE'' then',
+    format('  reach := %s; image := %s;', rowcast.audience_sql(w.audience, 'old'), rowcast.image_sql(w, 'old')),
+    case when w.include_old then '  previous := image;' end,
+    'else',
+    format('  reach := %s;', rowcast.audience_sql(w.audience, 'new')),
+    -- Whoever loses sight of a row hears of it too.
+    case when dynamic then format('  if tg_op = ''UPDATE'' then reach := array(select distinct unnest(reach || %s)); end if;', rowcast.audience_sql(w.audience, 'old')) end,
+    format('  image := %s;', rowcast.image_sql(w, 'new')),
+    case when w.include_old then format('  if tg_op = ''UPDATE'' then previous := %s; end if;', rowcast.image_sql(w, 'old')) end,
+    'end if;')
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.database_identity()
@@ -453,7 +493,7 @@ CREATE OR REPLACE FUNCTION rowcast.image_sql(w rowcast.capture, record text)
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select format('case when %s <= 1048576 then %s end',
+  select format('case when %s <= 262144 then %s end',
     case when w.columns is null then format('pg_column_size(%s)', record)
       else coalesce((select string_agg(format('coalesce(pg_column_size(%s.%I), 0)', record, a.attname), ' + ' order by a.attnum) from pg_attribute a
         where a.attrelid = w.target and a.attnum > 0 and a.attname = any (w.columns) and a.attlen = -1), '0') end,
@@ -494,6 +534,44 @@ CREATE OR REPLACE FUNCTION rowcast.lock_class()
 AS $function$select x'726f7763'::int$function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.lock_target(target regclass, mode text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '3s'
+AS $function$
+declare
+  relation regclass; deadline timestamptz := clock_timestamp() + interval '3 s';
+begin
+  for relation in select t from rowcast.triggered(target, 'insert') t order by t <> target, t loop
+    perform set_config('lock_timeout', greatest(1, (extract(epoch from deadline - clock_timestamp()) * 1000)::integer)::text, true);
+    execute format('lock table only %s in %s mode', relation, mode);
+  end loop;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.make_function(w rowcast.capture)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET quote_all_identifiers TO 'off'
+AS $function$
+declare
+  owner text := (select relowner::regrole from pg_class where oid = w.target);
+begin
+  execute format('create or replace function rowcast.%I() returns trigger language plpgsql security definer'
+    ' set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
+    ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L', w.function, rowcast.capture_body(w));
+  execute format('revoke all on function rowcast.%I() from public', w.function);
+  if not exists (select from pg_proc where proname = w.function and pronamespace = 'rowcast'::regnamespace and proowner = owner::regrole) then
+    execute format('grant usage, create on schema rowcast to %s', owner);
+    execute format('grant insert (type, audience, data, old, source, key) on rowcast.event to %s', owner);
+    execute format('alter function rowcast.%I() owner to %s', w.function, owner);
+    execute format('revoke create on schema rowcast from %s', owner);
+  end if;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.max_message_bytes()
  RETURNS integer
  LANGUAGE sql
@@ -513,16 +591,21 @@ CREATE OR REPLACE FUNCTION rowcast.problem_of(w rowcast.capture)
  LANGUAGE sql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET quote_all_identifiers TO 'off'
 AS $function$
   select case
     when gone.column is not null then format('column %I was renamed or dropped', gone.column)
-    when not array(select rowcast.trigger_name(o) from unnest(rowcast.triggering(w)) o)
-      <@ array(select t.tgname::text from pg_trigger t where t.tgrelid = w.target and t.tgenabled = 'A') then 'a trigger is missing or disabled'
-    when (select prosrc from pg_proc where proname = w.function and pronamespace = 'rowcast'::regnamespace) is distinct from rowcast.capture_body(w)
-      then 'the table was altered since'
+    when missing.relation is not null then format('a trigger of %s is missing or disabled', missing.relation)
+    when f.prosrc is distinct from rowcast.capture_body(w) then 'the table was altered since'
+    when f.proowner is distinct from r.relowner then 'the table has another owner'
   end
-  from (select (select c from unnest(w.columns || rowcast.audience_columns(w.audience)) c where not exists (
-    select from pg_attribute a where a.attrelid = w.target and a.attname = c and not a.attisdropped) limit 1)) gone ("column")
+  from pg_class r
+  left join pg_proc f on f.proname = w.function and f.pronamespace = 'rowcast'::regnamespace
+  left join lateral (select c from unnest(w.columns || rowcast.audience_columns(w.audience)) c where not exists (
+    select from pg_attribute a where a.attrelid = w.target and a.attname = c and not a.attisdropped) limit 1) gone ("column") on true
+  left join lateral (select t.relation from unnest(rowcast.triggering(w)) o, rowcast.triggered(w.target, o) t (relation) where not exists (
+    select from pg_trigger g where g.tgrelid = t.relation and g.tgname = rowcast.trigger_name(o) and g.tgenabled = 'A') limit 1) missing on true
+  where r.oid = w.target
 $function$
 ;
 
@@ -627,6 +710,16 @@ CREATE OR REPLACE FUNCTION rowcast.trigger_name(operation text)
 AS $function$ select '!rowcast_' || operation $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.triggered(target regclass, operation text)
+ RETURNS SETOF regclass
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select target union select p.relid from pg_partition_tree(target) p where operation <> 'truncate'
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.triggering(w rowcast.capture)
  RETURNS text[]
  LANGUAGE sql
@@ -646,11 +739,13 @@ AS $function$
 declare
   w rowcast.capture; operation text;
 begin
+  perform pg_advisory_xact_lock(rowcast.lock_class(), 3);
   delete from rowcast.capture c where c.target = unwatch.target returning * into w;
   if not found then
     raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
       hint = 'select target from rowcast.watched lists what is.';
   end if;
+  perform rowcast.lock_target(target, 'access exclusive');
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
     execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), target);
   end loop;
@@ -682,6 +777,8 @@ AS $function$
 declare
   w rowcast.capture; known rowcast.capture; table_name text; operation text;
 begin
+  -- One at a time: two would meet in the catalogs.
+  perform pg_advisory_xact_lock(rowcast.lock_class(), 3);
   perform rowcast.forget_dropped();
   perform rowcast.check_target(target);
   select relname into table_name from pg_class where oid = target;
@@ -691,20 +788,17 @@ begin
     rowcast.fit_name('rowcast_' || table_name), known.function, known.watched_at);
   perform rowcast.check_watch(w);
   if w is not distinct from known and rowcast.problem_of(w) is null then return; end if;
+  perform rowcast.lock_target(target, case when known is null then 'share row exclusive' else 'access exclusive' end);
   w.function := coalesce(w.function, 'capture_' || nextval('rowcast.capture_number'));
   w.watched_at := now();
-
-  execute format('create or replace function rowcast.%I() returns trigger language plpgsql security definer'
-    ' set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
-    ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L', w.function, rowcast.capture_body(w));
-  execute format('revoke all on function rowcast.%I() from public', w.function);
+  perform rowcast.make_function(w);
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
     execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), target);
     continue when not operation = any (rowcast.triggering(w));
     execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', rowcast.trigger_name(operation), operation, target,
       case operation when 'truncate' then 'statement' else 'row' end,
       -- Named columns are compared in the function: a trigger that names one stands in the way of ALTER TABLE.
-      case when operation = 'update' and w.columns is null then 'when (old *<> new)' else '' end, w.function);
+      case when operation = 'update' and w.columns is null then 'when (old.* *<> new.*)' else '' end, w.function);
     execute format('alter table %s enable always trigger %I', target, rowcast.trigger_name(operation));
   end loop;
 

@@ -7,6 +7,11 @@ do $$ begin
     raise exception 'Rowcast is already installed in this database'
       using hint = 'Its migrations are recorded in rowcast.migrations: run `rowcast migrate up`, or `npx node-pg-migrate up --migrations-schema rowcast --migrations-table migrations`.';
   end if;
+  -- Whoever owns the schema could put functions of their own in the place of ours.
+  if exists (select from pg_namespace n join pg_roles r on r.oid = n.nspowner
+    where n.nspname = 'rowcast' and r.rolname <> current_user and not r.rolsuper) then
+    raise exception 'schema rowcast belongs to another role' using hint = 'Drop it, or give it to the role that migrates: alter schema rowcast owner to …';
+  end if;
 end $$;
 
 create schema if not exists rowcast;

@@ -3,7 +3,8 @@
 -- Locks: none here. rowcast.watch() takes SHARE ROW EXCLUSIVE on the table it is given for an instant
 -- (ACCESS EXCLUSIVE where it replaces triggers), rowcast.unwatch() ACCESS EXCLUSIVE. Both give up after 3 s, because writers queue
 -- behind whoever waits for such a lock: call them again then.
--- Nobody but the owner has rights on the schema: a writer needs none, since capture runs as the owner.
+-- A writer needs no right on the schema: capture runs as the owner of the table. Not as Rowcast's: making JSON of a row
+-- calls casts that the table's owner may have written.
 
 -- Capture functions are numbered: names made of table names could be those of two tables.
 create sequence rowcast.capture_number;
@@ -34,7 +35,7 @@ begin
 end $$;
 
 -- First key of Rowcast's advisory locks ('rowc' in ASCII). The second tells which: 1 the doorbell
--- (held: the relay sleeps, ring it), 2 the lease. Advisory locks belong to one database.
+-- (held: the relay sleeps, ring it), 2 the lease, 3 a watch() that is under way. Advisory locks belong to one database.
 create function rowcast.lock_class() returns integer language sql immutable as 'select x''726f7763''::int';
 
 -- A name of at most 63 bytes (NAMEDATALEN - 1). Of a longer one the start is kept, and a hash.
@@ -65,6 +66,8 @@ begin
   if coalesce(cardinality(audience), 0) = 0 then
     raise exception 'rowcast: audience is empty' using errcode = 'invalid_parameter_value',
       hint = 'Name at least one term: all, user:ID, room:NAME, role:NAME or connection:ID.';
+  elsif array_ndims(audience) <> 1 then
+    raise exception 'rowcast: audience is a list of lists' using errcode = 'invalid_parameter_value', hint = 'Write {user:1,role:admin}.';
   elsif cardinality(audience) > 1000 then
     raise exception 'rowcast: audience has % terms', cardinality(audience) using errcode = 'invalid_parameter_value',
       hint = 'At most 1000; let the many join a room and address that.';
@@ -122,11 +125,11 @@ set search_path = pg_catalog, pg_temp as $$
   end
 $$;
 
--- SQL for what leaves the database of one row. Null for a row that is too large for any frame: its JSON is not even made, so
--- that none is too large for its writer. 1 MiB as stored is more than a message in JSON, whatever the types.
+-- SQL for what leaves the database of one row. Null for a row that is surely too large for a frame: its JSON is not even made.
+-- 256 KiB as stored, most often compressed, is more than MAX_FRAME_BYTES's default in JSON for any built-in type.
 create function rowcast.image_sql(w rowcast.capture, record text) returns text language sql stable
 set search_path = pg_catalog, pg_temp as $$
-  select format('case when %s <= 1048576 then %s end',
+  select format('case when %s <= 262144 then %s end',
     case when w.columns is null then format('pg_column_size(%s)', record)
       else coalesce((select string_agg(format('coalesce(pg_column_size(%s.%I), 0)', record, a.attname), ' + ' order by a.attnum) from pg_attribute a
         where a.attrelid = w.target and a.attnum > 0 and a.attname = any (w.columns) and a.attlen = -1), '0') end,
@@ -158,77 +161,87 @@ set search_path = pg_catalog, pg_temp as $$
     and (w.columns is null or a.attname = any (w.columns || rowcast.audience_columns(w.audience)))
 $$;
 
--- The body of a table's capture function. It is written for the table, so that a row costs one
--- INSERT with a kept plan, and no look-up. Where it names columns it survives their renaming: the
--- writer's statement succeeds, nothing of the row leaves the database, and a warning says what to do.
+-- The body of a table's capture function, written for the table: a row costs one INSERT with a kept plan, and a
+-- subtransaction that never writes. In that nothing fails the writer's statement. Where a column it names was renamed, nothing of
+-- the row leaves the database; where its JSON cannot be made (a cast or a virtual column fails, or it is over 1 GB), the
+-- event has the key only. A warning says which.
 -- `key` is stored for images over 1,000 bytes only: no smaller row can be too large for a frame
--- (MAX_FRAME_BYTES is at least 2,000). Images that fit no message are not stored: their frame names the key.
+-- (MAX_FRAME_BYTES is at least 2,000), and no larger key is stored. Images that fit no message are not stored either.
 create function rowcast.capture_body(w rowcast.capture) returns text language plpgsql stable
 set search_path = pg_catalog, pg_temp as $$
 declare
   dynamic boolean := rowcast.audience_columns(w.audience) <> '{}';
   keys text[] := rowcast.key_columns(w);
   source text := (select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.target);
-  virtual boolean := rowcast.virtual_sql(w, 'new') is not null;
-  compute text;
 begin
-  compute := concat_ws(E'\n    ', '',
-    case when virtual then format('if tg_op <> ''DELETE'' then %s end if;', rowcast.virtual_sql(w, 'new')) end,
-    case when virtual then format('if tg_op <> ''INSERT'' then %s end if;', rowcast.virtual_sql(w, 'old')) end,
-    case when w.columns is not null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
-    'if tg_op = ''DELETE'' then',
-    format('  image := %s; reach := %s;', rowcast.image_sql(w, 'old'), rowcast.audience_sql(w.audience, 'old')),
-    case when w.include_old then '  previous := image;' end,
-    'else',
-    format('  image := %s; reach := %s;', rowcast.image_sql(w, 'new'), rowcast.audience_sql(w.audience, 'new')),
-    'end if;',
-    case when w.include_old then format('if tg_op = ''UPDATE'' then previous := %s; end if;', rowcast.image_sql(w, 'old')) end,
-    -- Whoever loses sight of a row hears of it too.
-    case when dynamic then format('if tg_op = ''UPDATE'' then reach := array(select distinct unnest(reach || %s)); end if;', rowcast.audience_sql(w.audience, 'old')) end);
-  if w.columns is not null or dynamic or virtual then
-    compute := format($part$
-    begin%s
-    exception when undefined_column then
-      raise warning 'rowcast: a column that %% is watched by was renamed or dropped; call rowcast.watch() again', tg_relid::regclass;
-      image := null; previous := null; reach := '{}';
-    end;$part$, compute);
-  end if;
   return format($body$
+#variable_conflict use_column
 declare
-  image json; previous json; identity json; reach text[]; bytes integer;
+  image json; previous json; identity json; reach text[] := '{}'; bytes integer;
 begin
   if tg_op = 'TRUNCATE' then
     reach := %1$L;
-  else%2$s
-    bytes := pg_column_size(image) + coalesce(pg_column_size(previous), 0);
+  else
+    begin%2$s
+    exception
+      when undefined_column then
+        raise warning 'rowcast: a column that %% is watched by was renamed or dropped; call rowcast.watch() again', tg_relid::regclass;
+        image := null; previous := null; reach := '{}';
+      when others then
+        raise warning 'rowcast: a row of %% is sent as its key, because making JSON of it failed: %%', tg_relid::regclass, sqlerrm;
+        image := null; previous := null;
+    end;
+    bytes := pg_column_size(image)%3$s;
     if bytes is null or bytes > 1000 then
       begin
-        if tg_op = 'DELETE' then identity := %3$s; else identity := %4$s; end if;
-      exception when undefined_column then
+        if tg_op = 'DELETE' then identity := %4$s; else identity := %5$s; end if;
+        if pg_column_size(identity) > 1000 then identity := 'null'; end if;
+      exception when others then
         identity := 'null';
       end;
-      if bytes > %9$s then image := null; previous := null; end if;
+      if bytes is null or bytes > %6$s then image := null; previous := null; end if;
     end if;
   end if;
   insert into rowcast.event (type, audience, data, old, source, key)
-    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || %5$L, reach, image, previous, %6$L, identity);
-  if not pg_try_advisory_xact_lock_shared(%7$s, 1) then perform pg_notify(%8$L, ''); end if;
+    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || %7$L, reach, image, previous, %8$L, identity);
+  if not pg_try_advisory_xact_lock_shared(%9$s, 1) then perform pg_notify(%10$L, ''); end if;
   return null;
 end $body$,
     -- A TRUNCATE has no row to take an audience from: whoever may have seen any row hears of it.
     case when dynamic then '{all}' else w.audience::text end,
-    compute,
+    rowcast.compute_sql(w, dynamic),
+    case when w.include_old then ' + case tg_op when ''INSERT'' then 0 else pg_column_size(previous) end' end,
     rowcast.json_sql(keys, 'old'),
     rowcast.json_sql(keys, 'new'),
+    rowcast.max_message_bytes(),
     '_' || w.entity,
     source,
     rowcast.lock_class(),
-    w.channel,
-    rowcast.max_message_bytes());
+    w.channel);
 end $$;
+
+-- The part of it that fills in `reach`, `image` and `previous`: the audience first, which an image that fails leaves as it is.
+create function rowcast.compute_sql(w rowcast.capture, dynamic boolean) returns text language sql stable
+set search_path = pg_catalog, pg_temp as $$
+  select concat_ws(E'\n      ', '',
+    'if tg_op <> ''DELETE'' then ' || rowcast.virtual_sql(w, 'new') || ' end if;',
+    'if tg_op <> ''INSERT'' then ' || rowcast.virtual_sql(w, 'old') || ' end if;',
+    case when w.columns is not null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
+    'if tg_op = ''DELETE'' then',
+    format('  reach := %s; image := %s;', rowcast.audience_sql(w.audience, 'old'), rowcast.image_sql(w, 'old')),
+    case when w.include_old then '  previous := image;' end,
+    'else',
+    format('  reach := %s;', rowcast.audience_sql(w.audience, 'new')),
+    -- Whoever loses sight of a row hears of it too.
+    case when dynamic then format('  if tg_op = ''UPDATE'' then reach := array(select distinct unnest(reach || %s)); end if;', rowcast.audience_sql(w.audience, 'old')) end,
+    format('  image := %s;', rowcast.image_sql(w, 'new')),
+    case when w.include_old then format('  if tg_op = ''UPDATE'' then previous := %s; end if;', rowcast.image_sql(w, 'old')) end,
+    'end if;')
+$$;
 
 -- Down Migration
 -- Locks: none; 0003_watch.sql took the triggers away.
+drop function rowcast.compute_sql(rowcast.capture, boolean);
 drop function rowcast.capture_body(rowcast.capture);
 drop function rowcast.virtual_sql(rowcast.capture, text);
 drop function rowcast.changed_sql(rowcast.capture);

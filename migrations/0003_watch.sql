@@ -48,7 +48,9 @@ begin
     raise exception 'rowcast: operations are %', quote_nullable(w.operations::text) using errcode = 'invalid_parameter_value',
       hint = 'Use some of insert, update, delete, truncate; delete includes truncate.';
   end if;
-  if w.columns = '{}' then
+  if array_ndims(w.columns) <> 1 or array_ndims(w.operations) <> 1 then
+    raise exception 'rowcast: columns or operations is a list of lists' using errcode = 'invalid_parameter_value', hint = 'Write {id,status}.';
+  elsif w.columns = '{}' then
     raise exception 'rowcast: columns is empty' using errcode = 'invalid_parameter_value', hint = 'Name the columns that may leave the database, or pass null for all.';
   end if;
   perform rowcast.check_audience(w.audience, true);
@@ -78,18 +80,28 @@ create function rowcast.triggering(w rowcast.capture) returns text[] language sq
   select w.operations || case when 'delete' = any (w.operations) then '{truncate}'::text[] else '{}' end
 $$;
 
--- Why rows of the table are not captured as `w` says; null where they are.
-create function rowcast.problem_of(w rowcast.capture) returns text language sql stable
+-- The relations that have a trigger for an operation on `target`: itself, and for rows its partitions.
+create function rowcast.triggered(target regclass, operation text) returns setof regclass language sql stable
 set search_path = pg_catalog, pg_temp as $$
+  select target union select p.relid from pg_partition_tree(target) p where operation <> 'truncate'
+$$;
+
+-- Why rows of the table are not captured as `w` says; null where they are. A partition has row triggers of its own.
+create function rowcast.problem_of(w rowcast.capture) returns text language sql stable
+set search_path = pg_catalog, pg_temp set quote_all_identifiers = off as $$
   select case
     when gone.column is not null then format('column %I was renamed or dropped', gone.column)
-    when not array(select rowcast.trigger_name(o) from unnest(rowcast.triggering(w)) o)
-      <@ array(select t.tgname::text from pg_trigger t where t.tgrelid = w.target and t.tgenabled = 'A') then 'a trigger is missing or disabled'
-    when (select prosrc from pg_proc where proname = w.function and pronamespace = 'rowcast'::regnamespace) is distinct from rowcast.capture_body(w)
-      then 'the table was altered since'
+    when missing.relation is not null then format('a trigger of %s is missing or disabled', missing.relation)
+    when f.prosrc is distinct from rowcast.capture_body(w) then 'the table was altered since'
+    when f.proowner is distinct from r.relowner then 'the table has another owner'
   end
-  from (select (select c from unnest(w.columns || rowcast.audience_columns(w.audience)) c where not exists (
-    select from pg_attribute a where a.attrelid = w.target and a.attname = c and not a.attisdropped) limit 1)) gone ("column")
+  from pg_class r
+  left join pg_proc f on f.proname = w.function and f.pronamespace = 'rowcast'::regnamespace
+  left join lateral (select c from unnest(w.columns || rowcast.audience_columns(w.audience)) c where not exists (
+    select from pg_attribute a where a.attrelid = w.target and a.attname = c and not a.attisdropped) limit 1) gone ("column") on true
+  left join lateral (select t.relation from unnest(rowcast.triggering(w)) o, rowcast.triggered(w.target, o) t (relation) where not exists (
+    select from pg_trigger g where g.tgrelid = t.relation and g.tgname = rowcast.trigger_name(o) and g.tgenabled = 'A') limit 1) missing on true
+  where r.oid = w.target
 $$;
 
 create view rowcast.watched as
@@ -98,7 +110,38 @@ create view rowcast.watched as
   from rowcast.capture c where exists (select from pg_class r where r.oid = c.target);
 comment on view rowcast.watched is 'What is watched, and how: a row a table. problem is null where all is well.';
 
--- Installs the triggers of one table, or replaces them; does nothing, and takes no lock, where all is
+-- Locks a table with its partitions for a change of triggers. One deadline for all, because writers queue behind each lock that is
+-- waited for, and behind those that are held meanwhile.
+create function rowcast.lock_target(target regclass, mode text) returns void language plpgsql
+set search_path = pg_catalog, pg_temp set lock_timeout = '3s' as $$
+declare
+  relation regclass; deadline timestamptz := clock_timestamp() + interval '3 s';
+begin
+  for relation in select t from rowcast.triggered(target, 'insert') t order by t <> target, t loop
+    perform set_config('lock_timeout', greatest(1, (extract(epoch from deadline - clock_timestamp()) * 1000)::integer)::text, true);
+    execute format('lock table only %s in %s mode', relation, mode);
+  end loop;
+end $$;
+
+-- Makes the capture function of `w`, to run as the owner of the table, who may append to the log and nothing else.
+create function rowcast.make_function(w rowcast.capture) returns void language plpgsql
+set search_path = pg_catalog, pg_temp set quote_all_identifiers = off as $$
+declare
+  owner text := (select relowner::regrole from pg_class where oid = w.target);
+begin
+  execute format('create or replace function rowcast.%I() returns trigger language plpgsql security definer'
+    ' set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
+    ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L', w.function, rowcast.capture_body(w));
+  execute format('revoke all on function rowcast.%I() from public', w.function);
+  if not exists (select from pg_proc where proname = w.function and pronamespace = 'rowcast'::regnamespace and proowner = owner::regrole) then
+    execute format('grant usage, create on schema rowcast to %s', owner);
+    execute format('grant insert (type, audience, data, old, source, key) on rowcast.event to %s', owner);
+    execute format('alter function rowcast.%I() owner to %s', w.function, owner);
+    execute format('revoke create on schema rowcast from %s', owner);
+  end if;
+end $$;
+
+-- Installs the triggers of one table, or replaces them; does nothing, and takes no lock on it, where all is
 -- as it should be. They are row triggers: only those fire for rows written straight to a partition and for
 -- applied replication, and only there `old` has its row. Always: replication and restores into a watched table are writes too.
 create function rowcast.watch(target regclass, entity text default null, audience text[] default '{all}', columns text[] default null,
@@ -107,6 +150,8 @@ set search_path = pg_catalog, pg_temp set lock_timeout = '3s' set client_min_mes
 declare
   w rowcast.capture; known rowcast.capture; table_name text; operation text;
 begin
+  -- One at a time: two would meet in the catalogs.
+  perform pg_advisory_xact_lock(rowcast.lock_class(), 3);
   perform rowcast.forget_dropped();
   perform rowcast.check_target(target);
   select relname into table_name from pg_class where oid = target;
@@ -116,20 +161,17 @@ begin
     rowcast.fit_name('rowcast_' || table_name), known.function, known.watched_at);
   perform rowcast.check_watch(w);
   if w is not distinct from known and rowcast.problem_of(w) is null then return; end if;
+  perform rowcast.lock_target(target, case when known is null then 'share row exclusive' else 'access exclusive' end);
   w.function := coalesce(w.function, 'capture_' || nextval('rowcast.capture_number'));
   w.watched_at := now();
-
-  execute format('create or replace function rowcast.%I() returns trigger language plpgsql security definer'
-    ' set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
-    ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L', w.function, rowcast.capture_body(w));
-  execute format('revoke all on function rowcast.%I() from public', w.function);
+  perform rowcast.make_function(w);
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
     execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), target);
     continue when not operation = any (rowcast.triggering(w));
     execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', rowcast.trigger_name(operation), operation, target,
       case operation when 'truncate' then 'statement' else 'row' end,
       -- Named columns are compared in the function: a trigger that names one stands in the way of ALTER TABLE.
-      case when operation = 'update' and w.columns is null then 'when (old *<> new)' else '' end, w.function);
+      case when operation = 'update' and w.columns is null then 'when (old.* *<> new.*)' else '' end, w.function);
     execute format('alter table %s enable always trigger %I', target, rowcast.trigger_name(operation));
   end loop;
 
@@ -144,11 +186,13 @@ set search_path = pg_catalog, pg_temp set lock_timeout = '3s' set client_min_mes
 declare
   w rowcast.capture; operation text;
 begin
+  perform pg_advisory_xact_lock(rowcast.lock_class(), 3);
   delete from rowcast.capture c where c.target = unwatch.target returning * into w;
   if not found then
     raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
       hint = 'select target from rowcast.watched lists what is.';
   end if;
+  perform rowcast.lock_target(target, 'access exclusive');
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
     execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), target);
   end loop;
@@ -163,8 +207,11 @@ select rowcast.forget_dropped();
 select rowcast.unwatch(target) from rowcast.capture;
 drop function rowcast.unwatch(regclass);
 drop function rowcast.watch(regclass, text, text[], text[], text[], boolean);
+drop function rowcast.make_function(rowcast.capture);
+drop function rowcast.lock_target(regclass, text);
 drop view rowcast.watched;
 drop function rowcast.problem_of(rowcast.capture);
+drop function rowcast.triggered(regclass, text);
 drop function rowcast.triggering(rowcast.capture);
 drop function rowcast.trigger_name(text);
 drop function rowcast.check_watch(rowcast.capture);

@@ -30,9 +30,11 @@ do $$ begin
   end if;
 end $$;
 
--- A table of the application's may have no primary key: then an update needs the old row to say which it was.
-select rowcast.watch(t.target, t.entity, include_old => not exists (select from pg_index i where i.indrelid = t.target and i.indisprimary))
-from (values ('public.messages'::regclass, 'MESSAGE'), ('public.complaints', 'COMPLAINT')) t (target, entity);
+-- A table of the application's may have no primary key: then an update needs the old row to say which it was. What is
+-- no table (a view of that name) is left alone.
+select rowcast.watch(c.oid, t.entity, include_old => not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary))
+from (values ('messages', 'MESSAGE'), ('complaints', 'COMPLAINT')) t (name, entity)
+join pg_class c on c.relname = t.name and c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p');
 
 -- Down Migration
 -- Takes the triggers away, and the tables only where Rowcast made them and nobody has put a row in.
@@ -45,7 +47,7 @@ begin
   foreach ours in array array[to_regclass('public.messages'), to_regclass('public.complaints')] loop
     continue when ours is null;
     if exists (select from rowcast.capture where target = ours) then perform rowcast.unwatch(ours); end if;
-    continue when obj_description(ours, 'pg_class') is distinct from 'Made by Rowcast.';
+    continue when obj_description(ours, 'pg_class') is distinct from 'Made by Rowcast.' or not exists (select from pg_class where oid = ours and relkind = 'r');
     execute format('lock table %s in access exclusive mode', ours);
     execute format('select exists (select from %s)', ours) into filled;
     if not filled then execute format('drop table %s', ours); end if;

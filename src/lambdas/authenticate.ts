@@ -91,7 +91,7 @@ export class Authenticator {
     if (refused !== undefined)
       return { allowed: false, status: 403, reason: `the token does not allow room ${shown(refused)}` };
     const roles = strings(claims[this.#settings.rolesClaim]);
-    return withinLimits({ userId: sub, rooms, roles, ...(exp === undefined ? {} : { expiresAt: exp }) });
+    return withinLimits({ userId: sub, rooms, roles, ...(exp === undefined ? {} : { expiresAt: Math.floor(exp) }) });
   }
 }
 
@@ -129,12 +129,15 @@ function refusal(error: unknown): Authentication {
   return { allowed: false, status: 500, reason: 'the keys that tokens are checked with cannot be fetched' };
 }
 
+/** Three parts, of which the first begins with `{"`. */
+const JWT = /^eyJ[\w-]+\.[\w-]+\.[\w-]*$/;
+
 /** `rowcast, <token>` as a browser sends it for `new WebSocket(url, ['rowcast', token])`; other protocols may be among them. */
 function tokenSubprotocol(event: WebSocketEvent): string | undefined {
   const offered = subprotocols(event);
   if (!offered.includes(SUBPROTOCOL)) return undefined;
   const others = offered.filter((protocol) => protocol !== SUBPROTOCOL);
-  return others.find((protocol) => protocol.split('.').length === 3) ?? others[0];
+  return others.find((protocol) => JWT.test(protocol)) ?? others[0];
 }
 
 /** The subprotocols the client offers, in its order (RFC 6455, 4.1). Header names come as the client wrote them. */

@@ -2,9 +2,12 @@ import type { Connection } from '../connections/connection.ts';
 import type { ConnectionStore } from '../connections/connection-store.ts';
 import { MAX_CURSOR_LENGTH } from '../protocol/cursor.ts';
 import { Authenticator, SUBPROTOCOL, subprotocols } from './authenticate.ts';
-import { connectionStore, deployed, logError } from './deployed.ts';
+import { connectionStore, deployed, logError, logWarning } from './deployed.ts';
 import type { WebSocketAnswer, WebSocketHandler } from './event.ts';
 import { loadConnectSettings } from './settings.ts';
+
+/** For HS256 (RFC 7518, 3.2). */
+const LEAST_SECRET_BYTES = 32;
 
 /**
  * `$connect`: lets a client in whose token is good, and stores its connection. The upgrade stays pending until it
@@ -57,6 +60,11 @@ function answer(statusCode: number, body: string): WebSocketAnswer {
 
 export const handler: WebSocketHandler = deployed((env) => {
   const { auth, table, connectionTtlSeconds } = loadConnectSettings(env);
+  if (auth.mode === 'jwt' && 'secret' in auth.key && auth.key.secret.length < LEAST_SECRET_BYTES)
+    logWarning({
+      event: 'weak_secret',
+      message: `JWT_SECRET is shorter than ${LEAST_SECRET_BYTES} bytes: it can be guessed`,
+    });
   return connectHandler({
     authenticator: new Authenticator(auth),
     store: connectionStore(table),

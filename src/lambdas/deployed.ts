@@ -29,6 +29,12 @@ export function connectionStore(table: string): ConnectionStore {
 }
 
 /** One JSON line, as CloudWatch Logs Insights reads it. */
-export function logError(line: Readonly<Record<string, unknown>>): void {
+export function logError(line: LogLine): void {
   console.error(JSON.stringify({ level: 'error', ...line }));
 }
+
+export function logWarning(line: LogLine): void {
+  console.warn(JSON.stringify({ level: 'warn', ...line }));
+}
+
+type LogLine = Readonly<Record<string, unknown>>;

@@ -45,10 +45,7 @@ const Connect = v.pipe(
       v.pipe(
         v.string(),
         v.url('is not a URL'),
-        v.regex(
-          /^https:\/\/|^http:\/\/(localhost|127\.|\[::1\])/,
-          'is plain http: keys fetched that way can be forged; write https://',
-        ),
+        v.check(isSafe, 'is plain http: keys fetched that way can be forged; write https://'),
       ),
     ),
     JWT_ISSUER: v.optional(v.string()),
@@ -64,6 +61,12 @@ const Connect = v.pipe(
     ['JWT_SECRET'],
   ),
 );
+
+/** Plain http only on this machine. */
+function isSafe(url: string): boolean {
+  const { protocol, hostname } = new URL(url);
+  return protocol === 'https:' || (protocol === 'http:' && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname));
+}
 
 /** @throws with all that is wrong */
 export function loadConnectSettings(env: Environment): ConnectSettings {

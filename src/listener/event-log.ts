@@ -17,7 +17,8 @@ import { Snapshot } from './snapshot.ts';
  * order of id, however many transactions it holds or however large one is. (Cutting a backlog at an xid
  * boundary instead would break the order of one row's changes: a transaction that began early and changed the row
  * late has the smaller xid and the larger id.) Conflicting writes of one row have ids in their commit order, and
- * of two windows the first was visible first; so a client sees one row's changes in the order they happened.
+ * of two windows the first was visible first; so a client sees one row's changes in the order they were logged
+ * (docs/sql.md, "Events").
  */
 export class EventLog {
   readonly #session: Session;

@@ -1,4 +1,4 @@
-import type { StandardSchema } from './standard-schema.ts';
+import type { StandardResult, StandardSchema } from './standard-schema.ts';
 
 /**
  * Sends messages of the application's own through its own connection, so that they belong to its transaction:
@@ -93,7 +93,7 @@ export class Sender<Messages extends object> {
   async #checked<Type extends keyof Messages & string>(type: Type, data: Messages[Type]): Promise<unknown> {
     const schema = Object.hasOwn(this.#schemas, type) ? this.#schemas[type] : undefined;
     if (!schema) return data;
-    const result = await schema['~standard'].validate(data);
+    const result = await check(type, schema, data);
     if (!result.issues) return result.value;
     const issues = result.issues.map(({ message, path }) =>
       [path?.map(keyOf).join('.'), message].filter(Boolean).join(': '),
@@ -115,6 +115,14 @@ export class PublishError extends Error {
   }
 }
 
+async function check(type: string, schema: StandardSchema<unknown>, data: unknown): Promise<StandardResult> {
+  try {
+    return await schema['~standard'].validate(data);
+  } catch (error) {
+    throw new PublishError(type, `its schema failed: ${String(error)}`, { cause: error });
+  }
+}
+
 function asJson(type: string, data: unknown): string {
   try {
     const json: string | undefined = JSON.stringify(data);
@@ -127,7 +135,7 @@ function asJson(type: string, data: unknown): string {
 
 /** A missing name must not become somebody's, or everybody's. */
 function term(kind: string, name: Id): string {
-  if (name === '' || !['string', 'number', 'bigint'].includes(typeof name))
+  if (!(typeof name === 'string' ? name !== '' : typeof name === 'bigint' || Number.isSafeInteger(name)))
     throw new TypeError(`rowcast: no ${kind} was given to send to; to reach everybody, use broadcast()`);
   return `${kind}:${name}`;
 }

@@ -179,6 +179,10 @@ test.each([
   [{ JWT_SECRET: SECRET, JWKS_URL: 'https://keys' }],
   [{ AUTH_MODE: 'off' }],
   [{ JWKS_URL: 'http://keys.example.com' }],
+  [{ JWKS_URL: 'http://localhost.evil.example/k' }],
+  [{ JWKS_URL: 'http://localhost@evil.example/k' }],
+  [{ JWKS_URL: 'http://127.evil.example/k' }],
+  [{ JWKS_URL: 'ftp://keys.example.com/k' }],
 ])('settings %j are refused', (env) => {
   expect(() => loadConnectSettings(env)).toThrow(/JWT_SECRET or JWKS_URL|AUTH_MODE|JWKS_URL is plain http/);
 });

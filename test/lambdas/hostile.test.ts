@@ -193,7 +193,7 @@ test.each([
 test.each([
   [['rowcast', 'TOKEN'], 'rowcast'],
   [['TOKEN', 'rowcast'], 'rowcast'],
-  [['chat', 'rowcast', 'v1', 'TOKEN'], 'rowcast'],
+  [['chat', 'rowcast', 'v1', 'wamp.2.json', 'TOKEN'], 'rowcast'],
 ])('the subprotocols %j are answered with %j', async (offered, answered) => {
   const token = await sign({});
   const connect = connectWith({ JWT_SECRET: SECRET });

@@ -101,3 +101,22 @@ test('a migration that waits for a busy table gives up its place and tries again
   writer.release();
   expect(await migrating).toHaveLength(ALL);
 });
+
+test('relations named messages or complaints that are no tables are left alone', async () => {
+  await database.sql('create view messages as select 1 as id');
+  await database.sql('create table complaints (what text)');
+  await run({ direction: 'up' });
+  expect(await database.sql('select target::text, include_old from rowcast.watched')).toEqual([
+    { target: 'complaints', include_old: true },
+  ]);
+  await run({ direction: 'down', count: ALL });
+  expect(await relations()).toEqual(['complaints', 'messages']);
+});
+
+test('a schema that another role has made is refused', async () => {
+  const squatter = `squatter_${Math.random().toString(36).slice(2)}`;
+  await database.sql(`create role ${squatter}`);
+  await database.sql(`create schema rowcast authorization ${squatter}`);
+  await expect(cli('up')).rejects.toThrow(/schema rowcast belongs to another role/);
+  await database.sql(`drop owned by ${squatter}; drop role ${squatter}`);
+});

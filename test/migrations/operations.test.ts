@@ -257,6 +257,66 @@ test('a row too large for any message is logged as its key, and its writer never
   ]);
 });
 
+test('what cannot be made JSON of, for whatever reason, never fails its writer', async () => {
+  await sql(`create type odd as enum ('a');
+    create function broken(odd) returns json language plpgsql as $$ begin raise exception 'boom'; end $$;
+    create cast (odd as json) with function broken(odd);
+    create table broken (id int primary key, e odd);
+    create table wide (id int primary key, v numeric[]);
+    create table keyed (id text primary key, v int)`);
+  await sql(`select rowcast.watch('broken', audience => '{user:<id>}'), rowcast.watch('wide'), rowcast.watch('keyed')`);
+  await sql(`insert into broken values (1, 'a')`);
+  // 600 bytes as stored, a gigabyte as JSON.
+  await sql('insert into wide values (1, array_fill(1e131071::numeric, array[9000]))');
+  await sql(`insert into keyed values (repeat('x', 150000), 1)`);
+  expect(await sql('select type, audience, data::text, key::text from rowcast.event order by id')).toEqual([
+    { type: 'NEW_BROKEN', audience: ['user:1'], data: null, key: '{"id":1}' },
+    { type: 'NEW_WIDE', audience: ['all'], data: null, key: '{"id":1}' },
+    { type: 'NEW_KEYED', audience: ['all'], data: null, key: 'null' },
+  ]);
+});
+
+test('virtual columns that cannot be computed, or are named like anything else, fail no write', async ({ skip }) => {
+  const [version] = await sql<{ number: number }>(`select current_setting('server_version_num')::int as number`);
+  if (Number(version?.number) < 180000) skip('virtual generated columns came with Postgres 18');
+  await sql(`create table f (id int primary key, bytes int, image int, reach int, kb int generated always as (bytes / 1024 + image + reach) virtual);
+    create table g (id int primary key, n int, r int generated always as (100 / n) virtual)`);
+  await sql(`select rowcast.watch('f'), rowcast.watch('g')`);
+  await sql('insert into f values (1, 2048, 1, 2)');
+  await sql('insert into g values (1, 0), (2, 5)');
+  expect(await sql('select data::text, key::text from rowcast.event order by id')).toEqual([
+    { data: '{"id":1,"bytes":2048,"image":1,"reach":2,"kb":5}', key: null },
+    { data: null, key: '{"id":1}' },
+    { data: '{"id":2,"n":5,"r":20}', key: null },
+  ]);
+});
+
+test('a table with columns named old and new', async () => {
+  await sql('create table audit (id int primary key, old jsonb, new jsonb)');
+  await sql(`select rowcast.watch('audit')`);
+  await sql(`insert into audit values (1, '1', '2')`);
+  await sql(`update audit set old = '3'`);
+  await sql('update audit set old = old');
+  await sql('alter table audit alter column new type text');
+  await sql(`update audit set new = '4'`);
+  expect(await events()).toEqual([
+    'NEW_AUDIT {"id":1,"old":1,"new":2}',
+    'UPDATE_AUDIT {"id":1,"old":3,"new":2}',
+    'UPDATE_AUDIT {"id":1,"old":3,"new":"4"}',
+  ]);
+});
+
+test('where one of two images is too large for a message, neither is sent without the other', async () => {
+  await sql('create table big (id int primary key, a text)');
+  await sql(`select rowcast.watch('big', include_old => true)`);
+  await sql(`insert into big select 1, string_agg(md5(n::text), '') from generate_series(1, 20000) n`);
+  await sql(`update big set a = 'small'`);
+  expect(await sql('select data::text, old::text, key::text from rowcast.event order by id')).toEqual([
+    { data: null, old: null, key: '{"id":1}' },
+    { data: null, old: null, key: '{"id":1}' },
+  ]);
+});
+
 test('a value that is too long to be anybody’s name addresses nobody', async () => {
   await sql('create table post (id int primary key, author text, room text)');
   await sql(`select rowcast.watch('post', audience => '{user:<author>,room:<room>,role:admin}')`);

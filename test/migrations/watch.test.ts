@@ -44,6 +44,8 @@ test.each([
   [`rowcast.watch('plain', audience => '{user:<>}')`, /unpaired < or >/],
   [`rowcast.watch('plain', audience => array['room:' || repeat('x', 300)])`, /longer than 300 bytes/],
   [`rowcast.watch('plain', audience => array_fill('all'::text, array[1001]))`, /audience has 1001 terms/],
+  [`rowcast.watch('plain', audience => '{{all},{role:x}}')`, /audience is a list of lists/],
+  [`rowcast.watch('plain', columns => '{{id,owner}}')`, /columns or operations is a list of lists/],
   [`rowcast.watch('plain', columns => '{id,nope}')`, /plain has no column 'nope'/],
   [`rowcast.watch('plain', columns => '{id,null}')`, /plain has no column NULL/],
   [`rowcast.watch('plain', columns => '{ctid}')`, /plain has no column 'ctid'/],
@@ -139,7 +141,9 @@ test('rowcast.watched says what is watched, and what is wrong with it', async ()
   const again = `select rowcast.watch('task', audience => '{user:<owner>}', operations => '{insert}')`;
   await sql(again);
   await sql('alter table task disable trigger all');
-  expect(await watched()).toMatchObject({ problem: 'a trigger is missing or disabled; call rowcast.watch() again' });
+  expect(await watched()).toMatchObject({
+    problem: 'a trigger of public.task is missing or disabled; call rowcast.watch() again',
+  });
   await sql('alter table task enable trigger all');
   expect(await watched()).toMatchObject({ problem: expect.stringContaining('missing or disabled') });
   await sql(again);
@@ -154,4 +158,78 @@ test('rowcast.watched says what is watched, and what is wrong with it', async ()
     { target: 'complaints' },
     { target: 'messages' },
   ]);
+});
+
+test('a partition whose triggers were disabled is told of, and mended by watching again', async () => {
+  await sql('create table part (id int primary key) partition by range (id)');
+  await sql('create table part_low partition of part for values from (0) to (10)');
+  await sql(`select rowcast.watch('part')`);
+  await sql('alter table part_low disable trigger all');
+  const problem = async () =>
+    (await sql(`select problem from rowcast.watched where target = 'part'::regclass`))[0]?.problem;
+  expect(await problem()).toMatch(/a trigger of public.part_low is missing or disabled/);
+  await sql(`select rowcast.watch('part')`);
+  expect(await problem()).toBeNull();
+  await sql('insert into part_low values (1)');
+  expect(await sql('select from rowcast.event')).toHaveLength(1);
+});
+
+test('many who watch the same tables at the same time do it one after the other, and leave nothing behind', async () => {
+  await sql('create table a (id int primary key); create table b (id int primary key)');
+  await Promise.all(
+    Array.from({ length: 12 }, (_, n) => sql(`select rowcast.watch('${n % 2 ? 'a' : 'b'}', entity => 'e${n}')`)),
+  );
+  await sql(`select rowcast.unwatch('a'), rowcast.unwatch('b')`);
+  expect(
+    await sql(`select from pg_proc where proname like 'capture\\_%' and prorettype = 'trigger'::regtype`),
+  ).toHaveLength(2);
+});
+
+test('partitions that are busy one after the other do not add up to a long wait', async () => {
+  await sql('create table part (id int primary key) partition by range (id)');
+  const writers = await Promise.all(
+    [0, 1].map(async (n) => {
+      await sql(`create table part_${n} partition of part for values from (${n * 10}) to (${n * 10 + 10})`);
+      return database.client();
+    }),
+  );
+  for (const [n, writer] of writers.entries()) {
+    await writer.query('begin');
+    await writer.query(`insert into part_${n} values (${n * 10})`);
+  }
+  const watching = sql(`select rowcast.watch('part')`).then(
+    () => 'watched',
+    (error: Error) => error.message,
+  );
+  // The first gives way after two of the three seconds; for the second one is left.
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  await writers[0]?.query('commit');
+  const freedAt = performance.now();
+  expect(await watching).toMatch(/lock timeout/);
+  expect(performance.now() - freedAt).toBeLessThan(2500);
+  await writers[1]?.query('commit');
+  for (const writer of writers) writer.release();
+});
+
+test('what the owner of a table makes of a cast runs as that owner, and not as Rowcast', async () => {
+  const owner = `owner_${Math.random().toString(36).slice(2)}`;
+  const session = await database.client();
+  await session.query(`create role ${owner}; grant create on schema public to ${owner}`);
+  onTestFinished(async () => {
+    await sql(`drop owned by ${owner} cascade; drop role ${owner}`);
+  });
+  await session.query(`set role ${owner}`);
+  await session.query('create table theirs (id int primary key)');
+  await session.query('reset role');
+  await session.query(`select rowcast.watch('theirs', audience => '{user:<id>}')`);
+  await session.query(`set role ${owner}`);
+  await session.query(`
+    create type evil as enum ('a');
+    create function whoami(evil) returns json language sql as $$ select to_json(current_user) $$;
+    create cast (evil as json) with function whoami(evil);
+    alter table theirs add e evil;
+    insert into theirs values (1, 'a')`);
+  await session.query('reset role');
+  session.release();
+  expect(await sql('select data::text from rowcast.event')).toEqual([{ data: `{"id":1,"e":"${owner}"}` }]);
 });

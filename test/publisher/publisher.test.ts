@@ -78,6 +78,18 @@ test('any Standard Schema checks the data of its type; what it makes of it is se
   expect(await events()).toMatchObject([{ data: '{"percent":80,"unit":"%"}' }, { type: 'nothing' }]);
 });
 
+test('a schema that throws is a PublishError', async () => {
+  const failing = z.object({ text: z.string() }).transform(() => {
+    throw new Error('schema bug');
+  });
+  const sender = new Publisher<Messages>({ schemas: { notification: failing } }).through(pool);
+  await expect(sender.broadcast('notification', { text: 'x' })).rejects.toMatchObject({
+    name: 'PublishError',
+    message: expect.stringContaining('schema bug'),
+  });
+  expect(await events()).toEqual([]);
+});
+
 test('data that is no JSON, and a missing name, are refused before anything is sent', async () => {
   const sender = new Publisher().through(pool);
   const circular: { self?: unknown } = {};
@@ -85,7 +97,7 @@ test('data that is no JSON, and a missing name, are refused before anything is s
   await expect(sender.broadcast('x', undefined)).rejects.toThrow(/"x" was not sent: it is not JSON/);
   await expect(sender.broadcast('x', circular)).rejects.toThrow(/circular/);
   await expect(sender.broadcast('x', { n: 1n })).rejects.toThrow(/BigInt/);
-  for (const missing of ['', undefined, null, {}] as string[])
+  for (const missing of ['', undefined, null, {}, Number.NaN, 1e21, 1.5] as string[])
     await expect(sender.sendToUser(missing, 'x', 1)).rejects.toThrow(/no user was given to send to/);
   await expect(sender.send('two words', 1, ['all'])).rejects.toMatchObject({ hint: expect.any(String) });
   expect(await events()).toEqual([]);
