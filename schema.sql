@@ -156,16 +156,16 @@ CREATE OR REPLACE FUNCTION rowcast.capture_1()
 AS $function$
 #variable_conflict use_column
 declare
-  image json; previous json; identity json; reach text[] := '{}'; bytes integer;
+  image json; previous json; identity json; reach text[] := '{all}'; bytes integer;
 begin
-  if tg_op = 'TRUNCATE' then
-    reach := '{all}';
-  else
+  if tg_op in ('INSERT', 'UPDATE') and pg_column_size(new) <= 8000 then
+    image := row_to_json(new);
+    bytes := pg_column_size(image);
+  elsif tg_op <> 'TRUNCATE' then
     begin
       if tg_op = 'DELETE' then
-        reach := '{all}'::text[]; image := case when pg_column_size(old) <= 262144 then row_to_json(old) end;
+        image := case when pg_column_size(old) <= 262144 then row_to_json(old) end;
       else
-        reach := '{all}'::text[];
         image := case when pg_column_size(new) <= 262144 then row_to_json(new) end;
       end if;
     exception
@@ -176,16 +176,16 @@ begin
         raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %', tg_relid::regclass, sqlerrm;
         image := null; previous := null;
     end;
-    bytes := pg_column_size(image);
-    if bytes is null or bytes > 1000 then
-      begin
-        if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
-        if pg_column_size(identity) > 1000 then identity := 'null'; end if;
-      exception when others then
-        identity := 'null';
-      end;
-      if bytes is null or bytes > 131072 then image := null; previous := null; end if;
-    end if;
+    bytes := coalesce(pg_column_size(image), 1000000000);
+  end if;
+  if bytes > 1000 then
+    begin
+      if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
+      if pg_column_size(identity) > 1000 then identity := 'null'; end if;
+    exception when others then
+      identity := 'null';
+    end;
+    if bytes > 131072 then image := null; previous := null; end if;
   end if;
   insert into rowcast.event (type, audience, data, old, source, key)
     values (case tg_op when 'INSERT' then 'NEW' else tg_op end || '_MESSAGE', reach, image, previous, 'public.messages', identity);
@@ -208,16 +208,16 @@ CREATE OR REPLACE FUNCTION rowcast.capture_2()
 AS $function$
 #variable_conflict use_column
 declare
-  image json; previous json; identity json; reach text[] := '{}'; bytes integer;
+  image json; previous json; identity json; reach text[] := '{all}'; bytes integer;
 begin
-  if tg_op = 'TRUNCATE' then
-    reach := '{all}';
-  else
+  if tg_op in ('INSERT', 'UPDATE') and pg_column_size(new) <= 8000 then
+    image := row_to_json(new);
+    bytes := pg_column_size(image);
+  elsif tg_op <> 'TRUNCATE' then
     begin
       if tg_op = 'DELETE' then
-        reach := '{all}'::text[]; image := case when pg_column_size(old) <= 262144 then row_to_json(old) end;
+        image := case when pg_column_size(old) <= 262144 then row_to_json(old) end;
       else
-        reach := '{all}'::text[];
         image := case when pg_column_size(new) <= 262144 then row_to_json(new) end;
       end if;
     exception
@@ -228,16 +228,16 @@ begin
         raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %', tg_relid::regclass, sqlerrm;
         image := null; previous := null;
     end;
-    bytes := pg_column_size(image);
-    if bytes is null or bytes > 1000 then
-      begin
-        if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
-        if pg_column_size(identity) > 1000 then identity := 'null'; end if;
-      exception when others then
-        identity := 'null';
-      end;
-      if bytes is null or bytes > 131072 then image := null; previous := null; end if;
-    end if;
+    bytes := coalesce(pg_column_size(image), 1000000000);
+  end if;
+  if bytes > 1000 then
+    begin
+      if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
+      if pg_column_size(identity) > 1000 then identity := 'null'; end if;
+    exception when others then
+      identity := 'null';
+    end;
+    if bytes > 131072 then image := null; previous := null; end if;
   end if;
   insert into rowcast.event (type, audience, data, old, source, key)
     values (case tg_op when 'INSERT' then 'NEW' else tg_op end || '_COMPLAINT', reach, image, previous, 'public.complaints', identity);
@@ -256,15 +256,19 @@ declare
   dynamic boolean := rowcast.audience_columns(w.audience) <> '{}';
   keys text[] := rowcast.key_columns(w);
   source text := (select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.target);
+  simple boolean := w.columns is null and not dynamic and not exists (select from pg_attribute a join pg_type t on t.oid = a.atttypid
+    where a.attrelid = w.target and a.attnum > 0 and (a.attgenerated = 'v' or t.typnamespace <> 'pg_catalog'::regnamespace
+      or t.typname in ('jsonb', '_jsonb', '_numeric', 'nummultirange')));
 begin
   return format($body$
 #variable_conflict use_column
 declare
-  image json; previous json; identity json; reach text[] := '{}'; bytes integer;
+  image json; previous json; identity json; reach text[] := %1$L; bytes integer;
 begin
-  if tg_op = 'TRUNCATE' then
-    reach := %1$L;
-  else
+  if %11$s then
+    image := row_to_json(new);
+    bytes := pg_column_size(image);
+  elsif tg_op <> 'TRUNCATE' then
     begin%2$s
     exception
       when undefined_column then
@@ -274,16 +278,16 @@ begin
         raise warning 'rowcast: a row of %% is sent as its key, because making JSON of it failed: %%', tg_relid::regclass, sqlerrm;
         image := null; previous := null;
     end;
-    bytes := pg_column_size(image)%3$s;
-    if bytes is null or bytes > 1000 then
-      begin
-        if tg_op = 'DELETE' then identity := %4$s; else identity := %5$s; end if;
-        if pg_column_size(identity) > 1000 then identity := 'null'; end if;
-      exception when others then
-        identity := 'null';
-      end;
-      if bytes is null or bytes > %6$s then image := null; previous := null; end if;
-    end if;
+    bytes := coalesce(pg_column_size(image)%3$s, 1000000000);
+  end if;
+  if bytes > 1000 then
+    begin
+      if tg_op = 'DELETE' then identity := %4$s; else identity := %5$s; end if;
+      if pg_column_size(identity) > 1000 then identity := 'null'; end if;
+    exception when others then
+      identity := 'null';
+    end;
+    if bytes > %6$s then image := null; previous := null; end if;
   end if;
   insert into rowcast.event (type, audience, data, old, source, key)
     values (case tg_op when 'INSERT' then 'NEW' else tg_op end || %7$L, reach, image, previous, %8$L, identity);
@@ -300,7 +304,9 @@ end $body$,
     '_' || w.entity,
     source,
     rowcast.lock_class(),
-    w.channel);
+    w.channel,
+    case when not simple then 'false' when w.include_old then 'tg_op = ''INSERT'' and pg_column_size(new) <= 8000'
+      else 'tg_op in (''INSERT'', ''UPDATE'') and pg_column_size(new) <= 8000' end);
 end $function$
 ;
 
@@ -435,11 +441,14 @@ AS $function$
     'if tg_op <> ''DELETE'' then ' || rowcast.virtual_sql(w, 'new') || ' end if;',
     'if tg_op <> ''INSERT'' then ' || rowcast.virtual_sql(w, 'old') || ' end if;',
     case when w.columns is not null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
+    -- Until it is known who hears of it, nobody does.
+    case when dynamic then 'reach := ''{}'';' end,
     'if tg_op = ''DELETE'' then',
-    format('  reach := %s; image := %s;', rowcast.audience_sql(w.audience, 'old'), rowcast.image_sql(w, 'old')),
+    case when dynamic then format('  reach := %s;', rowcast.audience_sql(w.audience, 'old')) end,
+    format('  image := %s;', rowcast.image_sql(w, 'old')),
     case when w.include_old then '  previous := image;' end,
     'else',
-    format('  reach := %s;', rowcast.audience_sql(w.audience, 'new')),
+    case when dynamic then format('  reach := %s;', rowcast.audience_sql(w.audience, 'new')) end,
     -- Whoever loses sight of a row hears of it too.
     case when dynamic then format('  if tg_op = ''UPDATE'' then reach := array(select distinct unnest(reach || %s)); end if;', rowcast.audience_sql(w.audience, 'old')) end,
     format('  image := %s;', rowcast.image_sql(w, 'new')),

@@ -5,8 +5,9 @@
 import { Argument, Command } from 'commander';
 import { fanout } from './fanout.ts';
 import { type Outcome, Size } from './outcome.ts';
+import { writers } from './writers.ts';
 
-const BENCHMARKS: Readonly<Record<string, (size: Size) => Promise<Outcome>>> = { fanout };
+const BENCHMARKS: Readonly<Record<string, (size: Size) => Promise<Outcome>>> = { fanout, writers };
 
 new Command('bench')
   .addArgument(new Argument('<name>', 'what to measure').choices(Object.keys(BENCHMARKS)))

@@ -161,10 +161,11 @@ set search_path = pg_catalog, pg_temp as $$
     and (w.columns is null or a.attname = any (w.columns || rowcast.audience_columns(w.audience)))
 $$;
 
--- The body of a table's capture function, written for the table: a row costs one INSERT with a kept plan, and a
--- subtransaction that never writes. In that nothing fails the writer's statement. Where a column it names was renamed, nothing of
+-- The body of a table's capture function, written for the table: a row costs one INSERT with a kept plan, and no look-up.
+-- Nothing in it fails the writer's statement. Where a column it names was renamed, nothing of
 -- the row leaves the database; where its JSON cannot be made (a cast or a virtual column fails, or it is over 1 GB), the
--- event has the key only. A warning says which.
+-- event has the key only. A warning says which. That takes a subtransaction a row, which small rows of built-in types do without:
+-- making JSON of 8,000 bytes cannot fail, but for lists of numbers such as 1e131071, of which a few bytes are a megabyte.
 -- `key` is stored for images over 1,000 bytes only: no smaller row can be too large for a frame
 -- (MAX_FRAME_BYTES is at least 2,000), and no larger key is stored. Images that fit no message are not stored either.
 create function rowcast.capture_body(w rowcast.capture) returns text language plpgsql stable
@@ -173,15 +174,19 @@ declare
   dynamic boolean := rowcast.audience_columns(w.audience) <> '{}';
   keys text[] := rowcast.key_columns(w);
   source text := (select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.target);
+  simple boolean := w.columns is null and not dynamic and not exists (select from pg_attribute a join pg_type t on t.oid = a.atttypid
+    where a.attrelid = w.target and a.attnum > 0 and (a.attgenerated = 'v' or t.typnamespace <> 'pg_catalog'::regnamespace
+      or t.typname in ('jsonb', '_jsonb', '_numeric', 'nummultirange')));
 begin
   return format($body$
 #variable_conflict use_column
 declare
-  image json; previous json; identity json; reach text[] := '{}'; bytes integer;
+  image json; previous json; identity json; reach text[] := %1$L; bytes integer;
 begin
-  if tg_op = 'TRUNCATE' then
-    reach := %1$L;
-  else
+  if %11$s then
+    image := row_to_json(new);
+    bytes := pg_column_size(image);
+  elsif tg_op <> 'TRUNCATE' then
     begin%2$s
     exception
       when undefined_column then
@@ -191,16 +196,16 @@ begin
         raise warning 'rowcast: a row of %% is sent as its key, because making JSON of it failed: %%', tg_relid::regclass, sqlerrm;
         image := null; previous := null;
     end;
-    bytes := pg_column_size(image)%3$s;
-    if bytes is null or bytes > 1000 then
-      begin
-        if tg_op = 'DELETE' then identity := %4$s; else identity := %5$s; end if;
-        if pg_column_size(identity) > 1000 then identity := 'null'; end if;
-      exception when others then
-        identity := 'null';
-      end;
-      if bytes is null or bytes > %6$s then image := null; previous := null; end if;
-    end if;
+    bytes := coalesce(pg_column_size(image)%3$s, 1000000000);
+  end if;
+  if bytes > 1000 then
+    begin
+      if tg_op = 'DELETE' then identity := %4$s; else identity := %5$s; end if;
+      if pg_column_size(identity) > 1000 then identity := 'null'; end if;
+    exception when others then
+      identity := 'null';
+    end;
+    if bytes > %6$s then image := null; previous := null; end if;
   end if;
   insert into rowcast.event (type, audience, data, old, source, key)
     values (case tg_op when 'INSERT' then 'NEW' else tg_op end || %7$L, reach, image, previous, %8$L, identity);
@@ -217,7 +222,9 @@ end $body$,
     '_' || w.entity,
     source,
     rowcast.lock_class(),
-    w.channel);
+    w.channel,
+    case when not simple then 'false' when w.include_old then 'tg_op = ''INSERT'' and pg_column_size(new) <= 8000'
+      else 'tg_op in (''INSERT'', ''UPDATE'') and pg_column_size(new) <= 8000' end);
 end $$;
 
 -- The part of it that fills in `reach`, `image` and `previous`: the audience first, which an image that fails leaves as it is.
@@ -227,11 +234,14 @@ set search_path = pg_catalog, pg_temp as $$
     'if tg_op <> ''DELETE'' then ' || rowcast.virtual_sql(w, 'new') || ' end if;',
     'if tg_op <> ''INSERT'' then ' || rowcast.virtual_sql(w, 'old') || ' end if;',
     case when w.columns is not null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
+    -- Until it is known who hears of it, nobody does.
+    case when dynamic then 'reach := ''{}'';' end,
     'if tg_op = ''DELETE'' then',
-    format('  reach := %s; image := %s;', rowcast.audience_sql(w.audience, 'old'), rowcast.image_sql(w, 'old')),
+    case when dynamic then format('  reach := %s;', rowcast.audience_sql(w.audience, 'old')) end,
+    format('  image := %s;', rowcast.image_sql(w, 'old')),
     case when w.include_old then '  previous := image;' end,
     'else',
-    format('  reach := %s;', rowcast.audience_sql(w.audience, 'new')),
+    case when dynamic then format('  reach := %s;', rowcast.audience_sql(w.audience, 'new')) end,
     -- Whoever loses sight of a row hears of it too.
     case when dynamic then format('  if tg_op = ''UPDATE'' then reach := array(select distinct unnest(reach || %s)); end if;', rowcast.audience_sql(w.audience, 'old')) end,
     format('  image := %s;', rowcast.image_sql(w, 'new')),
