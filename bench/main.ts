@@ -3,11 +3,26 @@
  * the last line is one JSON object.
  */
 import { Argument, Command } from 'commander';
+import { broadcast } from './broadcast.ts';
+import { bulk } from './bulk.ts';
+import { burst } from './burst.ts';
+import { catchup } from './catchup.ts';
+import { directory } from './directory.ts';
 import { fanout } from './fanout.ts';
+import { latency } from './latency.ts';
 import { type Outcome, Size } from './outcome.ts';
 import { writers } from './writers.ts';
 
-const BENCHMARKS: Readonly<Record<string, (size: Size) => Promise<Outcome>>> = { fanout, writers };
+const BENCHMARKS: Readonly<Record<string, (size: Size) => Promise<Outcome>>> = {
+  fanout,
+  writers,
+  latency,
+  broadcast,
+  burst,
+  catchup,
+  directory,
+  bulk,
+};
 
 new Command('bench')
   .addArgument(new Argument('<name>', 'what to measure').choices(Object.keys(BENCHMARKS)))

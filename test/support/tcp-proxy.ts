@@ -5,12 +5,17 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 export class TcpProxy {
   readonly #server: Server;
   readonly #pairs = new Set<[Socket, Socket]>();
+  /** What clients have sent through it. */
+  bytes = 0;
 
   private constructor(target: { host: string; port: number }) {
     this.#server = createServer((client) => {
       const upstream = connect(target);
       const pair: [Socket, Socket] = [client, upstream];
       this.#pairs.add(pair);
+      client.on('data', (chunk) => {
+        this.bytes += chunk.length;
+      });
       for (const [from, to] of [pair, [upstream, client]] as [Socket, Socket][]) {
         from.on('error', () => to.destroy());
         from.on('close', () => {
