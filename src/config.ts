@@ -10,6 +10,7 @@ export interface Config {
   readonly port: number;
   readonly logLevel: LogLevel;
   readonly migrateOnStart: boolean;
+  readonly directoryFeed: 'scan' | 'stream';
   readonly directoryRefreshMs: number;
   readonly relay: TermSettings;
 }
@@ -35,6 +36,7 @@ export function loadConfig(env: Environment): Config {
     port: s.PORT,
     logLevel: s.LOG_LEVEL,
     migrateOnStart: s.MIGRATE_ON_START,
+    directoryFeed: s.DIRECTORY_FEED,
     directoryRefreshMs: s.DIRECTORY_REFRESH_MS,
     relay: {
       doorbell: s.ROWCAST_DOORBELL,
@@ -201,6 +203,10 @@ const Entries = v.object({
   PORT: whole(8080, 0, 65_535),
   LOG_LEVEL: v.optional(v.picklist(LOG_LEVELS, `is not one of ${LOG_LEVELS.join(', ')}`), 'info'),
   MIGRATE_ON_START: flag('true', 'false', 'true'),
+  DIRECTORY_FEED: v.optional(
+    v.picklist(['scan', 'stream'], 'is neither scan nor stream; leave it out for scan'),
+    'scan',
+  ),
   DIRECTORY_REFRESH_MS: whole(1000, 50, 600_000),
   MAX_FRAME_BYTES: whole(32_000, 2000, 131_072),
   POST_RPS_LIMIT: whole(4000, 1, 1_000_000),

@@ -1,10 +1,12 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { DynamoDBStreamsClient } from '@aws-sdk/client-dynamodb-streams';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
 import { ConnectionDirectory } from './connections/connection-directory.ts';
 import { ConnectionStore } from './connections/connection-store.ts';
 import { ScanFeed } from './connections/scan-feed.ts';
+import { StreamFeed } from './connections/stream-feed.ts';
 import { HealthServer, type Readiness } from './health.ts';
 import { migrate, requireSchema } from './listener/migrations.ts';
 import { GatewayClient } from './pusher/gateway-client.ts';
@@ -24,6 +26,7 @@ export class Daemon {
   readonly #health: HealthServer;
   readonly #gateway: GatewayClient;
   readonly #dynamodb: DynamoDBClient;
+  readonly #streams: DynamoDBStreamsClient;
   readonly #directory = new ConnectionDirectory();
   readonly #abort = new AbortController();
   #stopping: Promise<void> | undefined;
@@ -31,10 +34,12 @@ export class Daemon {
   constructor(config: Config, log: Logger) {
     this.#config = config;
     this.#log = log;
-    this.#dynamodb = new DynamoDBClient({
+    const client = {
       region: config.region,
       requestHandler: { connectionTimeout: 2000, requestTimeout: 5000, throwOnRequestTimeout: true },
-    });
+    };
+    this.#dynamodb = new DynamoDBClient(client);
+    this.#streams = new DynamoDBStreamsClient(client);
     const table = { client: DynamoDBDocumentClient.from(this.#dynamodb), table: config.connectionsTable };
     this.#gateway = new GatewayClient({
       endpoint: config.gatewayEndpoint,
@@ -43,11 +48,15 @@ export class Daemon {
       connectTimeoutMs: 2000,
       requestTimeoutMs: 5000,
     });
+    const feed = { ...table, refreshIntervalMs: config.directoryRefreshMs, sink: this.#directory, log };
     this.relay = new Relay({
       databaseUrl: config.databaseUrl,
       consumer: CONSUMER,
       directory: this.#directory,
-      feed: new ScanFeed({ ...table, refreshIntervalMs: config.directoryRefreshMs, sink: this.#directory, log }),
+      feed:
+        config.directoryFeed === 'stream'
+          ? new StreamFeed({ ...feed, dynamodb: this.#dynamodb, streams: this.#streams })
+          : new ScanFeed(feed),
       store: new ConnectionStore(table),
       gateway: this.#gateway,
       settings: config.relay,
@@ -104,6 +113,7 @@ export class Daemon {
     await this.relay.stop();
     this.#gateway.destroy();
     this.#dynamodb.destroy();
+    this.#streams.destroy();
     await this.#health.stop();
     this.#log.info({ event: 'stopped' }, 'stopped');
   }

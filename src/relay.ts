@@ -2,9 +2,8 @@ import { EventEmitter } from 'node:events';
 import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import { aborted, type Backoff, backoffDelayMs, pause } from './backoff.ts';
-import type { ConnectionDirectory } from './connections/connection-directory.ts';
+import type { ConnectionDirectory, ConnectionFeed } from './connections/connection-directory.ts';
 import type { ConnectionStore } from './connections/connection-store.ts';
-import type { ScanFeed } from './connections/scan-feed.ts';
 import { Lease, type StoredCursor } from './listener/lease.ts';
 import { NotificationListener } from './listener/notification-listener.ts';
 import { Session } from './listener/session.ts';
@@ -195,7 +194,7 @@ export interface RelayDeps {
   /** Row of rowcast.cursor. */
   readonly consumer: string;
   readonly directory: ConnectionDirectory;
-  readonly feed: ScanFeed;
+  readonly feed: ConnectionFeed;
   readonly store: ConnectionStore;
   readonly gateway: Gateway;
   readonly settings: TermSettings;

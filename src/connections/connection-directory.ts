@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import type { Connection } from './connection.ts';
 
 /**
- * All open connections, in memory: an event costs DynamoDB nothing. A feed (scan-feed.ts) fills it; whoever
+ * All open connections, in memory: an event costs DynamoDB nothing. A feed (scan-feed.ts, stream-feed.ts) fills it; whoever
  * delivers hears of each connection that joined or left.
  *
  * Two incarnations of one connection id are two connections, told apart by `connectedAt`.
@@ -17,7 +17,7 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     return this.#connections.size;
   }
 
-  /** When the last complete read of the table began, epoch ms; 0 before the first. Older connections are all known. */
+  /** What was in the table at that time is known, epoch ms; 0 before the first complete read. */
   get asOf(): number {
     return this.#asOf;
   }
@@ -29,21 +29,32 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
   replaceAll(seen: Iterable<Connection>, readBeganAt: number): void {
     const missing = new Map(this.#connections);
     for (const connection of seen) {
-      const known = this.#connections.get(connection.connectionId);
-      if (known?.connectedAt === connection.connectedAt) missing.delete(connection.connectionId);
-      else if (connection.ttl * 1000 <= readBeganAt) {
-        if (!this.#isForgotten(connection, readBeganAt)) this.emit('overdue', connection);
-      } else if (!this.#isForgotten(connection, readBeganAt)) {
-        if (known) this.#leave(known);
-        missing.delete(connection.connectionId);
-        this.#connections.set(connection.connectionId, connection);
-        this.emit('joined', connection);
-      }
+      missing.delete(connection.connectionId);
+      this.#see(connection, readBeganAt);
     }
     for (const connection of missing.values()) this.#leave(connection);
-    for (const [id, { forgottenAt }] of this.#forgotten) if (forgottenAt < readBeganAt) this.#forgotten.delete(id);
-    this.#asOf = readBeganAt;
-    this.emit('refreshed', readBeganAt);
+    this.current(readBeganAt);
+  }
+
+  /** A connection was stored. What is known already, or is older than what is known, is no news. */
+  put(connection: Connection): void {
+    const { connectionId, connectedAt } = connection;
+    if (this.#forgotten.get(connectionId)?.connectedAt === connectedAt) return;
+    const known = this.#connections.get(connectionId);
+    if (!known || known.connectedAt < connectedAt) this.#see(connection, Date.now());
+  }
+
+  /** A connection was removed from the table. */
+  removed({ connectionId, connectedAt }: Connection): void {
+    const known = this.#connections.get(connectionId);
+    if (known && known.connectedAt <= connectedAt) this.#leave(known);
+  }
+
+  /** All that was in the table at that time is known. */
+  current(asOf: number): void {
+    for (const [id, { forgottenAt }] of this.#forgotten) if (forgottenAt < asOf) this.#forgotten.delete(id);
+    this.#asOf = Math.max(this.#asOf, asOf);
+    this.emit('refreshed', this.#asOf);
   }
 
   /** Connections past their ttl leave, whether or not the table can be read. @param now epoch ms */
@@ -55,6 +66,19 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
   forget(connection: Connection): void {
     this.#forgotten.set(connection.connectionId, { connectedAt: connection.connectedAt, forgottenAt: Date.now() });
     if (this.#connections.get(connection.connectionId) === connection) this.#leave(connection);
+  }
+
+  #see(connection: Connection, readBeganAt: number): void {
+    const known = this.#connections.get(connection.connectionId);
+    if (known?.connectedAt === connection.connectedAt) return;
+    if (known) this.#leave(known);
+    if (this.#isForgotten(connection, readBeganAt)) return;
+    if (connection.ttl * 1000 <= readBeganAt) {
+      this.emit('overdue', connection);
+      return;
+    }
+    this.#connections.set(connection.connectionId, connection);
+    this.emit('joined', connection);
   }
 
   #leave(connection: Connection): void {
@@ -74,7 +98,14 @@ export interface DirectoryEvents {
   left: [Connection];
   /** Was past its ttl already when it was first seen: nothing is delivered to it, but its socket may still be open. Told at each read. */
   overdue: [Connection];
-  refreshed: [readBeganAt: number];
+  refreshed: [asOf: number];
+}
+
+/** Fills a directory, and keeps it up to date. */
+export interface ConnectionFeed {
+  /** Resolves once the directory knows all that was in the table. */
+  start(): Promise<void>;
+  stop(): Promise<void>;
 }
 
 /** What a feed fills. */
@@ -82,4 +113,8 @@ export interface DirectorySink {
   expire(now: number): void;
   /** @param readBeganAt epoch ms: a connection stored before this and not in `seen` is gone */
   replaceAll(seen: Iterable<Connection>, readBeganAt: number): void;
+  put(connection: Connection): void;
+  removed(connection: Connection): void;
+  /** @param asOf epoch ms */
+  current(asOf: number): void;
 }

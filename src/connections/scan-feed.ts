@@ -2,7 +2,7 @@ import { type DynamoDBDocumentClient, paginateScan } from '@aws-sdk/lib-dynamodb
 import type { Logger } from 'pino';
 import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
 import { type Connection, fromItem } from './connection.ts';
-import type { DirectorySink } from './connection-directory.ts';
+import type { ConnectionFeed, DirectorySink } from './connection-directory.ts';
 
 /** After a failed scan: 0.25–0.5 s, then doubling, at most 10 s. The directory goes on with what it has. */
 const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
@@ -14,11 +14,11 @@ const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
 const MAX_CONNECTION_MS = 7_260_000;
 
 /**
- * Fills the directory by scanning the table every `refreshIntervalMs`. Consistent reads: an item that was
- * written before the scan began is in it, which is what lets the directory say how fresh it is. For small
+ * Fills the directory by scanning the table every `refreshIntervalMs`. Consistent reads are
+ * what lets the directory say how fresh it is. For small
  * fleets: 10,000 connections are about 2 MB, 500 read units a scan.
  */
-export class ScanFeed {
+export class ScanFeed implements ConnectionFeed {
   readonly #deps: ScanFeedDeps;
   readonly #abort = new AbortController();
   #running: Promise<void> | undefined;
@@ -61,35 +61,43 @@ export class ScanFeed {
 
   async #scan(): Promise<void> {
     const readBeganAt = Date.now();
-    const seen: Connection[] = [];
-    const pages = paginateScan(
-      { client: this.#deps.client },
-      {
-        TableName: this.#deps.table,
-        ConsistentRead: true,
-        // One that has expired may still have its socket, for as long as API Gateway lets any live.
-        FilterExpression: '#ttl > :now OR connectedAt > :oldest',
-        ExpressionAttributeNames: { '#ttl': 'ttl' },
-        ExpressionAttributeValues: {
-          ':now': Math.floor(readBeganAt / 1000),
-          ':oldest': readBeganAt - MAX_CONNECTION_MS,
-        },
-      },
-      { abortSignal: this.#abort.signal },
-    );
-    for await (const page of pages) {
-      for (const item of page.Items ?? []) {
-        const connection = fromItem(item);
-        if (connection) seen.push(connection);
-      }
-    }
-    this.#deps.sink.replaceAll(seen, readBeganAt);
+    this.#deps.sink.replaceAll(await scanConnections(this.#deps, readBeganAt, this.#abort.signal), readBeganAt);
   }
 }
 
-export interface ScanFeedDeps {
+/**
+ * All connections in the table that may be open. Consistent: what was written before the scan began is in it.
+ * @param now epoch ms
+ */
+export async function scanConnections(from: TableReader, now: number, signal: AbortSignal): Promise<Connection[]> {
+  const seen: Connection[] = [];
+  const pages = paginateScan(
+    { client: from.client },
+    {
+      TableName: from.table,
+      ConsistentRead: true,
+      // One that has expired may still have its socket, for as long as API Gateway lets any live.
+      FilterExpression: '#ttl > :now OR connectedAt > :oldest',
+      ExpressionAttributeNames: { '#ttl': 'ttl' },
+      ExpressionAttributeValues: { ':now': Math.floor(now / 1000), ':oldest': now - MAX_CONNECTION_MS },
+    },
+    { abortSignal: signal },
+  );
+  for await (const page of pages) {
+    for (const item of page.Items ?? []) {
+      const connection = fromItem(item);
+      if (connection) seen.push(connection);
+    }
+  }
+  return seen;
+}
+
+export interface TableReader {
   readonly client: DynamoDBDocumentClient;
   readonly table: string;
+}
+
+export interface ScanFeedDeps extends TableReader {
   readonly refreshIntervalMs: number;
   readonly sink: DirectorySink;
   readonly log: Logger;

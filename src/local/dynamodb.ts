@@ -33,8 +33,15 @@ export function dynamoDbClient(endpoint: string): DynamoDBClient {
   return new DynamoDBClient({ endpoint, region: LOCAL_REGION, credentials: LOCAL_CREDENTIALS });
 }
 
-/** The connections table as deploy/ makes it, where it is missing. TTL is left out: dynalite has none. */
-export async function createConnectionsTable(client: DynamoDBClient, table: string): Promise<void> {
+/**
+ * The connections table as deploy/ makes it, where it is missing. TTL is left out: dynalite has none, nor has it streams.
+ * @param options.stream with a stream, in a DynamoDB that has them
+ */
+export async function createConnectionsTable(
+  client: DynamoDBClient,
+  table: string,
+  options: { stream?: boolean } = {},
+): Promise<void> {
   try {
     await client.send(new DescribeTableCommand({ TableName: table }));
     return;
@@ -45,6 +52,7 @@ export async function createConnectionsTable(client: DynamoDBClient, table: stri
     new CreateTableCommand({
       TableName: table,
       BillingMode: 'PAY_PER_REQUEST',
+      ...(options.stream ? { StreamSpecification: { StreamEnabled: true, StreamViewType: 'NEW_AND_OLD_IMAGES' } } : {}),
       AttributeDefinitions: [
         { AttributeName: 'connectionId', AttributeType: 'S' },
         { AttributeName: 'userId', AttributeType: 'S' },

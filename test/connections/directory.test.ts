@@ -1,11 +1,7 @@
-import { once } from 'node:events';
-import { pino } from 'pino';
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { AudienceIndex } from '../../src/connections/audience-index.ts';
 import { type Connection, fromItem, toItem } from '../../src/connections/connection.ts';
 import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
-import { ScanFeed } from '../../src/connections/scan-feed.ts';
-import { startTable, type TestTable } from '../support/dynamodb.ts';
 
 const later = Math.floor(Date.now() / 1000) + 3600;
 const connection = (connectionId: string, more: Partial<Connection> = {}): Connection => ({
@@ -41,6 +37,28 @@ describe('the directory', () => {
     expect(events).toEqual(['+a1', '-a1', '+a2']);
   });
 
+  test('single changes: what is older than what is known is no news', () => {
+    const { made, events } = directory();
+    made.put(connection('a', { connectedAt: 5 }));
+    made.put(connection('a', { connectedAt: 4 }));
+    made.put(connection('a', { connectedAt: 5 }));
+    made.removed(connection('a', { connectedAt: 4 }));
+    made.put(connection('a', { connectedAt: 6 }));
+    made.removed(connection('a', { connectedAt: 6 }));
+    made.removed(connection('b'));
+    expect(events).toEqual(['+a5', '-a5', '+a6', '-a6']);
+  });
+
+  test('what was found gone does not come back by a change that is read late', () => {
+    const { made, events } = directory();
+    made.put(connection('a'));
+    const [gone] = made.all();
+    made.forget(gone as Connection);
+    made.put(connection('a'));
+    made.put(connection('a', { connectedAt: 2 }));
+    expect(events).toEqual(['+a1', '-a1', '+a2']);
+  });
+
   test('what had expired before it was first seen is not connected, and told at each read until it is closed', () => {
     const { made, events } = directory();
     const overdue: string[] = [];
@@ -66,49 +84,6 @@ describe('the directory', () => {
     made.replaceAll([], Date.now() + 1000);
     made.replaceAll([gone], Date.now() + 2000);
     expect(events).toEqual(['+a1', '-a1', '+a9', '-a9', '+a1']);
-  });
-});
-
-describe('the scan feed', () => {
-  let table: TestTable;
-  beforeAll(async () => {
-    table = await startTable();
-  });
-  afterAll(() => table.stop());
-
-  function feedInto(directory: ConnectionDirectory) {
-    const feed = new ScanFeed({ ...table, refreshIntervalMs: 20, sink: directory, log: pino({ level: 'silent' }) });
-    onTestFinished(() => feed.stop());
-    return feed;
-  }
-
-  test('reads every page, leaves out what has expired and what is no connection, and follows changes', async () => {
-    const large = { rooms: Array.from({ length: 100 }, (_, i) => `room-${i}-${'x'.repeat(100)}`) };
-    const ids = Array.from({ length: 200 }, (_, i) => `id-${i}`);
-    await Promise.all(ids.map((id) => table.store.put(connection(id, large))));
-    await table.store.put(connection('expired', { ttl: 1 }));
-    await table.store.put(connection('broken', { userId: undefined as unknown as string }));
-    const directory = new ConnectionDirectory();
-    await feedInto(directory).start();
-    expect([...directory.all()].map(({ connectionId }) => connectionId).sort()).toEqual([...ids].sort());
-    await table.store.put(connection('new'));
-    expect((await once(directory, 'joined'))[0]).toMatchObject({ connectionId: 'new' });
-    await table.store.remove('new');
-    expect((await once(directory, 'left'))[0]).toMatchObject({ connectionId: 'new' });
-  });
-
-  test('goes on with what it knows while the table is away, and recovers', async () => {
-    const gone = await startTable();
-    const feed = new ScanFeed({
-      ...gone,
-      refreshIntervalMs: 20,
-      sink: new ConnectionDirectory(),
-      log: pino({ level: 'silent' }),
-    });
-    await feed.start();
-    await gone.stop();
-    await feed.stop();
-    await feed.stop();
   });
 });
 

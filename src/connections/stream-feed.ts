@@ -1,0 +1,195 @@
+import { DescribeTableCommand, type DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import {
+  type _Record as ChangeRecord,
+  DescribeStreamCommand,
+  type DynamoDBStreamsClient,
+  type Shard,
+} from '@aws-sdk/client-dynamodb-streams';
+import { unmarshall } from '@aws-sdk/util-dynamodb';
+import type { Logger } from 'pino';
+import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { fromItem } from './connection.ts';
+import type { ConnectionFeed, DirectorySink } from './connection-directory.ts';
+import { scanConnections, type TableReader } from './scan-feed.ts';
+import { GapError, ShardReader } from './shard-reader.ts';
+
+const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
+/** Shards split and roll over by themselves, every four hours or so; a closed one says so at once. */
+const DESCRIBE_INTERVAL_MS = 60_000;
+/** A write is in the stream at most this long after it is in the table: usually far less than a second. */
+const STREAM_LAG_MS = 10_000;
+/** Records that are this much older than the scan are in it. */
+const SCAN_MARGIN_MS = 5000;
+
+/**
+ * Fills the directory by one scan of the table and then by its stream (DynamoDB Streams, NEW_AND_OLD_IMAGES): joins are known
+ * within `refreshIntervalMs` at any number of connections, and nothing is scanned again.
+ *
+ *     position at the end of each open shard ──▶ scan ──▶ follow the shards, children after their parents
+ *                       ▲                                        │ records were missed (trimmed, an iterator too old)
+ *                       └────────────────────────────────────────┘
+ *
+ * The positions come first: what is written during the scan is in one of the two, or in both, which does no harm. At most
+ * two relays of one table should follow its stream: each shard serves two readers.
+ */
+export class StreamFeed implements ConnectionFeed {
+  readonly #deps: StreamFeedDeps;
+  readonly #abort = new AbortController();
+  #running: Promise<void> | undefined;
+  #streamArn = '';
+  #readers = new Map<string, ShardReader>();
+  /** Every shard that was ever described, so that each is read once. */
+  #known = new Map<string, 'reading' | 'done'>();
+  #describedAtMs = 0;
+  #scanBeganAtMs = 0;
+
+  constructor(deps: StreamFeedDeps) {
+    this.#deps = deps;
+  }
+
+  /** Resolves once the table was read whole for the first time. */
+  start(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#running ??= this.#run(resolve);
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#abort.abort();
+    await this.#running;
+  }
+
+  async #run(onFirstScan: () => void): Promise<void> {
+    const { log, table, sink } = this.#deps;
+    let synced = false;
+    let failures = 0;
+    while (!this.#abort.signal.aborted) {
+      sink.expire(Date.now());
+      try {
+        if (!synced) await this.#resync();
+        synced = true;
+        onFirstScan();
+        await this.#follow();
+        failures = 0;
+      } catch (error) {
+        if (this.#abort.signal.aborted) break;
+        failures++;
+        if (error instanceof GapError) synced = false;
+        log.warn(
+          { event: 'directory_stream_failed', table, failures, rescan: !synced, error: String(error) },
+          'cannot follow the stream of the connections table; delivering to the connections known so far',
+        );
+      }
+      await pause(failures ? backoffDelayMs(RETRY, failures) : this.#deps.refreshIntervalMs, this.#abort.signal);
+    }
+  }
+
+  /** From the end of each open shard, and a scan after that. */
+  async #resync(): Promise<void> {
+    this.#streamArn = await this.#findStream();
+    this.#readers = new Map();
+    this.#known = new Map();
+    for (const { ShardId = '', SequenceNumberRange } of await this.#describe()) {
+      if (SequenceNumberRange?.EndingSequenceNumber) this.#known.set(ShardId, 'done');
+      else this.#add(ShardId, 'LATEST');
+    }
+    for (const reader of this.#readers.values()) await reader.open(this.#abort.signal);
+    this.#scanBeganAtMs = Date.now();
+    const seen = await scanConnections(this.#deps, this.#scanBeganAtMs, this.#abort.signal);
+    this.#deps.sink.replaceAll(seen, this.#scanBeganAtMs);
+  }
+
+  /** Reads each shard to where it is now. */
+  async #follow(): Promise<void> {
+    if (Date.now() - this.#describedAtMs > DESCRIBE_INTERVAL_MS) await this.#addShards();
+    for (let ended = true; ended; ) {
+      ended = false;
+      await Promise.all([...this.#readers.values()].map((reader) => this.#readShard(reader)));
+      for (const reader of this.#readers.values()) if (reader.ended) ended = true;
+      // A shard stays until its children are known: nothing newer counts as seen before.
+      if (ended) await this.#addShards();
+    }
+    const upTo = Math.min(...[...this.#readers.values()].map(({ caughtUpAtMs }) => caughtUpAtMs));
+    this.#deps.sink.current(upTo - STREAM_LAG_MS);
+  }
+
+  async #readShard(reader: ShardReader): Promise<void> {
+    let records: readonly ChangeRecord[];
+    do {
+      records = await reader.read(this.#abort.signal);
+      for (const record of records) this.#apply(record);
+    } while (records.length > 0 && !reader.ended);
+  }
+
+  #apply({ dynamodb: change }: ChangeRecord): void {
+    const writtenAtMs = change?.ApproximateCreationDateTime?.getTime() ?? Number.POSITIVE_INFINITY;
+    if (writtenAtMs < this.#scanBeganAtMs - SCAN_MARGIN_MS) return;
+    const connection = imageOf(change?.NewImage);
+    if (connection) {
+      this.#deps.sink.put(connection);
+      return;
+    }
+    const gone = imageOf(change?.OldImage);
+    if (gone && !change?.NewImage) this.#deps.sink.removed(gone);
+  }
+
+  /** Shards that are new are read from their beginning on, once their parent was read to its end. */
+  async #addShards(): Promise<void> {
+    const shards = await this.#describe();
+    for (const reader of this.#readers.values()) {
+      if (!reader.ended) continue;
+      this.#known.set(reader.shardId, 'done');
+      this.#readers.delete(reader.shardId);
+    }
+    for (const { ShardId = '', ParentShardId = '' } of shards) {
+      if (!this.#known.has(ShardId) && this.#known.get(ParentShardId) !== 'reading') this.#add(ShardId, 'TRIM_HORIZON');
+    }
+    if (this.#readers.size === 0) throw new GapError('the stream has no open shard');
+  }
+
+  #add(shardId: string, from: 'LATEST' | 'TRIM_HORIZON'): void {
+    const { streams: client } = this.#deps;
+    this.#known.set(shardId, 'reading');
+    const caughtUpAtMs = from === 'LATEST' ? Date.now() : this.#scanBeganAtMs;
+    this.#readers.set(shardId, new ShardReader({ client, streamArn: this.#streamArn, shardId, from, caughtUpAtMs }));
+  }
+
+  async #findStream(): Promise<string> {
+    const { dynamodb, table } = this.#deps;
+    const { Table } = await dynamodb.send(new DescribeTableCommand({ TableName: table }), {
+      abortSignal: this.#abort.signal,
+    });
+    if (Table?.LatestStreamArn && Table.StreamSpecification?.StreamViewType === 'NEW_AND_OLD_IMAGES')
+      return Table.LatestStreamArn;
+    throw new Error(`table ${table} has no stream of NEW_AND_OLD_IMAGES; enable it, or set DIRECTORY_FEED=scan`);
+  }
+
+  async #describe(): Promise<Shard[]> {
+    const beganAtMs = Date.now();
+    const shards: Shard[] = [];
+    let ExclusiveStartShardId: string | undefined;
+    do {
+      const { StreamDescription } = await this.#deps.streams.send(
+        new DescribeStreamCommand({ StreamArn: this.#streamArn, ExclusiveStartShardId }),
+        { abortSignal: this.#abort.signal },
+      );
+      shards.push(...(StreamDescription?.Shards ?? []));
+      ExclusiveStartShardId = StreamDescription?.LastEvaluatedShardId;
+    } while (ExclusiveStartShardId);
+    this.#describedAtMs = beganAtMs;
+    return shards;
+  }
+}
+
+function imageOf(image: Record<string, unknown> | undefined) {
+  return image ? fromItem(unmarshall(image as Parameters<typeof unmarshall>[0])) : null;
+}
+
+export interface StreamFeedDeps extends TableReader {
+  readonly dynamodb: DynamoDBClient;
+  readonly streams: DynamoDBStreamsClient;
+  /** How often the shards are read. */
+  readonly refreshIntervalMs: number;
+  readonly sink: DirectorySink;
+  readonly log: Logger;
+}
