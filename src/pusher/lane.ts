@@ -1,11 +1,8 @@
 import type { Connection } from '../connections/connection.ts';
 import type { CursorSnapshot } from '../protocol/cursor.ts';
-import { BATCH_END, BATCH_OVERHEAD_BYTES, BATCH_START } from '../protocol/frame.ts';
-import { Payload } from './payload.ts';
-
-const BATCH_OPEN = Buffer.from(BATCH_START);
-const BATCH_CLOSE = Buffer.from(BATCH_END);
-const COMMA = Buffer.from(',');
+import { BATCH_OVERHEAD_BYTES } from '../protocol/frame.ts';
+import { batchOf, COMMA_BYTES } from './batch.ts';
+import type { Payload } from './payload.ts';
 
 /**
  * What waits for one connection, in order. At most one post is in flight per connection: two would be
@@ -56,16 +53,12 @@ export class Lane {
     this.#taken = 1;
     if (!this.connection.batch || this.#single || this.waiting === 1) return first.payload;
     let bytes = BATCH_OVERHEAD_BYTES + first.payload.bytes.length;
-    const parts = [BATCH_OPEN, first.payload.bytes];
     for (let next = this.#frames[this.#head + 1]; next; next = this.#frames[this.#head + this.#taken]) {
-      bytes += COMMA.length + next.payload.bytes.length;
+      bytes += COMMA_BYTES + next.payload.bytes.length;
       if (bytes > maxBytes) break;
-      parts.push(COMMA, next.payload.bytes);
       this.#taken++;
     }
-    if (this.#taken === 1) return first.payload;
-    parts.push(BATCH_CLOSE);
-    return new Payload(Buffer.concat(parts));
+    return this.#taken === 1 ? first.payload : batchOf(this.#frames.slice(this.#head, this.#head + this.#taken));
   }
 
   /** @returns whether the refused post was a batch, and is to be tried frame by frame */
