@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { BatchWriteCommand, DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import pg from 'pg';
 import { pino } from 'pino';
@@ -21,6 +22,7 @@ import { type Design, TABLES } from './designs.ts';
 import { SinkProcess } from './sink-process.ts';
 
 const TABLE = 'websocket_connections';
+const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 
 /** A Postgres with one database a design, a DynamoDB with connections, a sink for the posts, and relays in processes of their own. */
 export class BenchSystem {

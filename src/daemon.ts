@@ -9,6 +9,7 @@ import { ScanFeed } from './connections/scan-feed.ts';
 import { StreamFeed } from './connections/stream-feed.ts';
 import { HealthServer, type Readiness } from './health.ts';
 import { migrate, requireSchema } from './listener/migrations.ts';
+import { Metrics } from './metrics.ts';
 import { GatewayClient } from './pusher/gateway-client.ts';
 import { Relay } from './relay.ts';
 
@@ -62,7 +63,12 @@ export class Daemon {
       settings: config.relay,
       log,
     });
-    this.#health = new HealthServer({ port: config.port, readiness: () => this.readiness() });
+    const metrics = new Metrics({ relay: this.relay, directory: this.#directory });
+    this.#health = new HealthServer({
+      port: config.port,
+      readiness: () => this.readiness(),
+      metrics: () => metrics.text(),
+    });
   }
 
   /** Resolves once it leads or stands by. @throws when the schema cannot be made: an operator must look */

@@ -10,12 +10,14 @@ export function encodeEvent(event: LoggedEvent, cursor: string, maxFrameBytes: n
   return Buffer.from(truncatedFrame({ ...event, cursor }, event.key));
 }
 
+/** Of an event in the heap, without its text and terms (measured: 0.8 kB, and as much that is not collected yet). */
+const EVENT_BYTES = 1500;
 const TERM_BYTES = 100;
 
-/** About what a page holds in memory while it is delivered: its text, and what surrounds it. */
+/** About what a page holds in memory while it is delivered. */
 export function pageBytes(events: readonly LoggedEvent[]): number {
   let bytes = 0;
   for (const { data, old, audience } of events)
-    bytes += 300 + (data?.length ?? 0) + (old?.length ?? 0) + audience.length * TERM_BYTES;
+    bytes += EVENT_BYTES + (data?.length ?? 0) + (old?.length ?? 0) + audience.length * TERM_BYTES;
   return bytes;
 }

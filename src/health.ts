@@ -4,20 +4,26 @@ import type { AddressInfo } from 'node:net';
 
 /**
  * `/healthz`: the process turns its event loop: 200. `/readyz`: it does its part, 200, or 503 with the reasons. A
- * standby is ready: a rolling deploy that waited for a second leader would never end.
+ * standby is ready: a rolling deploy that waited for a second leader would never end. `/metrics`: in Prometheus's format.
  */
 export class HealthServer {
   readonly #server: Server;
   readonly #port: number;
 
-  constructor(deps: { port: number; readiness: () => Readiness }) {
+  constructor(deps: { port: number; readiness: () => Readiness; metrics: () => Promise<string> }) {
     this.#port = deps.port;
-    this.#server = createServer((request, response) => {
+    this.#server = createServer(async (request, response) => {
       const path = request.url?.split('?')[0];
+      if (path === '/metrics') {
+        response
+          .writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' })
+          .end(await deps.metrics());
+        return;
+      }
       const answer =
         path === '/healthz' ? { ready: true, pid: process.pid } : path === '/readyz' ? deps.readiness() : null;
       response.writeHead(answer === null ? 404 : answer.ready ? 200 : 503, { 'content-type': 'application/json' });
-      response.end(`${JSON.stringify(answer ?? { error: 'not found; there are /healthz and /readyz' })}\n`);
+      response.end(`${JSON.stringify(answer ?? { error: 'not found; there are /healthz, /readyz and /metrics' })}\n`);
     });
   }
 

@@ -1,7 +1,9 @@
 import { expect, onTestFinished, test } from 'vitest';
 import type { Daemon } from '../support/daemon.ts';
 import { TestDatabase } from '../support/database.ts';
+import { startTable } from '../support/dynamodb.ts';
 import { runDaemon } from '../support/run-daemon.ts';
+import { StreamsServer } from '../support/streams-server.ts';
 import { World } from '../support/world.ts';
 
 test('start without settings: all that is missing, on stderr, exit code 1', async () => {
@@ -61,12 +63,18 @@ test('health: alive at once, ready when it leads, a standby is ready too, and pa
   for (const port of ports) await expect.poll(async () => (await ready(port)).status).toBe(200);
   const answers = await Promise.all(ports.map(ready));
   const roles = await Promise.all(answers.map(async (answer) => ((await answer.json()) as { role: string }).role));
-  expect(roles.sort()).toEqual(['leader', 'standby']);
+  expect([...roles].sort()).toEqual(['leader', 'standby']);
   expect((await fetch(`http://127.0.0.1:${ports[0]}/healthz`)).status).toBe(200);
   expect((await fetch(`http://127.0.0.1:${ports[0]}/else`)).status).toBe(404);
   const client = await world.live({ userId: 'confidential-user' });
   await world.sql(`insert into messages (content) values ('confidential-content')`);
   await client.received(1);
+  const leader = ports[roles.indexOf('leader')];
+  const metrics = async () => (await fetch(`http://127.0.0.1:${leader}/metrics`)).text();
+  await expect.poll(metrics).toMatch(/^rowcast_posts_total\{outcome="delivered"\} 2$/m);
+  await expect.poll(metrics).toMatch(/^rowcast_doorbell_sleeps_total [1-9]/m);
+  expect(await metrics()).toMatch(/^rowcast_connections 1$[\s\S]*^rowcast_leader 1$/m);
+  expect(await metrics()).not.toContain('confidential');
   for (const daemon of [first, second]) {
     daemon.process.kill('SIGTERM');
     expect(await daemon.exited).toBe(0);
@@ -81,4 +89,22 @@ test('a health port that is taken is one error', async () => {
   const second = runDaemon(['start'], { ...world.environment(), PORT: String(port) });
   expect(await second.exited).toBe(1);
   expect(second.stderr.join()).toContain(`EADDRINUSE: address already in use :::${port}`);
+});
+
+test('with DIRECTORY_FEED=stream a new connection is served, and nothing is scanned again', async () => {
+  const server = await StreamsServer.start();
+  const table = await startTable(server.endpoint);
+  onTestFinished(async () => {
+    await table.stop();
+    await server.stop();
+  });
+  const world = await World.start({ table });
+  const daemon = world.daemon({ DIRECTORY_FEED: 'stream', AWS_ENDPOINT_URL_DYNAMODB_STREAMS: server.endpoint });
+  await daemon.logged('started');
+  for (const userId of ['ann', 'bob']) {
+    const client = await world.live({ userId });
+    await world.sql('select rowcast.send_to_user($1, $2, $3)', [userId, 'hello', '{}']);
+    await client.frame(({ type }) => type === 'hello');
+  }
+  expect(server.requests.get('Scan')).toBe(1);
 });

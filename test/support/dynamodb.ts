@@ -6,9 +6,10 @@ import { createConnectionsTable, dynamoDbClient, startDynamoDb } from '../../src
 /**
  * A connections table of a test's own, in TEST_DYNAMODB_ENDPOINT, in a container of DynamoDB Local with
  * TEST_DYNAMODB=docker (its licence asks for an AWS account, so never unasked), else in dynalite.
+ * @param endpoint of a server that runs already
  */
-export async function startTable(): Promise<TestTable> {
-  const server = await startServer();
+export async function startTable(endpoint?: string): Promise<TestTable> {
+  const server = endpoint ? { endpoint, stop: async () => undefined } : await startServer();
   const table = `connections_${randomBytes(4).toString('hex')}`;
   const raw = dynamoDbClient(server.endpoint);
   await createConnectionsTable(raw, table);
