@@ -130,12 +130,20 @@ interface FreshRow extends LoggedEvent {
   readonly now: string;
 }
 
-/** @param limit the placeholder of `maxDataBytes` */
-function columns(limit: string): string {
-  const size = `coalesce(octet_length(data::text), 0) + coalesce(octet_length(old::text), 0)`;
-  return `id::text as id, xid::text as xid, type, audience,
-    case when ${size} <= ${limit} then data::text end as data, case when ${size} <= ${limit} then old::text end as old,
-    ${size} > ${limit} or data is null and key is not null as oversize, key::text as key, (extract(epoch from occurred_at) * 1000)::bigint::text as timestamp`;
+/**
+ * Rows of the log, aliased `e`, as text. The lateral select (`offset 0` keeps it apart) prints each JSON once; named in several
+ * places, it would be printed in each.
+ * @param from a relation with the log's columns
+ * @param limit the placeholder of `maxDataBytes`
+ */
+function rowsOf(from: string, limit: string): string {
+  return `select e.id::text as id, e.xid::text as xid, e.type, e.audience,
+    case when t.bytes <= ${limit} then t.data end as data, case when t.bytes <= ${limit} then t.old end as old,
+    t.bytes > ${limit} or t.data is null and e.key is not null as oversize, e.key::text as key,
+    (extract(epoch from e.occurred_at) * 1000)::bigint::text as timestamp
+    from ${from} e cross join lateral (
+      select p.data, p.old, coalesce(octet_length(p.data), 0) + coalesce(octet_length(p.old), 0) as bytes
+      from (select e.data::text as data, e.old::text as old offset 0) p offset 0) t`;
 }
 
 /** $1 xip and $2 xmax of the start, $3 rows at most, $4 maxDataBytes. One statement, so one snapshot for both its rows and its end. */
@@ -147,7 +155,7 @@ const FRESH = `
     (select * from rowcast.event where xid >= $2::xid8 order by xid limit $3)
   )
   select now.snapshot::text as now, e.* from now
-  left join (select ${columns('$4::int')} from fresh limit $3) e on true
+  left join (${rowsOf('(select * from fresh limit $3)', '$4::int')}) e on true
   order by e.id::bigint`;
 
 /**
@@ -164,7 +172,7 @@ const BOUNDS = `
 
 /** By id on purpose: the conditions on xid are function calls, which no index serves, so the primary key is walked. */
 const PAGE = `
-  select ${columns('$6::int')} from rowcast.event
-  where id > $1::bigint and id <= $2::bigint
-    and pg_visible_in_snapshot(xid, $4::pg_snapshot) and not pg_visible_in_snapshot(xid, $3::pg_snapshot)
-  order by event.id limit $5`;
+  ${rowsOf('rowcast.event', '$6::int')}
+  where e.id > $1::bigint and e.id <= $2::bigint
+    and pg_visible_in_snapshot(e.xid, $4::pg_snapshot) and not pg_visible_in_snapshot(e.xid, $3::pg_snapshot)
+  order by e.id limit $5`;
