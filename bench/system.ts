@@ -119,10 +119,11 @@ export class BenchSystem {
 
   /** The daemon, leading. */
   async ours(settings: Record<string, string> = {}): Promise<RunningRelay> {
-    const daemon = new Daemon(['start'], {
-      ...(await this.#environment('ours')),
-      POST_RPS_LIMIT: '1000000',
-      ...settings,
+    const environment = { ...(await this.#environment('ours')), POST_RPS_LIMIT: '1000000', ...settings };
+    // As it is in the image: `npm run bench` builds it first.
+    const daemon = new Daemon(['start'], environment, {
+      main: MAIN,
+      cwd: fileURLToPath(new URL('..', import.meta.url)),
     });
     await daemon.logged('leading');
     return new RunningRelay(daemon.process.pid as number, async () => {
