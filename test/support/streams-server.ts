@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -50,12 +51,13 @@ export class StreamsServer {
     return this.#close();
   }
 
-  /** The open shard is closed; two children take over. */
+  /** Each open shard is closed, and two children take over. */
   split(): void {
-    const parent = this.#open;
-    parent.closed = true;
-    for (const side of ['a', 'b'])
-      this.#shards.push({ id: `${parent.id}${side}`, parent: parent.id, records: [], closed: false, trimmed: 0 });
+    for (const parent of this.#shards.filter(({ closed }) => !closed)) {
+      parent.closed = true;
+      for (const side of ['a', 'b'])
+        this.#shards.push({ id: `${parent.id}${side}`, parent: parent.id, records: [], closed: false, trimmed: 0 });
+    }
   }
 
   /** Every iterator that was handed out is too old. */
@@ -68,10 +70,15 @@ export class StreamsServer {
     for (const shard of this.#shards) shard.trimmed = shard.records.length;
   }
 
-  get #open(): FakeShard {
-    const open = this.#shards.filter(({ closed }) => !closed);
-    // Writes alternate between the open shards.
-    return open[this.#sequence % open.length] as FakeShard;
+  /** The records of one item are in one line of descent, as in DynamoDB. */
+  #shardOf(key: string): FakeShard {
+    const sides = createHash('sha256').update(key).digest()[0] as number;
+    let [shard] = this.#shards as [FakeShard];
+    for (let depth = 0; shard.closed; depth++) {
+      const children = this.#shards.filter(({ parent }) => parent === shard.id);
+      shard = children[(sides >> (depth % 8)) & 1] as FakeShard;
+    }
+    return shard;
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse, dynamodb: string): Promise<void> {
@@ -113,7 +120,8 @@ export class StreamsServer {
       ...(old ? { OldImage: old } : {}),
       ApproximateCreationDateTime: Date.now() / 1000,
     };
-    this.#open.records.push({ sequence: ++this.#sequence, change });
+    const { connectionId } = (input.Key ?? input.Item) as { connectionId: { S: string } };
+    this.#shardOf(connectionId.S).records.push({ sequence: ++this.#sequence, change });
   }
 
   #stream(operation: string, input: Json): { status: number; body: Json } {
