@@ -572,9 +572,10 @@ begin
     ' set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
     ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L', w.function, rowcast.capture_body(w));
   execute format('revoke all on function rowcast.%I() from public', w.function);
+  execute format('grant usage on schema rowcast to %s', owner);
+  execute format('grant insert (type, audience, data, old, source, key) on rowcast.event to %s', owner);
   if not exists (select from pg_proc where proname = w.function and pronamespace = 'rowcast'::regnamespace and proowner = owner::regrole) then
-    execute format('grant usage, create on schema rowcast to %s', owner);
-    execute format('grant insert (type, audience, data, old, source, key) on rowcast.event to %s', owner);
+    execute format('grant create on schema rowcast to %s', owner);
     execute format('alter function rowcast.%I() owner to %s', w.function, owner);
     execute format('revoke create on schema rowcast from %s', owner);
   end if;
@@ -607,6 +608,8 @@ AS $function$
     when missing.relation is not null then format('a trigger of %s is missing or disabled', missing.relation)
     when f.prosrc is distinct from rowcast.capture_body(w) then 'the table was altered since'
     when f.proowner is distinct from r.relowner then 'the table has another owner'
+    when not has_schema_privilege(f.proowner, 'rowcast', 'usage') or not has_column_privilege(f.proowner, 'rowcast.event'::regclass, 'type', 'insert')
+      then 'its owner may not append to the log'
   end
   from pg_class r
   left join pg_proc f on f.proname = w.function and f.pronamespace = 'rowcast'::regnamespace

@@ -35,7 +35,11 @@ new Command('bench')
     console.table(
       Object.entries(ratios).map(([ratio, value]) => {
         const { least, most } = targets[ratio] ?? {};
-        return { ratio: `ours / ${ratio}`, value, 'to reach': least ? `≥ ${least}` : most ? `≤ ${most}` : '' };
+        return {
+          ratio: `ours / ${ratio}`,
+          value,
+          'to reach': least !== undefined ? `≥ ${least}` : most !== undefined ? `≤ ${most}` : '',
+        };
       }),
     );
     if (options.json) console.log(JSON.stringify({ bench: name, ratios, quick: options.quick ?? false, rows }));

@@ -52,6 +52,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
         fanout.goLive(connection);
       }
     }
+    for (const connection of directory.overdue()) this.#overdue(connection);
     directory.on('joined', this.#joined).on('left', this.#left).on('overdue', this.#overdue);
     fanout.on('behind', (connection, from) => this.#replayBehind(connection, from));
     fanout.on('ended', (connection) => this.#forget(connection));

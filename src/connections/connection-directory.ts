@@ -11,6 +11,8 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
   readonly #connections = new Map<string, Connection>();
   /** Connections that delivery found gone, until a read that began later no longer shows them. */
   readonly #forgotten = new Map<string, { connectedAt: number; forgottenAt: number }>();
+  /** Past their ttl, and not known to be closed: nothing is delivered to them, but their sockets may still be open. */
+  readonly #overdue = new Map<string, Connection>();
   #asOf = 0;
 
   get size(): number {
@@ -26,8 +28,13 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     return this.#connections.values();
   }
 
+  overdue(): Iterable<Connection> {
+    return this.#overdue.values();
+  }
+
   replaceAll(seen: Iterable<Connection>, readBeganAt: number): void {
     const missing = new Map(this.#connections);
+    this.#overdue.clear();
     for (const connection of seen) {
       missing.delete(connection.connectionId);
       this.#see(connection, readBeganAt);
@@ -46,6 +53,7 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
 
   /** A connection was removed from the table. */
   removed({ connectionId, connectedAt }: Connection): void {
+    this.#overdue.delete(connectionId);
     const known = this.#connections.get(connectionId);
     if (known && known.connectedAt <= connectedAt) this.#leave(known);
   }
@@ -53,18 +61,23 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
   /** All that was in the table at that time is known. */
   current(asOf: number): void {
     for (const [id, { forgottenAt }] of this.#forgotten) if (forgottenAt < asOf) this.#forgotten.delete(id);
-    this.#asOf = Math.max(this.#asOf, asOf);
+    this.#asOf = Math.max(this.#asOf, Math.min(asOf, Date.now()));
     this.emit('refreshed', this.#asOf);
   }
 
   /** Connections past their ttl leave, whether or not the table can be read. @param now epoch ms */
   expire(now: number): void {
-    for (const connection of this.#connections.values()) if (connection.ttl * 1000 <= now) this.#leave(connection);
+    for (const connection of this.#connections.values()) {
+      if (connection.ttl * 1000 > now) continue;
+      this.#overdue.set(connection.connectionId, connection);
+      this.#leave(connection);
+    }
   }
 
   /** Delivery found the connection gone before the feed did. */
   forget(connection: Connection): void {
     this.#forgotten.set(connection.connectionId, { connectedAt: connection.connectedAt, forgottenAt: Date.now() });
+    this.#overdue.delete(connection.connectionId);
     if (this.#connections.get(connection.connectionId) === connection) this.#leave(connection);
   }
 
@@ -74,6 +87,7 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     if (known) this.#leave(known);
     if (this.#isForgotten(connection, readBeganAt)) return;
     if (connection.ttl * 1000 <= readBeganAt) {
+      this.#overdue.set(connection.connectionId, connection);
       this.emit('overdue', connection);
       return;
     }
@@ -96,7 +110,7 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
 export interface DirectoryEvents {
   joined: [Connection];
   left: [Connection];
-  /** Was past its ttl already when it was first seen: nothing is delivered to it, but its socket may still be open. Told at each read. */
+  /** Was past its ttl already when it was read. */
   overdue: [Connection];
   refreshed: [asOf: number];
 }

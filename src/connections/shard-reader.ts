@@ -4,6 +4,7 @@ import {
   ExpiredIteratorException,
   GetRecordsCommand,
   GetShardIteratorCommand,
+  ResourceNotFoundException,
   TrimmedDataAccessException,
 } from '@aws-sdk/client-dynamodb-streams';
 
@@ -16,8 +17,8 @@ export class ShardReader {
   readonly shardId: string;
   /** When a read that found nothing more began, epoch ms: all that was written before, and is in the stream, was read. */
   caughtUpAtMs: number;
-  /** The shard is closed, and was read to its end; its children may be read now. */
-  ended = false;
+  /** When it was found that the shard is closed, and read to its end, epoch ms: its children may be read. */
+  endedAtMs: number | undefined;
   readonly #client: DynamoDBStreamsClient;
   readonly #streamArn: string;
   readonly #from: 'LATEST' | 'TRIM_HORIZON';
@@ -70,7 +71,7 @@ export class ShardReader {
     const records = page.Records ?? [];
     this.#lastSequence = records.at(-1)?.dynamodb?.SequenceNumber ?? this.#lastSequence;
     this.#iterator = page.NextShardIterator;
-    this.ended = page.NextShardIterator === undefined;
+    if (page.NextShardIterator === undefined) this.endedAtMs = Date.now();
     if (records.length === 0) this.caughtUpAtMs = beganAtMs;
     return records;
   }
@@ -93,7 +94,9 @@ async function withGap<Answer>(request: Promise<Answer>): Promise<Answer> {
   try {
     return await request;
   } catch (error) {
-    if (error instanceof TrimmedDataAccessException) throw new GapError('records were trimmed before they were read');
+    // A stream that is gone was that of a table that is gone; a shard is forgotten a day after it was closed.
+    if (error instanceof TrimmedDataAccessException || error instanceof ResourceNotFoundException)
+      throw new GapError(`records are gone before they were read: ${error.message}`);
     throw error;
   }
 }

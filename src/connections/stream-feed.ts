@@ -18,6 +18,8 @@ const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
 const DESCRIBE_INTERVAL_MS = 60_000;
 /** A write is in the stream at most this long after it is in the table: usually far less than a second. */
 const STREAM_LAG_MS = 10_000;
+/** The children of a shard that has ended are listed soon after; where they never are, the stream was turned off. */
+const CHILDLESS_MS = 300_000;
 /** Records that are this much older than the scan are in it. */
 const SCAN_MARGIN_MS = 5000;
 
@@ -93,6 +95,7 @@ export class StreamFeed implements ConnectionFeed {
       if (SequenceNumberRange?.EndingSequenceNumber) this.#known.set(ShardId, 'done');
       else this.#add(ShardId, 'LATEST');
     }
+    if (this.#readers.size === 0) throw new Error('the stream has no open shard yet');
     for (const reader of this.#readers.values()) await reader.open(this.#abort.signal);
     this.#scanBeganAtMs = Date.now();
     const seen = await scanConnections(this.#deps, this.#scanBeganAtMs, this.#abort.signal);
@@ -102,23 +105,30 @@ export class StreamFeed implements ConnectionFeed {
   /** Reads each shard to where it is now. */
   async #follow(): Promise<void> {
     if (Date.now() - this.#describedAtMs > DESCRIBE_INTERVAL_MS) await this.#addShards();
-    for (let ended = true; ended; ) {
-      ended = false;
-      await Promise.all([...this.#readers.values()].map((reader) => this.#readShard(reader)));
-      for (const reader of this.#readers.values()) if (reader.ended) ended = true;
-      // A shard stays until its children are known: nothing newer counts as seen before.
-      if (ended) await this.#addShards();
+    for (let added = true; added; ) {
+      await this.#readShards();
+      // A shard stays until its children are known: until then nothing newer counts as seen.
+      added = [...this.#readers.values()].some(({ endedAtMs }) => endedAtMs) && (await this.#addShards());
     }
     const upTo = Math.min(...[...this.#readers.values()].map(({ caughtUpAtMs }) => caughtUpAtMs));
     this.#deps.sink.current(upTo - STREAM_LAG_MS);
   }
 
+  /** Waits for all, whatever becomes of one: two reads of one shard at a time would mix its records up. */
+  async #readShards(): Promise<void> {
+    const reads = await Promise.allSettled([...this.#readers.values()].map((reader) => this.#readShard(reader)));
+    const errors = reads.flatMap((read) => (read.status === 'rejected' ? [read.reason as unknown] : []));
+    if (errors.length > 0) throw errors.find((error) => error instanceof GapError) ?? errors[0];
+  }
+
+  /** To where it is now, or for as long as a round may take. */
   async #readShard(reader: ShardReader): Promise<void> {
-    let records: readonly ChangeRecord[];
-    do {
-      records = await reader.read(this.#abort.signal);
+    const until = Date.now() + Math.max(this.#deps.refreshIntervalMs, 1000);
+    for (let more = !reader.endedAtMs; more && Date.now() < until; ) {
+      const records = await reader.read(this.#abort.signal);
       for (const record of records) this.#apply(record);
-    } while (records.length > 0 && !reader.ended);
+      more = records.length > 0 && !reader.endedAtMs;
+    }
   }
 
   #apply({ dynamodb: change }: ChangeRecord): void {
@@ -133,18 +143,24 @@ export class StreamFeed implements ConnectionFeed {
     if (gone && !change?.NewImage) this.#deps.sink.removed(gone);
   }
 
-  /** Shards that are new are read from their beginning on, once their parent was read to its end. */
-  async #addShards(): Promise<void> {
+  /** Shards that are new are read from their beginning on, once their parent was read to its end. @returns whether there are any */
+  async #addShards(): Promise<boolean> {
     const shards = await this.#describe();
-    for (const reader of this.#readers.values()) {
-      if (!reader.ended) continue;
-      this.#known.set(reader.shardId, 'done');
-      this.#readers.delete(reader.shardId);
+    const listed = new Set(shards.map(({ ShardId }) => ShardId));
+    const parents = new Set(shards.map(({ ParentShardId }) => ParentShardId));
+    for (const { shardId, endedAtMs } of this.#readers.values()) {
+      if (!endedAtMs) continue;
+      if (parents.has(shardId)) {
+        this.#known.set(shardId, 'done');
+        this.#readers.delete(shardId);
+      } else if (Date.now() - endedAtMs > CHILDLESS_MS) throw new GapError('a shard ended, and none follows it');
     }
-    for (const { ShardId = '', ParentShardId = '' } of shards) {
-      if (!this.#known.has(ShardId) && this.#known.get(ParentShardId) !== 'reading') this.#add(ShardId, 'TRIM_HORIZON');
-    }
-    if (this.#readers.size === 0) throw new GapError('the stream has no open shard');
+    const fresh = shards.filter(
+      ({ ShardId = '', ParentShardId = '' }) =>
+        !this.#known.has(ShardId) && (!listed.has(ParentShardId) || this.#known.get(ParentShardId) === 'done'),
+    );
+    for (const { ShardId = '' } of fresh) this.#add(ShardId, 'TRIM_HORIZON');
+    return fresh.length > 0;
   }
 
   #add(shardId: string, from: 'LATEST' | 'TRIM_HORIZON'): void {
@@ -182,7 +198,7 @@ export class StreamFeed implements ConnectionFeed {
 }
 
 function imageOf(image: Record<string, unknown> | undefined) {
-  return image ? fromItem(unmarshall(image as Parameters<typeof unmarshall>[0])) : null;
+  return image ? fromItem(unmarshall(image as Parameters<typeof unmarshall>[0], { wrapNumbers: Number })) : null;
 }
 
 export interface StreamFeedDeps extends TableReader {

@@ -9,7 +9,7 @@ import type { Payload } from './payload.ts';
  * independent HTTP requests, and could arrive in either order.
  *
  * States: idle (nothing waits) → ready (queued for a post) → posting → idle, ready, or waiting (a retry is
- * due later). closed is final. Only Fanout changes the state.
+ * due later). closed is final. Only Fanout and Posting change the state.
  */
 export class Lane {
   readonly connection: Connection;

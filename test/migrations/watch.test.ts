@@ -233,3 +233,22 @@ test('what the owner of a table makes of a cast runs as that owner, and not as R
   session.release();
   expect(await sql('select data::text from rowcast.event')).toEqual([{ data: `{"id":1,"e":"${owner}"}` }]);
 });
+
+test('an owner who may not append is told of, and given the right by watching again', async () => {
+  const [before, after] = ['before', 'after'].map((name) => `${name}_${Math.random().toString(36).slice(2)}`);
+  await sql(
+    `create role ${before}; create role ${after}; create table theirs (id int primary key); alter table theirs owner to ${before}`,
+  );
+  onTestFinished(() =>
+    sql(`drop owned by ${before}, ${after} cascade; drop role ${before}, ${after}`).then(() => undefined),
+  );
+  await sql(`select rowcast.watch('theirs')`);
+  await sql(`reassign owned by ${before} to ${after}`);
+  const problem = async () =>
+    (await sql(`select problem from rowcast.watched where target = 'theirs'::regclass`))[0]?.problem;
+  expect(await problem()).toMatch(/its owner may not append to the log/);
+  await sql(`select rowcast.watch('theirs')`);
+  expect(await problem()).toBeNull();
+  await sql('insert into theirs values (1)');
+  expect(await sql('select from rowcast.event')).toHaveLength(1);
+});
