@@ -183,16 +183,25 @@ test('a table is watched with one call, and the running relay picks it up', asyn
 test('a table that is watched while the relay sleeps can wake it', async () => {
   const world = await World.start();
   const timing = { collectMs: 10, stayAwakeMs: 50, pollIntervalMs: 600_000, deafPollIntervalMs: 100 };
-  const relay = await world.relay({ timing });
+  const relay = world.makeRelay({ timing });
+  let sleeping = false;
+  relay.on('asleep', () => {
+    sleeping = true;
+  });
+  relay.on('awake', () => {
+    sleeping = false;
+  });
+  const asleep = () => expect.poll(() => sleeping).toBe(true);
+  await relay.start();
   const client = await world.live();
   for (const name of ['one', 'two']) {
-    await once(relay, 'asleep');
+    await asleep();
     await world.sql(`create table ${name} (id int primary key)`);
     await world.sql(`select rowcast.watch('${name}')`);
     await world.sql(`insert into ${name} values (1)`);
     await client.frame(({ type }) => type === `NEW_${name.toUpperCase()}`);
   }
-  await once(relay, 'asleep');
+  await asleep();
   // Nothing but a ring on the new channel would bring this one within ten minutes.
   await world.sql('insert into one values (2)');
   await client.received(3);
