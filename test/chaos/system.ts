@@ -53,7 +53,7 @@ export async function startSystem(postgresPackage: string): Promise<ChaosSystem>
     DIRECTORY_REFRESH_MS: '200',
     PORT: '0',
   });
-  await relays.all()[0]?.logged('leading');
+  await Promise.race(relays.all().map((relay) => relay.logged('leading')));
   return {
     posts,
     postgresProxy,
