@@ -1,8 +1,8 @@
 -- Up Migration
 -- What is watched, and the triggers that append to the log.
--- Locks: none here. rowcast.watch() takes SHARE ROW EXCLUSIVE on the table it is given for an instant
--- (ACCESS EXCLUSIVE where it replaces triggers), rowcast.unwatch() ACCESS EXCLUSIVE. Both give up after 3 s, because writers queue
--- behind whoever waits for such a lock: call them again then.
+-- Locks: none here. rowcast.watch() takes SHARE ROW EXCLUSIVE on the table it is given and its partitions
+-- (ACCESS EXCLUSIVE where it replaces triggers), rowcast.unwatch() ACCESS EXCLUSIVE, until the transaction ends. Both give up after 3 s,
+-- because writers queue behind whoever waits for such a lock: call them again then.
 -- A writer needs no right on the schema: capture runs as the owner of the table. Not as Rowcast's: making JSON of a row
 -- calls casts that the table's owner may have written.
 
@@ -115,7 +115,7 @@ begin
   return 'array_remove(array[' || array_to_string(terms, ', ') || ']::text[], null)';
 end $$;
 
--- SQL for some columns of one row as JSON; null stands for all columns, none for no JSON.
+-- SQL for some columns of one row as JSON; null stands for all columns, none for JSON's null.
 create function rowcast.json_sql(columns text[], record text) returns text language sql immutable
 set search_path = pg_catalog, pg_temp as $$
   select case

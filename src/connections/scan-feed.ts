@@ -1,11 +1,7 @@
 import { type DynamoDBDocumentClient, paginateScan } from '@aws-sdk/lib-dynamodb';
 import type { Logger } from 'pino';
-import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
 import { type Connection, fromItem } from './connection.ts';
-import type { ConnectionFeed, DirectorySink } from './connection-directory.ts';
-
-/** After a failed scan: 0.25–0.5 s, then doubling, at most 10 s. The directory goes on with what it has. */
-const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
+import { FeedLoop, type FeedLoopDeps } from './feed-loop.ts';
 
 /**
  * Two hours, and a minute for clocks
@@ -14,54 +10,22 @@ const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
 const MAX_CONNECTION_MS = 7_260_000;
 
 /**
- * Fills the directory by scanning the table every `refreshIntervalMs`. Consistent reads are
- * what lets the directory say how fresh it is. For small
- * fleets: 10,000 connections are about 2 MB, 500 read units a scan.
+ * Fills the directory by scanning the table every `refreshIntervalMs`. Consistent reads are what
+ * lets the directory say how fresh it is. For small fleets: 10,000 connections are about 2 MB, 500 read units a scan.
  */
-export class ScanFeed implements ConnectionFeed {
-  readonly #deps: ScanFeedDeps;
-  readonly #abort = new AbortController();
-  #running: Promise<void> | undefined;
-
-  constructor(deps: ScanFeedDeps) {
-    this.#deps = deps;
-  }
-
-  /** Resolves once the table was read whole for the first time. */
-  start(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#running ??= this.#run(resolve);
-    });
-  }
-
-  async stop(): Promise<void> {
-    this.#abort.abort();
-    await this.#running;
-  }
-
-  async #run(onFirstScan: () => void): Promise<void> {
-    let failures = 0;
-    while (!this.#abort.signal.aborted) {
-      this.#deps.sink.expire(Date.now());
-      try {
-        await this.#scan();
-        failures = 0;
-        onFirstScan();
-      } catch (error) {
-        if (this.#abort.signal.aborted) break;
-        failures++;
-        this.#deps.log.warn(
-          { event: 'directory_scan_failed', table: this.#deps.table, failures, error: describe(error) },
-          'cannot read the connections table; delivering to the connections known so far',
-        );
-      }
-      await pause(failures ? backoffDelayMs(RETRY, failures) : this.#deps.refreshIntervalMs, this.#abort.signal);
-    }
-  }
-
-  async #scan(): Promise<void> {
+export class ScanFeed extends FeedLoop<ScanFeedDeps> {
+  protected async round(tableRead: () => void): Promise<void> {
     const readBeganAt = Date.now();
-    this.#deps.sink.replaceAll(await scanConnections(this.#deps, readBeganAt, this.#abort.signal), readBeganAt);
+    this.deps.sink.replaceAll(await scanConnections(this.deps, readBeganAt, this.signal), readBeganAt);
+    tableRead();
+  }
+
+  protected failed(error: unknown, failures: number): void {
+    const { log, table } = this.deps;
+    log.warn(
+      { event: 'directory_scan_failed', table, failures, error: String(error) },
+      'cannot read the connections table; delivering to the connections known so far',
+    );
   }
 }
 
@@ -97,12 +61,6 @@ export interface TableReader {
   readonly table: string;
 }
 
-export interface ScanFeedDeps extends TableReader {
-  readonly refreshIntervalMs: number;
-  readonly sink: DirectorySink;
+export interface ScanFeedDeps extends TableReader, FeedLoopDeps {
   readonly log: Logger;
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 }

@@ -7,13 +7,11 @@ import {
 } from '@aws-sdk/client-dynamodb-streams';
 import { unmarshall } from '@aws-sdk/util-dynamodb';
 import type { Logger } from 'pino';
-import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
 import { fromItem } from './connection.ts';
-import type { ConnectionFeed, DirectorySink } from './connection-directory.ts';
+import { FeedLoop, type FeedLoopDeps } from './feed-loop.ts';
 import { scanConnections, type TableReader } from './scan-feed.ts';
 import { GapError, ShardReader } from './shard-reader.ts';
 
-const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
 /** Shards split and roll over by themselves, every four hours or so; a closed one says so at once. */
 const DESCRIBE_INTERVAL_MS = 60_000;
 /** A write is in the stream at most this long after it is in the table: usually far less than a second. */
@@ -34,10 +32,9 @@ const SCAN_MARGIN_MS = 5000;
  * The positions come first: what is written during the scan is in one of the two, or in both, which does no harm. At most
  * two relays of one table should follow its stream: each shard serves two readers.
  */
-export class StreamFeed implements ConnectionFeed {
-  readonly #deps: StreamFeedDeps;
-  readonly #abort = new AbortController();
-  #running: Promise<void> | undefined;
+export class StreamFeed extends FeedLoop<StreamFeedDeps> {
+  /** The table was scanned, and every change since is read. */
+  #synced = false;
   #streamArn = '';
   #readers = new Map<string, ShardReader>();
   /** Every shard that was ever described, so that each is read once. */
@@ -45,45 +42,19 @@ export class StreamFeed implements ConnectionFeed {
   #describedAtMs = 0;
   #scanBeganAtMs = 0;
 
-  constructor(deps: StreamFeedDeps) {
-    this.#deps = deps;
+  protected async round(tableRead: () => void): Promise<void> {
+    if (!this.#synced) await this.#resync();
+    tableRead();
+    await this.#follow();
   }
 
-  /** Resolves once the table was read whole for the first time. */
-  start(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#running ??= this.#run(resolve);
-    });
-  }
-
-  async stop(): Promise<void> {
-    this.#abort.abort();
-    await this.#running;
-  }
-
-  async #run(onFirstScan: () => void): Promise<void> {
-    const { log, table, sink } = this.#deps;
-    let synced = false;
-    let failures = 0;
-    while (!this.#abort.signal.aborted) {
-      sink.expire(Date.now());
-      try {
-        if (!synced) await this.#resync();
-        synced = true;
-        onFirstScan();
-        await this.#follow();
-        failures = 0;
-      } catch (error) {
-        if (this.#abort.signal.aborted) break;
-        failures++;
-        if (error instanceof GapError) synced = false;
-        log.warn(
-          { event: 'directory_stream_failed', table, failures, rescan: !synced, error: String(error) },
-          'cannot follow the stream of the connections table; delivering to the connections known so far',
-        );
-      }
-      await pause(failures ? backoffDelayMs(RETRY, failures) : this.#deps.refreshIntervalMs, this.#abort.signal);
-    }
+  protected failed(error: unknown, failures: number): void {
+    const { log, table } = this.deps;
+    if (error instanceof GapError) this.#synced = false;
+    log.warn(
+      { event: 'directory_stream_failed', table, failures, rescan: !this.#synced, error: String(error) },
+      'cannot follow the stream of the connections table; delivering to the connections known so far',
+    );
   }
 
   /** From the end of each open shard, and a scan after that. */
@@ -96,10 +67,11 @@ export class StreamFeed implements ConnectionFeed {
       else this.#add(ShardId, 'LATEST');
     }
     if (this.#readers.size === 0) throw new Error('the stream has no open shard yet');
-    for (const reader of this.#readers.values()) await reader.open(this.#abort.signal);
+    for (const reader of this.#readers.values()) await reader.open(this.signal);
     this.#scanBeganAtMs = Date.now();
-    const seen = await scanConnections(this.#deps, this.#scanBeganAtMs, this.#abort.signal);
-    this.#deps.sink.replaceAll(seen, this.#scanBeganAtMs);
+    const seen = await scanConnections(this.deps, this.#scanBeganAtMs, this.signal);
+    this.deps.sink.replaceAll(seen, this.#scanBeganAtMs);
+    this.#synced = true;
   }
 
   /** Reads each shard to where it is now. */
@@ -111,7 +83,7 @@ export class StreamFeed implements ConnectionFeed {
       added = [...this.#readers.values()].some(({ endedAtMs }) => endedAtMs) && (await this.#addShards());
     }
     const upTo = Math.min(...[...this.#readers.values()].map(({ caughtUpAtMs }) => caughtUpAtMs));
-    this.#deps.sink.current(upTo - STREAM_LAG_MS);
+    this.deps.sink.current(upTo - STREAM_LAG_MS);
   }
 
   /** Waits for all, whatever becomes of one: two reads of one shard at a time would mix its records up. */
@@ -123,9 +95,9 @@ export class StreamFeed implements ConnectionFeed {
 
   /** To where it is now, or for as long as a round may take. */
   async #readShard(reader: ShardReader): Promise<void> {
-    const until = Date.now() + Math.max(this.#deps.refreshIntervalMs, 1000);
+    const until = Date.now() + Math.max(this.deps.refreshIntervalMs, 1000);
     for (let more = !reader.endedAtMs; more && Date.now() < until; ) {
-      const records = await reader.read(this.#abort.signal);
+      const records = await reader.read(this.signal);
       for (const record of records) this.#apply(record);
       more = records.length > 0 && !reader.endedAtMs;
     }
@@ -136,11 +108,11 @@ export class StreamFeed implements ConnectionFeed {
     if (writtenAtMs < this.#scanBeganAtMs - SCAN_MARGIN_MS) return;
     const connection = imageOf(change?.NewImage);
     if (connection) {
-      this.#deps.sink.put(connection);
+      this.deps.sink.put(connection);
       return;
     }
     const gone = imageOf(change?.OldImage);
-    if (gone && !change?.NewImage) this.#deps.sink.removed(gone);
+    if (gone && !change?.NewImage) this.deps.sink.removed(gone);
   }
 
   /** Shards that are new are read from their beginning on, once their parent was read to its end. @returns whether there are any */
@@ -164,16 +136,16 @@ export class StreamFeed implements ConnectionFeed {
   }
 
   #add(shardId: string, from: 'LATEST' | 'TRIM_HORIZON'): void {
-    const { streams: client } = this.#deps;
+    const { streams: client } = this.deps;
     this.#known.set(shardId, 'reading');
     const caughtUpAtMs = from === 'LATEST' ? Date.now() : this.#scanBeganAtMs;
     this.#readers.set(shardId, new ShardReader({ client, streamArn: this.#streamArn, shardId, from, caughtUpAtMs }));
   }
 
   async #findStream(): Promise<string> {
-    const { dynamodb, table } = this.#deps;
+    const { dynamodb, table } = this.deps;
     const { Table } = await dynamodb.send(new DescribeTableCommand({ TableName: table }), {
-      abortSignal: this.#abort.signal,
+      abortSignal: this.signal,
     });
     if (Table?.LatestStreamArn && Table.StreamSpecification?.StreamViewType === 'NEW_AND_OLD_IMAGES')
       return Table.LatestStreamArn;
@@ -185,9 +157,9 @@ export class StreamFeed implements ConnectionFeed {
     const shards: Shard[] = [];
     let ExclusiveStartShardId: string | undefined;
     do {
-      const { StreamDescription } = await this.#deps.streams.send(
+      const { StreamDescription } = await this.deps.streams.send(
         new DescribeStreamCommand({ StreamArn: this.#streamArn, ExclusiveStartShardId }),
-        { abortSignal: this.#abort.signal },
+        { abortSignal: this.signal },
       );
       shards.push(...(StreamDescription?.Shards ?? []));
       ExclusiveStartShardId = StreamDescription?.LastEvaluatedShardId;
@@ -201,11 +173,8 @@ function imageOf(image: Record<string, unknown> | undefined) {
   return image ? fromItem(unmarshall(image as Parameters<typeof unmarshall>[0], { wrapNumbers: Number })) : null;
 }
 
-export interface StreamFeedDeps extends TableReader {
+export interface StreamFeedDeps extends TableReader, FeedLoopDeps {
   readonly dynamodb: DynamoDBClient;
   readonly streams: DynamoDBStreamsClient;
-  /** How often the shards are read. */
-  readonly refreshIntervalMs: number;
-  readonly sink: DirectorySink;
   readonly log: Logger;
 }

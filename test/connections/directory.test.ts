@@ -2,15 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { AudienceIndex } from '../../src/connections/audience-index.ts';
 import { type Connection, fromItem, toItem } from '../../src/connections/connection.ts';
 import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
-
-const later = Math.floor(Date.now() / 1000) + 3600;
-const connection = (connectionId: string, more: Partial<Connection> = {}): Connection => ({
-  connectionId,
-  userId: 'u',
-  connectedAt: 1,
-  ttl: later,
-  ...more,
-});
+import { connection } from '../support/connection.ts';
 
 describe('the directory', () => {
   function directory() {

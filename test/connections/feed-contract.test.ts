@@ -5,23 +5,14 @@ import { DynamoDBStreamsClient } from '@aws-sdk/client-dynamodb-streams';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import type { Connection } from '../../src/connections/connection.ts';
 import { ConnectionDirectory, type ConnectionFeed } from '../../src/connections/connection-directory.ts';
 import { ConnectionStore } from '../../src/connections/connection-store.ts';
 import { ScanFeed } from '../../src/connections/scan-feed.ts';
 import { StreamFeed } from '../../src/connections/stream-feed.ts';
 import { createConnectionsTable, dynamoDbClient, LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dynamodb.ts';
+import { connection } from '../support/connection.ts';
 import { StreamsServer } from '../support/streams-server.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
-
-const later = Math.floor(Date.now() / 1000) + 3600;
-const connection = (connectionId: string, more: Partial<Connection> = {}): Connection => ({
-  connectionId,
-  userId: 'u',
-  connectedAt: 1,
-  ttl: later,
-  ...more,
-});
 
 /** A table behind a proxy that can freeze it, and a directory that a feed fills. */
 async function start(kind: 'scan' | 'stream', server: { endpoint: string }) {
