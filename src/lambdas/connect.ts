@@ -1,7 +1,8 @@
 import type { Connection } from '../connections/connection.ts';
 import type { ConnectionStore } from '../connections/connection-store.ts';
 import { MAX_CURSOR_LENGTH } from '../protocol/cursor.ts';
-import { Authenticator, SUBPROTOCOL, subprotocols } from './authenticate.ts';
+import { SUBPROTOCOL } from '../protocol/handshake.ts';
+import { Authenticator, subprotocols } from './authenticate.ts';
 import { connectionStore, deployed, logError, logWarning } from './deployed.ts';
 import type { WebSocketAnswer, WebSocketHandler } from './event.ts';
 import { loadConnectSettings } from './settings.ts';

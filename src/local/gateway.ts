@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import type { WebSocketAnswer, WebSocketHandler } from '../lambdas/event.ts';
+import { PONG } from '../protocol/handshake.ts';
 import type { GatewayConnection } from './gateway-connection.ts';
 import { connectEvent, disconnectEvent } from './gateway-events.ts';
 import { answerManagement } from './gateway-management.ts';
@@ -67,12 +68,14 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
 
   /** Closes every connection and runs their `$disconnect`. */
   async stop(): Promise<void> {
+    // First of all nobody new: clients come back within a second.
+    const closed = new Promise((resolve) => (this.#server.listening ? this.#server.close(resolve) : resolve(null)));
     for (const { socket } of this.connections.values()) socket?.close(GOING_AWAY, 'Going away');
     const terminate = setTimeout(() => this.connections.forEach(({ socket }) => void socket?.terminate()), 500);
     await Promise.all(this.#pending);
     clearTimeout(terminate);
     this.#server.closeAllConnections();
-    if (this.#server.listening) await new Promise((resolve) => this.#server.close(resolve));
+    await closed;
   }
 
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
@@ -143,11 +146,9 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
     } catch {
       action = undefined;
     }
-    const answer =
-      action === 'ping'
-        ? { type: 'pong' }
-        : { message: 'Forbidden', connectionId: connection.id, requestId: randomBytes(8).toString('hex') };
-    socket.send(JSON.stringify(answer));
+    const requestId = randomBytes(8).toString('hex');
+    const forbidden = { message: 'Forbidden', connectionId: connection.id, requestId };
+    socket.send(action === 'ping' ? PONG : JSON.stringify(forbidden));
   }
 
   #enforceLimits(connection: GatewayConnection, socket: WebSocket): { stop(): void } {

@@ -6,6 +6,7 @@ import { ScanFeed } from '../../src/connections/scan-feed.ts';
 import { Authenticator } from '../../src/lambdas/authenticate.ts';
 import { connectHandler } from '../../src/lambdas/connect.ts';
 import { disconnectHandler } from '../../src/lambdas/disconnect.ts';
+import type { AuthSettings } from '../../src/lambdas/settings.ts';
 import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dynamodb.ts';
 import { LocalGateway, type LocalGatewayOptions } from '../../src/local/gateway.ts';
 import { GatewayClient } from '../../src/pusher/gateway-client.ts';
@@ -45,13 +46,13 @@ export class World {
 
   /** @param options.callbackUrl another callback API than the gateway's */
   static async start(
-    options: Partial<LocalGatewayOptions> & { table?: TestTable; callbackUrl?: string } = {},
+    options: Partial<LocalGatewayOptions> & { table?: TestTable; callbackUrl?: string; auth?: AuthSettings } = {},
   ): Promise<World> {
     const [database, table] = await Promise.all([TestDatabase.create(), options.table ?? startTable()]);
     const gateway = new LocalGateway({
       stage: 'test',
       connect: connectHandler({
-        authenticator: new Authenticator({ mode: 'none' }),
+        authenticator: new Authenticator(options.auth ?? { mode: 'none' }),
         store: table.store,
         connectionTtlSeconds: 7200,
       }),
@@ -142,6 +143,11 @@ export class World {
     const client = await this.connect(query);
     await client.ready();
     return client;
+  }
+
+  /** Cuts every client off, as a network does: without a word. */
+  cut(): void {
+    for (const { socket } of this.gateway.connections.values()) socket?.terminate();
   }
 
   sql: TestDatabase['sql'] = (text, values) => this.database.sql(text, values);

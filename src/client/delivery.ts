@@ -1,0 +1,85 @@
+import type { Frame } from './frames.ts';
+import type { Ready } from './message.ts';
+
+/** An event as it came; the application's map says what is in `data`. */
+export type Event = Frame & { readonly id: string; readonly type: string };
+
+/**
+ * From frames to the application, in order: drops repeats, lets a truncated message's row be fetched before what follows it,
+ * and only then moves the cursor. READY waits its turn too: what was missed is delivered before the feed is called live.
+ */
+export class Delivery {
+  /** Everything before it was delivered. */
+  cursor: string | undefined;
+  readonly #deps: DeliveryDeps;
+  /** In the order they came; the oldest are forgotten first. */
+  readonly #ids = new Set<string>();
+  readonly #waiting: (Event | Ready)[] = [];
+  #fetching = false;
+
+  constructor(deps: DeliveryDeps) {
+    this.#deps = deps;
+  }
+
+  /** @returns false for an event that came before */
+  event(event: Event): boolean {
+    if (this.#ids.has(event.id)) return false;
+    this.#ids.add(event.id);
+    if (this.#ids.size > this.#deps.maxRememberedIds) this.#ids.delete(this.#ids.values().next().value as string);
+    this.#waiting.push(event);
+    this.#next();
+    return true;
+  }
+
+  ready(ready: Ready): void {
+    this.#waiting.push(ready);
+    this.#next();
+  }
+
+  #next(): void {
+    while (!this.#fetching && !this.#deps.signal.aborted) {
+      const next = this.#waiting.shift();
+      if (!next) return;
+      if (!('id' in next)) {
+        this.cursor = next.cursor;
+        this.#deps.ready(next);
+      } else if (next.truncated && this.#deps.fetchRow) void this.#fetch(next, this.#deps.fetchRow);
+      else this.#deliver(next);
+    }
+  }
+
+  #deliver(event: Event): void {
+    this.cursor = event.cursor ?? this.cursor;
+    this.#deps.message(event);
+  }
+
+  /** Without a row in time, the message goes on as it came: truncated. */
+  async #fetch(event: Event, fetchRow: NonNullable<DeliveryDeps['fetchRow']>): Promise<void> {
+    this.#fetching = true;
+    const over = new AbortController();
+    const stop = () => over.abort();
+    this.#deps.signal.addEventListener('abort', stop);
+    const deadline = setTimeout(stop, this.#deps.fetchTimeoutMs);
+    const tooLate = new Promise<undefined>((resolve) => {
+      over.signal.addEventListener('abort', () => resolve(undefined));
+    });
+    const row = await Promise.race([(async () => fetchRow(event, over))().catch(() => undefined), tooLate]);
+    clearTimeout(deadline);
+    this.#deps.signal.removeEventListener('abort', stop);
+    this.#fetching = false;
+    if (this.#deps.signal.aborted) return;
+    const { truncated: _, ...whole } = event;
+    this.#deliver(row === undefined || row === null ? event : { ...whole, data: row });
+    this.#next();
+  }
+}
+
+export interface DeliveryDeps {
+  message(event: Event): void;
+  ready(ready: Ready): void;
+  readonly fetchRow: ((event: Event, context: { signal: AbortSignal }) => Promise<unknown>) | undefined;
+  readonly fetchTimeoutMs: number;
+  readonly maxRememberedIds: number;
+  /** The feed is closed. */
+  readonly signal: AbortSignal;
+}
