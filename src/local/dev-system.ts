@@ -2,7 +2,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join, relative, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
@@ -14,9 +13,11 @@ import { disconnectHandler } from '../lambdas/disconnect.ts';
 import { type ConnectSettings, loadConnectSettings } from '../lambdas/settings.ts';
 import { createConnectionsTable, dynamoDbClient, LOCAL_CREDENTIALS, LOCAL_REGION, startDynamoDb } from './dynamodb.ts';
 import { LocalGateway } from './gateway.ts';
-import { PageServer } from './page.ts';
-import { freePort, LocalPostgres } from './postgres.ts';
+import { PageServer } from './page-server.ts';
+import { claimPorts } from './ports.ts';
+import { LocalPostgres } from './postgres.ts';
 
+const SERVICES = ['page', 'gateway', 'dynamodb', 'health', 'postgres'] as const;
 const DATABASE = 'rowcast';
 const RELAY_RESTART_MS = 1000;
 
@@ -58,7 +59,7 @@ export class DevSystem {
 
   async #start(): Promise<void> {
     const lambdas = this.#lambdaSettings();
-    const ports = await claimPorts(this.#options.port);
+    const ports = await claimPorts(SERVICES, this.#options.port);
     await mkdir(this.#dir, { recursive: true });
     await this.#claimDir();
     this.#options.print('starting Postgres, DynamoDB, gateway and relay …');
@@ -73,7 +74,12 @@ export class DevSystem {
     const databaseUrl = postgres.url(DATABASE);
     await createDatabase(postgres.url('postgres'));
     const gateway = await this.#startGateway(lambdas, dynamodb.endpoint, ports.gateway);
-    const page = new PageServer({ port: ports.page, websocketUrl: gateway.websocketUrl });
+    const page = new PageServer({
+      port: ports.page,
+      websocketUrl: gateway.websocketUrl,
+      databaseUrl,
+      auth: lambdas.auth,
+    });
     await this.#keep(page.start().then(() => page));
     const healthUrl = `http://127.0.0.1:${ports.health}`;
     await this.#startRelay({
@@ -223,33 +229,6 @@ export class DevSystem {
   #path(file: string): string {
     return join(relative(process.cwd(), this.#dir) || '.', file);
   }
-}
-
-const SERVICES = ['page', 'gateway', 'dynamodb', 'health', 'postgres'] as const;
-
-/** @throws naming every port that is taken, and by what it was wanted */
-async function claimPorts(first: number): Promise<Record<(typeof SERVICES)[number], number>> {
-  const ports = {} as Record<(typeof SERVICES)[number], number>;
-  const taken: string[] = [];
-  for (const [i, service] of SERVICES.entries()) {
-    ports[service] = first === 0 ? await freePort() : first + i;
-    if (!(await isFree(ports[service]))) taken.push(`${ports[service]} (${service})`);
-  }
-  if (taken.length > 0)
-    throw new Error(
-      `taken by another program: port ${taken.join(', ')}; choose others with --port, or --port 0 for free ones`,
-    );
-  return ports;
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  const free = await Promise.race([
-    once(server.listen(port, '127.0.0.1'), 'listening').then(() => true),
-    once(server, 'error').then(() => false),
-  ]).catch(() => false);
-  if (free) await new Promise((resolve) => server.close(resolve));
-  return free;
 }
 
 async function createDatabase(adminUrl: string): Promise<void> {

@@ -1,55 +1,13 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { readFile, rm, unlink } from 'node:fs/promises';
+import { readFile, unlink } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
 import { TestClient } from '../support/client.ts';
-import { temporaryFolder } from '../support/temporary-folder.ts';
-
-interface DevUrls {
-  databaseUrl: string;
-  websocketUrl: string;
-  managementUrl: string;
-  dynamodbEndpoint: string;
-  pageUrl: string;
-  healthUrl: string;
-}
-
-function dev(dir: string, ...args: string[]) {
-  const child = spawn('npm', ['run', 'dev', '--', '--dir', dir, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    detached: true,
-    env: { ...process.env, NODE_NO_WARNINGS: '1' },
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => (output += data.toString()));
-  // npm itself ends by the signal that it passed on.
-  const exited = once(child, 'exit').then(([code, signal]) => (signal === 'SIGINT' ? 0 : (code as number)));
-  // As Ctrl-C does: to the whole group.
-  const interrupt = () => process.kill(-(child.pid as number), 'SIGINT');
-  onTestFinished(async () => {
-    if (child.exitCode === null && child.signalCode === null) interrupt();
-    await exited;
-  });
-  const ready = async () => {
-    while (!existsSync(join(dir, 'dev.json'))) {
-      if (child.exitCode !== null) throw new Error(output);
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-    return JSON.parse(await readFile(join(dir, 'dev.json'), 'utf8')) as DevUrls;
-  };
-  return { ready, exited, interrupt, output: () => output };
-}
-
-async function folder(): Promise<string> {
-  const dir = await temporaryFolder('dev');
-  onTestFinished(() => rm(dir, { recursive: true, force: true }));
-  return dir;
-}
+import { dev, folder } from '../support/dev.ts';
 
 async function insert(databaseUrl: string, content: string): Promise<string[]> {
   const client = new pg.Client(databaseUrl);
@@ -69,7 +27,8 @@ test('one command runs the whole system, Ctrl-C leaves nothing behind, a second 
   await insert(urls.databaseUrl, 'one');
   expect((await client.received(1))[0]).toMatchObject({ type: 'NEW_MESSAGE', data: { content: 'one' } });
   await expect.poll(() => first.output()).toContain(`psql ${urls.databaseUrl} -c "insert into messages`);
-  expect(await (await fetch(urls.pageUrl)).text()).toContain(urls.websocketUrl);
+  expect(await (await fetch(urls.pageUrl)).text()).toContain('<title>Rowcast</title>');
+  expect(await (await fetch(`${urls.pageUrl}api/config`)).json()).toMatchObject({ websocketUrl: urls.websocketUrl });
   expect((await fetch(`${urls.healthUrl}/readyz`)).status).toBe(200);
   first.interrupt();
   expect(await first.exited).toBe(0);

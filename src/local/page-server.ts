@@ -1,0 +1,124 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { SignJWT } from 'jose';
+import type { Pool } from 'pg';
+import pg from 'pg';
+import type { AuthSettings } from '../lambdas/settings.ts';
+import { answerApi } from './page-api.ts';
+import { type Asset, pageAssets } from './page-assets.ts';
+
+const MAX_BODY_BYTES = 200_000;
+const TOKEN_LIFE = '1h';
+
+/**
+ * The page of `rowcast dev`: its files, what it needs to connect (`/api/config`, and in place of an application's own sign-in
+ * `/api/token`), and an API on the two tables. For this machine and its own page only.
+ */
+export class PageServer {
+  readonly #options: PageOptions;
+  readonly #database: Pool;
+  readonly #server = createServer((request, response) => {
+    this.#answer(request, response).catch(() => response.destroy());
+  });
+  #assets: ReadonlyMap<string, Asset> = new Map();
+  url = '';
+
+  constructor(options: PageOptions) {
+    this.#options = options;
+    this.#database = new pg.Pool({ connectionString: options.databaseUrl, max: 4 });
+    this.#database.on('error', () => undefined);
+  }
+
+  async start(): Promise<void> {
+    this.#assets = await pageAssets();
+    this.#server.listen(this.#options.port, '127.0.0.1');
+    await once(this.#server, 'listening');
+    this.url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/`;
+  }
+
+  async stop(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    await Promise.all([closed, this.#database.end()]);
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { pathname: path, searchParams } = new URL(request.url ?? '/', 'http://page.invalid');
+    const method = request.method ?? 'GET';
+    const refusal = forbidden(request, method);
+    if (refusal) return send(response, 403, 'text/plain', refusal);
+    if (path === '/api/config') return send(response, 200, JSON_TYPE, JSON.stringify(this.#config()));
+    if (path === '/api/token') return this.#token(searchParams, response);
+    if (path.startsWith('/api/')) {
+      const answer = await answerApi(this.#database, { method, path, body: await bodyOf(request) });
+      return send(response, answer.status, JSON_TYPE, answer.json);
+    }
+    const asset = this.#assets.get(path === '/' ? 'index.html' : path.slice(1));
+    if (!asset) return send(response, 404, 'text/plain', 'not found');
+    send(response, 200, asset.type, asset.content);
+  }
+
+  #config() {
+    const { auth, websocketUrl, databaseUrl } = this.#options;
+    return {
+      websocketUrl,
+      databaseUrl,
+      auth: auth.mode === 'none' ? 'none' : 'secret' in auth.key ? 'secret' : 'jwks',
+    };
+  }
+
+  /** As an application's sign-in would, for whoever is asked for: this is a machine for development. */
+  async #token(query: URLSearchParams, response: ServerResponse): Promise<void> {
+    const { auth } = this.#options;
+    if (auth.mode === 'none' || !('secret' in auth.key))
+      return send(response, 404, 'text/plain', 'tokens are made here only where JWT_SECRET is set');
+    const list = (name: string) => query.get(name)?.split(',').filter(Boolean) ?? [];
+    const token = new SignJWT({ [auth.rolesClaim]: list('roles'), [auth.roomsClaim]: list('rooms') })
+      .setProtectedHeader({ alg: 'HS256' })
+      .setSubject(query.get('userId') || 'anonymous')
+      .setIssuedAt()
+      .setExpirationTime(TOKEN_LIFE);
+    if (auth.issuer) token.setIssuer(auth.issuer);
+    if (auth.audience) token.setAudience(auth.audience);
+    send(response, 200, 'text/plain', await token.sign(auth.key.secret));
+  }
+}
+
+const JSON_TYPE = 'application/json';
+
+/** Other sites can make a browser send requests to this machine, also by a name of theirs that leads here. */
+function forbidden({ headers }: IncomingMessage, method: string): string | undefined {
+  const { host = '', origin } = headers;
+  if (!/^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(host)) return 'only for this machine';
+  if (origin !== undefined && origin !== `http://${host}`) return 'only for its own page';
+  if (method !== 'GET' && method !== 'DELETE' && headers['content-type'] !== JSON_TYPE) return 'send application/json';
+  return undefined;
+}
+
+async function bodyOf(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > MAX_BODY_BYTES) throw new Error('too large');
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString());
+  } catch {
+    return undefined;
+  }
+}
+
+function send(response: ServerResponse, status: number, type: string, content: string | Uint8Array): void {
+  response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' });
+  response.end(content);
+}
+
+export interface PageOptions {
+  readonly port: number;
+  readonly websocketUrl: string;
+  readonly databaseUrl: string;
+  readonly auth: AuthSettings;
+}

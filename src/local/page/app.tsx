@@ -1,0 +1,58 @@
+import { type ReactNode, useMemo, useState } from 'react';
+import { RowcastProvider } from '../../client/react.ts';
+import { type Config, fetchToken, type Identity } from './api.ts';
+import { ConnectAs } from './connect-as.tsx';
+import { DirectMessages } from './direct-messages.tsx';
+import { Latency } from './latency.tsx';
+import { LiveSign } from './live-sign.tsx';
+import { LiveTable } from './live-table.tsx';
+import { COMPLAINTS, MESSAGES } from './tables.ts';
+import { MeteredWebSocket } from './wire.ts';
+
+/** As little as a person who has just cut the connection wants to wait. */
+const MAX_RECONNECT_DELAY_MS = 2000;
+const REFUSED_DELAY_MS = 3000;
+
+export function App({ config }: { config: Config }): ReactNode {
+  const [identity, setIdentity] = useState<Identity>({ userId: 'alice', rooms: '', roles: '', token: '' });
+  const url = useMemo(() => urlFor(config, identity), [config, identity]);
+  return (
+    <RowcastProvider
+      key={JSON.stringify(identity)}
+      url={url}
+      rooms={identity.rooms.split(/[\s,]+/).filter(Boolean)}
+      WebSocket={MeteredWebSocket}
+      maxReconnectDelayMs={MAX_RECONNECT_DELAY_MS}
+      refusedDelayMs={REFUSED_DELAY_MS}
+      {...(config.auth !== 'none' && {
+        getToken: () => (config.auth === 'secret' ? fetchToken(identity) : identity.token || null),
+      })}
+    >
+      <header>
+        <h1>Rowcast</h1>
+        <LiveSign />
+        <ConnectAs auth={config.auth} identity={identity} connect={setIdentity} />
+      </header>
+      <main>
+        <div className="column">
+          <LiveTable table={MESSAGES} />
+          <DirectMessages identity={identity} />
+        </div>
+        <div className="column">
+          <LiveTable table={COMPLAINTS} />
+          <Latency />
+        </div>
+      </main>
+      <footer>
+        <p>Insert a row from anywhere, and see it appear above:</p>
+        <code>{`psql ${config.databaseUrl} -c "insert into messages (sender, recipient, content) values ('alice', 'bob', 'hello')"`}</code>
+      </footer>
+    </RowcastProvider>
+  );
+}
+
+/** With AUTH_MODE=none one is who the query says. */
+function urlFor({ auth, websocketUrl }: Config, { userId, roles }: Identity): string {
+  if (auth !== 'none') return websocketUrl;
+  return `${websocketUrl}?${new URLSearchParams({ userId, ...(roles && { roles }) })}`;
+}

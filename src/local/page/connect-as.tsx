@@ -1,0 +1,50 @@
+import type { ReactNode } from 'react';
+import type { Config, Identity } from './api.ts';
+
+/** Who this page is. Another answer is another connection. */
+export function ConnectAs({
+  auth,
+  identity,
+  connect,
+}: {
+  auth: Config['auth'];
+  identity: Identity;
+  connect: (identity: Identity) => void;
+}): ReactNode {
+  return (
+    <form
+      aria-label="Connect as"
+      className="connect-as"
+      onSubmit={(event) => {
+        event.preventDefault();
+        const field = new FormData(event.currentTarget);
+        const value = (name: keyof Identity) => String(field.get(name) ?? '').trim();
+        connect({ userId: value('userId'), rooms: value('rooms'), roles: value('roles'), token: value('token') });
+      }}
+    >
+      <span className="hint">Connect as</span>
+      {auth === 'jwks' ? (
+        <label className="wide">
+          <span>Token</span>
+          <input name="token" defaultValue={identity.token} autoComplete="off" required />
+        </label>
+      ) : (
+        <>
+          <label>
+            <span>User</span>
+            <input name="userId" defaultValue={identity.userId} autoComplete="off" required />
+          </label>
+          <label>
+            <span>Roles</span>
+            <input name="roles" defaultValue={identity.roles} placeholder="admin" autoComplete="off" />
+          </label>
+        </>
+      )}
+      <label>
+        <span>Rooms</span>
+        <input name="rooms" defaultValue={identity.rooms} placeholder="lobby, office" autoComplete="off" />
+      </label>
+      <button type="submit">Connect</button>
+    </form>
+  );
+}

@@ -1,0 +1,230 @@
+import { rm } from 'node:fs/promises';
+import { SignJWT } from 'jose';
+import pg from 'pg';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { browserPath, launchBrowser, screenshot } from '../support/browser.ts';
+import { type DevProcess, type DevUrls, startDev } from '../support/dev.ts';
+import { temporaryFolder } from '../support/temporary-folder.ts';
+
+const JWT_SECRET = 'a secret that is long enough for HS256';
+
+let system: DevProcess;
+let urls: DevUrls;
+let browser: Browser;
+let database: pg.Client;
+const errors: string[] = [];
+
+describe.skipIf(!browserPath)('the page of rowcast dev', () => {
+  beforeAll(async () => {
+    const dir = await temporaryFolder('browser');
+    system = startDev(dir, ['--port', '0'], { JWT_SECRET });
+    [browser, urls] = await Promise.all([launchBrowser(), system.ready()]);
+    database = new pg.Client(urls.databaseUrl);
+    await database.connect();
+    return async () => {
+      await Promise.all([browser.close(), database.end()]);
+      await system.stop();
+      await rm(dir, { recursive: true, force: true });
+    };
+  });
+
+  afterAll(() => expect(errors).toEqual([]));
+
+  /** A tab of its own, of somebody who has signed in. */
+  async function open(
+    userId = 'alice',
+    prepare: (page: Page) => Promise<unknown> = async () => undefined,
+  ): Promise<Page> {
+    const context = await browser.newContext({ viewport: { width: 1200, height: 900 } });
+    onTestFinished(() => context.close());
+    const page = await context.newPage();
+    page.setDefaultTimeout(20_000);
+    page.on('pageerror', (error) => errors.push(error.message));
+    await prepare(page);
+    await page.goto(urls.pageUrl);
+    if (userId !== 'alice') await connectAs(page, { User: userId });
+    return page;
+  }
+
+  async function connectAs(page: Page, fields: Record<string, string>): Promise<void> {
+    for (const [label, value] of Object.entries(fields)) await page.getByLabel(label, { exact: true }).fill(value);
+    await page.getByRole('button', { name: 'Connect', exact: true }).click();
+  }
+
+  const shows = (page: Page, sign: string) => page.locator('.sign', { hasText: new RegExp(`^${sign}$`) }).waitFor();
+
+  async function live(page: Page): Promise<Page> {
+    await shows(page, 'Live');
+    return page;
+  }
+
+  const insert = async (content: string) =>
+    Number(
+      (await database.query<{ id: string }>('insert into messages (content) values ($1) returning id', [content]))
+        .rows[0]?.id,
+    );
+
+  test('rows appear, change and go as they do in the database, without a reload and over one socket', async () => {
+    const id = await insert('was there before');
+    let sockets = 0;
+    let loads = 0;
+    const page = await open('alice', async (tab) => {
+      tab.on('websocket', () => sockets++);
+      tab.on('load', () => loads++);
+      await tab.addInitScript({
+        content: `const { animate } = Element.prototype;
+          Element.prototype.animate = function (...args) {
+            this.dataset.flashes = 1 + Number(this.dataset.flashes ?? 0);
+            return animate.apply(this, args);
+          };`,
+      });
+    });
+    await live(page);
+    const row = (rowId: number) => page.locator(`section[aria-labelledby=messages] li[data-id="${rowId}"]`);
+    await row(id).getByText('was there before').waitFor();
+    const inserted = await insert('from psql');
+    await row(inserted).getByText('from psql').waitFor();
+    await expect.poll(() => row(inserted).getAttribute('data-flashes')).toBe('1');
+    await database.query(`update messages set content = 'changed' where id = $1`, [id]);
+    await row(id).getByText('changed').waitFor();
+    await screenshot(page, 'rows');
+    await database.query('delete from messages where id = $1', [id]);
+    await row(id).and(page.locator('.gone')).waitFor({ state: 'attached' });
+    await database.query(`insert into complaints (title) values ('too late')`);
+    await page.getByText('too late').waitFor();
+    await database.query('truncate complaints');
+    await page.getByText('too late').waitFor({ state: 'detached' });
+    expect({ sockets, loads }).toEqual({ sockets: 1, loads: 1 });
+    expect(Number(await page.locator('[data-figure=frames]').textContent())).toBeGreaterThan(0);
+    await expect.poll(() => page.locator('.bar').count()).toBeGreaterThan(2);
+  });
+
+  test('everything can be done by keyboard, and what the database refuses is said', async () => {
+    const page = await live(await open());
+    const { keyboard } = page;
+    await page.getByLabel('From', { exact: true }).focus();
+    await keyboard.type('ann');
+    await keyboard.press('Tab');
+    await keyboard.type('ben');
+    await keyboard.press('Tab');
+    await keyboard.type('typed');
+    await keyboard.press('Enter');
+    const row = page.locator('li', { hasText: 'typed' });
+    await row.getByText('ann → ben').waitFor();
+    await row.getByRole('button', { name: /Edit/ }).focus();
+    await keyboard.press('Enter');
+    for (let i = 0; i < 2; i++) await keyboard.press('Tab');
+    await keyboard.type('corrected');
+    await screenshot(page, 'editing');
+    await keyboard.press('Enter');
+    const corrected = page.locator('li', { hasText: 'corrected' });
+    await corrected.getByRole('button', { name: /Edit/ }).press('Enter');
+    await keyboard.press('Escape');
+    await corrected.getByRole('button', { name: /Delete/ }).press('Enter');
+    await corrected.and(page.locator('.gone')).waitFor({ state: 'attached' });
+    await page.getByLabel('Data (JSON)').fill('{');
+    await page.getByRole('button', { name: 'Send' }).press('Enter');
+    await page.getByRole('alert').getByText(/json/).waitFor();
+  });
+
+  test('a message to a user is in each tab of that user and in nobody else’s; roles and rooms count', async () => {
+    const [first, second, other] = await Promise.all([open(), open(), open('bob')]);
+    await Promise.all([first, second, other].map(live));
+    await connectAs(other, { Roles: 'admin', Rooms: 'lobby' });
+    await live(other);
+    await first.getByRole('button', { name: 'Send' }).click();
+    await database.query(
+      `select rowcast.send_to_role('admin', 'for_admins', '1'), rowcast.send_to_room('lobby', 'for_lobby', '2')`,
+    );
+    for (const page of [first, second])
+      await page.locator('section[aria-labelledby=direct] li').getByText('upload_progress').waitFor();
+    await other.getByText('for_admins').waitFor();
+    await other.getByText('for_lobby').waitFor();
+    expect(await other.locator('section[aria-labelledby=direct] li').allTextContents()).toHaveLength(2);
+    expect(await first.locator('section[aria-labelledby=direct] li').allTextContents()).toHaveLength(1);
+    await screenshot(first, 'sent-to-you');
+  });
+
+  test('what was missed while the connection was cut is replayed', async () => {
+    const page = await live(await open());
+    await page.getByRole('button', { name: 'Cut for 5 s' }).click();
+    await shows(page, 'Connecting');
+    await insert('missed 1');
+    await insert('missed 2');
+    await screenshot(page, 'cut');
+    expect(await page.getByText('missed 1').count()).toBe(0);
+    await live(page);
+    await page.getByText('missed 1').waitFor();
+    await page.getByText('missed 2').waitFor();
+    await page.getByText('back, with 2 missed').waitFor();
+    await screenshot(page, 'caught-up');
+  });
+
+  test('a relay that was killed is a pause', async () => {
+    const page = await live(await open());
+    const { pid } = (await (await fetch(`${urls.healthUrl}/healthz`)).json()) as { pid: number };
+    process.kill(pid, 'SIGKILL');
+    await insert('while the relay was dead');
+    await page.getByText('while the relay was dead').waitFor();
+  });
+
+  const token = (seconds: number) =>
+    new SignJWT()
+      .setProtectedHeader({ alg: 'HS256' })
+      .setSubject('alice')
+      .setExpirationTime(Math.floor(Date.now() / 1000) + seconds)
+      .sign(new TextEncoder().encode(JWT_SECRET));
+
+  test('a token that is refused is said, and the next good one lets it in', async () => {
+    const page = await open('alice', (tab) =>
+      tab.route('**/api/token?*', (route) => route.fulfill({ body: 'a.bad.token' })),
+    );
+    await shows(page, 'Refused');
+    await screenshot(page, 'refused');
+    await page.unroute('**/api/token?*');
+    await live(page);
+  });
+
+  test('when its token expires the page comes back with a new one, and misses nothing', async () => {
+    const tokens = [await token(3)];
+    let fetched = 0;
+    const page = await open('alice', (tab) =>
+      tab.route('**/api/token?*', async (route) => {
+        fetched++;
+        await route.fulfill({ body: tokens.shift() ?? (await token(600)) });
+      }),
+    );
+    await live(page);
+    const sent: string[] = [];
+    while (fetched < 2) {
+      sent.push(`row ${sent.length} of the expiry`);
+      await insert(sent.at(-1) as string);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    await live(page);
+    for (const content of sent) await page.getByText(content, { exact: true }).waitFor();
+  });
+
+  test('without a network it says so, and is back with it', async () => {
+    const page = await live(await open());
+    await page.context().setOffline(true);
+    await shows(page, 'Offline');
+    await insert('while offline');
+    await screenshot(page, 'offline');
+    await page.context().setOffline(false);
+    await live(page);
+    await page.getByText('while offline').waitFor();
+  });
+
+  test('it fits a small screen, and is dark where that is wanted', async () => {
+    const page = await live(await open());
+    await page.setViewportSize({ width: 360, height: 780 });
+    await page.emulateMedia({ colorScheme: 'dark' });
+    await insert('in the dark');
+    await page.getByText('in the dark').waitFor();
+    await screenshot(page, 'small-dark');
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360);
+    expect(await page.evaluate('getComputedStyle(document.documentElement).backgroundColor')).toBe('rgb(16, 19, 22)');
+  });
+});
