@@ -34,6 +34,7 @@ export function LiveSign(): ReactNode {
         {lastUpdate === null ? 'no update yet' : `last update ${new Date(lastUpdate).toLocaleTimeString()}`}
         {caughtUp && ` · ${caughtUp}`}
       </span>
+      {status === 'refused' && <span className="hint">the gateway answers, but not to this token or room</span>}
       <CutButton />
     </div>
   );

@@ -1,0 +1,115 @@
+import { createElement, StrictMode } from 'react';
+import { createRoot, type Root } from 'react-dom/client';
+import { WebSocket } from 'undici';
+import { expect, onTestFinished, test } from 'vitest';
+import type { Message } from '../../src/client/connect.ts';
+import { RowcastProvider, type RowcastProviderProps, type RowcastState, useRowcast } from '../../src/client/react.ts';
+import { openDocument } from '../support/dom.ts';
+import { World } from '../support/world.ts';
+
+async function start() {
+  const world = await World.start();
+  await world.relay();
+  let connections = 0;
+  world.gateway.on('connected', () => connections++);
+  const document = openDocument('<div id="root"></div>');
+  const root = createRoot(document.querySelector('#root') as never, { onUncaughtError: (error) => errors.push(error) });
+  onTestFinished(() => root.unmount());
+  const errors: unknown[] = [];
+  return { world, document, root, errors, connections: () => connections };
+}
+
+/** Components that show their state, keep what they have heard, and may be several. */
+function listener() {
+  const states: RowcastState[] = [];
+  const heard: Message[] = [];
+  const Listener = ({ label = '' }: { label?: string }) => {
+    const state = useRowcast({ onMessage: (message) => heard.push({ ...message, data: `${label}${message.data}` }) });
+    states.push(state);
+    return createElement('p', null, state.status);
+  };
+  return { states, heard, Listener };
+}
+
+function render(root: Root, props: RowcastProviderProps, ...children: React.ReactNode[]): void {
+  root.render(createElement(StrictMode, null, createElement(RowcastProvider, { WebSocket, ...props }, ...children)));
+}
+
+test('all components share one socket, under StrictMode too, and each hears each message', async () => {
+  const { world, document, root, connections } = await start();
+  const { states, heard, Listener } = listener();
+  render(
+    root,
+    { url: world.gateway.websocketUrl },
+    createElement(Listener, { key: 1 }),
+    createElement(Listener, { key: 2 }),
+  );
+  const shown = () => [...document.querySelectorAll('p')].map(({ textContent }) => textContent);
+  await expect.poll(shown).toEqual(['live', 'live']);
+  expect(states[0]).toEqual({
+    status: 'connecting',
+    isConnected: false,
+    lastMessage: null,
+    lastUpdate: null,
+    recovered: null,
+  });
+  await world.sql(
+    `select rowcast.broadcast('one', '1'), rowcast.broadcast('two', '2'), rowcast.broadcast('three', '3')`,
+  );
+  await expect.poll(() => heard.map(({ type }) => type).sort()).toEqual(['one', 'one', 'three', 'three', 'two', 'two']);
+  await expect
+    .poll(() => states.at(-1))
+    .toMatchObject({
+      status: 'live',
+      isConnected: true,
+      recovered: true,
+      lastMessage: { type: 'three' },
+      lastUpdate: expect.any(Number),
+    });
+  expect(connections()).toBe(1);
+  root.unmount();
+  await expect.poll(() => world.gateway.connections.size).toBe(0);
+});
+
+test('components come and go on the same socket; the latest callbacks are called', async () => {
+  const { world, document, root, connections } = await start();
+  const { heard, Listener } = listener();
+  const show = (label: string) =>
+    render(root, { url: world.gateway.websocketUrl }, createElement(Listener, { key: 1, label }));
+  show('first ');
+  await expect.poll(() => document.querySelector('p')?.textContent).toBe('live');
+  show('second ');
+  await world.sql(`select rowcast.broadcast('a', '1')`);
+  await expect.poll(() => heard.at(-1)?.data).toBe('second 1');
+  render(root, { url: world.gateway.websocketUrl });
+  await expect.poll(() => document.querySelector('p')).toBeNull();
+  show('third ');
+  await expect.poll(() => document.querySelector('p')?.textContent).toBe('live');
+  expect(connections()).toBe(1);
+});
+
+test('other rooms are another connection, new arrays of the same are not', async () => {
+  const { world, document, root, connections } = await start();
+  const { heard, Listener } = listener();
+  const show = (rooms: string[]) =>
+    render(root, { url: world.gateway.websocketUrl, rooms }, createElement(Listener, { key: 1 }));
+  const live = () => expect.poll(() => document.querySelector('p')?.textContent).toBe('live');
+  show(['lobby']);
+  await live();
+  show(['lobby']);
+  await world.sql(`select rowcast.send_to_room('lobby', 'a', '1')`);
+  await expect.poll(() => heard.length).toBe(1);
+  expect(connections()).toBe(1);
+  show(['office']);
+  await expect.poll(() => connections()).toBe(2);
+  await live();
+  await world.sql(`select rowcast.send_to_room('office', 'b', '2')`);
+  await expect.poll(() => heard.at(-1)?.type).toBe('b');
+  await expect.poll(() => world.gateway.connections.size).toBe(1);
+});
+
+test('without a provider the hook says what is missing', async () => {
+  const { root, errors } = await start();
+  root.render(createElement(listener().Listener));
+  await expect.poll(() => String(errors[0])).toContain('no <RowcastProvider> above');
+});
