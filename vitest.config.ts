@@ -10,6 +10,8 @@ export default defineConfig({
     maxWorkers: 4,
     // Time-outs of the parts under test are real; on a machine that stalls one may pass. Retries are reported.
     retry: process.env.CI ? 1 : 0,
+    // What a test waits for comes within milliseconds, or after a retry of the part under test.
+    expect: { poll: { interval: 20, timeout: 15_000 } },
     testTimeout: 30_000,
     hookTimeout: 60_000,
   },

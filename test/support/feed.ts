@@ -18,9 +18,9 @@ export function openFeed(url: string, options: Partial<ConnectOptions> = {}): Re
     readies: [],
     statuses: [],
     errors: [],
-    reaches: (status: Status) => expect.poll(() => feed.status, POLL).toBe(status),
-    received: (count: number) => expect.poll(() => recorded.messages.length, POLL).toBeGreaterThanOrEqual(count),
-    isReady: (count = 1) => expect.poll(() => recorded.readies.length, POLL).toBeGreaterThanOrEqual(count),
+    reaches: (status: Status) => expect.poll(() => feed.status).toBe(status),
+    received: (count: number) => expect.poll(() => recorded.messages.length).toBeGreaterThanOrEqual(count),
+    isReady: (count = 1) => expect.poll(() => recorded.readies.length).toBeGreaterThanOrEqual(count),
   });
   feed.onMessage((message) => recorded.messages.push(message));
   feed.onReady((ready) => recorded.readies.push(ready));
@@ -30,8 +30,6 @@ export function openFeed(url: string, options: Partial<ConnectOptions> = {}): Re
   });
   return recorded;
 }
-
-const POLL = { timeout: 20_000, interval: 10 };
 
 export interface RecordedFeed extends Feed {
   readonly messages: Message[];
