@@ -73,7 +73,7 @@ export class BenchSystem {
     this.#databases.set(design, url);
     if (design === 'ours')
       await migrate(
-        { databaseUrl: url, log: pino({ level: 'silent' }), signal: new AbortController().signal },
+        { database: { connectionString: url }, log: pino({ level: 'silent' }), signal: new AbortController().signal },
         { direction: 'up' },
       );
     await this.sql(design, TABLES[design]);

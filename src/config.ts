@@ -1,9 +1,10 @@
 import * as v from 'valibot';
+import type { DatabaseSettings } from './database.ts';
 import type { TermSettings } from './term.ts';
 
 /** Everything the daemon was told, checked. Names of numbers carry their unit. */
 export interface Config {
-  readonly databaseUrl: string;
+  readonly database: DatabaseSettings;
   readonly gatewayEndpoint: string;
   readonly connectionsTable: string;
   readonly region: string;
@@ -29,7 +30,7 @@ export class ConfigError extends Error {
 export function loadConfig(env: Environment): Config {
   const s = check(Settings, env);
   return {
-    databaseUrl: s.DATABASE_URL,
+    database: databaseOf(s),
     gatewayEndpoint: s.WEBSOCKET_ENDPOINT,
     connectionsTable: s.CONNECTIONS_TABLE,
     region: s.AWS_REGION,
@@ -63,9 +64,18 @@ export function loadConfig(env: Environment): Config {
 }
 
 /** What the commands need that only talk to the database. @throws ConfigError */
-export function loadDatabaseConfig(env: Environment): Pick<Config, 'databaseUrl' | 'logLevel'> {
-  const s = check(v.pick(Entries, ['DATABASE_URL', 'LOG_LEVEL']), env);
-  return { databaseUrl: s.DATABASE_URL, logLevel: s.LOG_LEVEL };
+export function loadDatabaseConfig(env: Environment): Pick<Config, 'database' | 'logLevel'> {
+  const s = check(onePassword(v.object({ ...DatabaseEntries, AWS_REGION: v.optional(Region) })), env);
+  return { database: databaseOf(s), logLevel: s.LOG_LEVEL };
+}
+
+function databaseOf(s: v.InferOutput<typeof Database> & { AWS_REGION?: string | undefined }): DatabaseSettings {
+  const { DATABASE_SECRET_ARN: secretId, DATABASE_AUTH: auth } = s;
+  return {
+    url: s.DATABASE_URL,
+    region: s.AWS_REGION,
+    password: auth === 'iam' ? { from: 'iam' } : secretId ? { from: 'secret', secretId } : { from: 'url' },
+  };
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -77,7 +87,9 @@ function check<Schema extends v.GenericSchema>(schema: Schema, env: Environment)
   if (result.success) return result.output;
   throw new ConfigError(
     result.issues.map((issue) => {
-      const name = v.getDotPath(issue) ?? '';
+      const name = v.getDotPath(issue);
+      // About several settings: the message names them.
+      if (name === null) return issue.message;
       return `${name}: ${(name in given ? undefined : MISSING[name]) ?? issue.message}`;
     }),
   );
@@ -184,14 +196,52 @@ function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
 }
 
-const Entries = v.object({
+const DatabaseEntries = {
   DATABASE_URL: DatabaseUrl,
-  WEBSOCKET_ENDPOINT: GatewayEndpoint,
-  AWS_REGION: v.pipe(
-    v.string(),
-    v.trim(),
-    v.regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'is not a Region; write one such as eu-central-1'),
+  DATABASE_SECRET_ARN: v.optional(
+    v.pipe(
+      v.string(),
+      v.trim(),
+      v.regex(/^arn:[\w-]+:secretsmanager:/, 'is not the ARN of a Secrets Manager secret, arn:aws:secretsmanager:…'),
+    ),
   ),
+  DATABASE_AUTH: v.optional(v.picklist(['password', 'iam'], 'is neither password nor iam'), 'password'),
+  LOG_LEVEL: v.optional(v.picklist(LOG_LEVELS, `is not one of ${LOG_LEVELS.join(', ')}`), 'info'),
+};
+const Database = v.object(DatabaseEntries);
+
+const Region = v.pipe(
+  v.string(),
+  v.trim(),
+  v.regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'is not a Region; write one such as eu-central-1'),
+);
+
+/** The password is in one place, and a token of IAM's, good for everything its user may, travels encrypted. */
+function onePassword<Schema extends v.GenericSchema<unknown, v.InferOutput<typeof Database>>>(schema: Schema) {
+  return v.pipe(
+    schema,
+    v.rawCheck(({ dataset, addIssue }) => {
+      if (!dataset.typed) return;
+      const { DATABASE_URL, DATABASE_SECRET_ARN, DATABASE_AUTH } = dataset.value;
+      const { password, searchParams } = new URL(DATABASE_URL);
+      const plain = ['disable', 'no-verify'].includes(searchParams.get('sslmode') ?? '');
+      const problem =
+        DATABASE_AUTH === 'iam' && DATABASE_SECRET_ARN
+          ? 'DATABASE_SECRET_ARN: is set beside DATABASE_AUTH=iam; leave one of the two out'
+          : password && (DATABASE_SECRET_ARN || DATABASE_AUTH === 'iam')
+            ? 'DATABASE_URL: has a password, which also comes from elsewhere (DATABASE_SECRET_ARN or DATABASE_AUTH=iam); leave it out here'
+            : DATABASE_AUTH === 'iam' && plain
+              ? 'DATABASE_URL: sslmode lets the token of DATABASE_AUTH=iam travel where others can read it; leave sslmode out'
+              : undefined;
+      if (problem) addIssue({ message: problem });
+    }),
+  );
+}
+
+const Entries = v.object({
+  ...DatabaseEntries,
+  WEBSOCKET_ENDPOINT: GatewayEndpoint,
+  AWS_REGION: Region,
   CONNECTIONS_TABLE: v.optional(
     v.pipe(
       v.string(),
@@ -201,7 +251,6 @@ const Entries = v.object({
     'websocket_connections',
   ),
   PORT: whole(8080, 0, 65_535),
-  LOG_LEVEL: v.optional(v.picklist(LOG_LEVELS, `is not one of ${LOG_LEVELS.join(', ')}`), 'info'),
   MIGRATE_ON_START: flag('true', 'false', 'true'),
   DIRECTORY_FEED: v.optional(
     v.picklist(['scan', 'stream'], 'is neither scan nor stream; leave it out for scan'),
@@ -224,7 +273,7 @@ const Entries = v.object({
 });
 
 const Settings = v.pipe(
-  Entries,
+  onePassword(Entries),
   v.forward(
     v.check(
       (s) => seconds(s.ROWCAST_RETENTION_LIMIT) >= seconds(s.ROWCAST_RETENTION),

@@ -7,6 +7,7 @@ import { ConnectionDirectory } from './connections/connection-directory.ts';
 import { ConnectionStore } from './connections/connection-store.ts';
 import { ScanFeed } from './connections/scan-feed.ts';
 import { StreamFeed } from './connections/stream-feed.ts';
+import type { DatabaseAccess } from './database.ts';
 import { HealthServer, type Readiness } from './health.ts';
 import { migrate, requireSchema } from './listener/migrations.ts';
 import { Metrics } from './metrics.ts';
@@ -23,6 +24,7 @@ const CONSUMER = 'relay';
 export class Daemon {
   readonly relay: Relay;
   readonly #config: Config;
+  readonly #database: DatabaseAccess;
   readonly #log: Logger;
   readonly #health: HealthServer;
   readonly #gateway: GatewayClient;
@@ -32,8 +34,9 @@ export class Daemon {
   readonly #abort = new AbortController();
   #stopping: Promise<void> | undefined;
 
-  constructor(config: Config, log: Logger) {
+  constructor(config: Config, database: DatabaseAccess, log: Logger) {
     this.#config = config;
+    this.#database = database;
     this.#log = log;
     const client = {
       region: config.region,
@@ -51,7 +54,7 @@ export class Daemon {
     });
     const feed = { ...table, refreshIntervalMs: config.directoryRefreshMs, sink: this.#directory, log };
     this.relay = new Relay({
-      databaseUrl: config.databaseUrl,
+      database: database.client,
       consumer: CONSUMER,
       directory: this.#directory,
       feed:
@@ -104,10 +107,11 @@ export class Daemon {
   }
 
   async #prepareDatabase(): Promise<void> {
-    const { databaseUrl, migrateOnStart } = this.#config;
+    const { client: database, tls, warning } = this.#database;
+    if (warning) this.#log.warn({ event: 'database_tls', tls }, warning);
     try {
-      if (!migrateOnStart) return await requireSchema(databaseUrl);
-      const names = await migrate({ databaseUrl, log: this.#log, signal: this.#abort.signal }, { direction: 'up' });
+      if (!this.#config.migrateOnStart) return await requireSchema(database);
+      const names = await migrate({ database, log: this.#log, signal: this.#abort.signal }, { direction: 'up' });
       if (names.length > 0) this.#log.info({ event: 'migrated', migrations: names }, 'applied migrations');
     } catch (error) {
       throw new Error('cannot use the database that DATABASE_URL names:', { cause: error });

@@ -6,6 +6,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { pino } from 'pino';
 import { ConfigError, loadConfig, loadDatabaseConfig } from './config.ts';
 import { Daemon } from './daemon.ts';
+import { databaseAccess } from './database.ts';
 import { type MigrationStep, migrate } from './listener/migrations.ts';
 
 /** ECS kills 30 s after SIGTERM; what is not delivered by then is delivered by the next relay. */
@@ -40,13 +41,14 @@ await program.parseAsync();
 async function start(): Promise<void> {
   const config = loadConfig(process.env);
   const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime });
-  const daemon = new Daemon(config, log);
+  const daemon = new Daemon(config, await databaseAccess(config.database), log);
   stopOnSignal(() => daemon.stop());
   await daemon.start();
 }
 
 async function migrateDatabase(way: 'up' | 'down', many?: number): Promise<void> {
-  const { databaseUrl, logLevel } = loadDatabaseConfig(process.env);
+  const { database, logLevel } = loadDatabaseConfig(process.env);
+  const { client } = await databaseAccess(database);
   const step: MigrationStep =
     way === 'down'
       ? { direction: 'down', count: many ?? 1 }
@@ -54,7 +56,7 @@ async function migrateDatabase(way: 'up' | 'down', many?: number): Promise<void>
         ? { direction: 'up' }
         : { direction: 'up', count: many };
   const names = await migrate(
-    { databaseUrl, log: pino({ level: logLevel, base: null }), signal: new AbortController().signal },
+    { database: client, log: pino({ level: logLevel, base: null }), signal: new AbortController().signal },
     step,
   );
   process.stdout.write(names.length > 0 ? `${names.map((name) => `${way} ${name}\n`).join('')}` : 'nothing to do\n');

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { hostname } from 'node:os';
+import type pg from 'pg';
 import type { Logger } from 'pino';
 import { aborted, type Backoff, backoffDelayMs, pause } from './backoff.ts';
 import type { ConnectionDirectory, ConnectionFeed } from './connections/connection-directory.ts';
@@ -44,7 +45,7 @@ export class Relay extends EventEmitter<RelayEvents> {
     super();
     this.#deps = deps;
     this.#notifications = new NotificationListener({
-      databaseUrl: deps.databaseUrl,
+      database: deps.database,
       applicationName: `rowcast listen ${hostname()}`,
       log: deps.log,
     });
@@ -111,9 +112,9 @@ export class Relay extends EventEmitter<RelayEvents> {
 
   /** Waits for the lease, then leads for one term. @throws why the term ended, unless it was stopped */
   async #lead(): Promise<void> {
-    const { databaseUrl, log, consumer } = this.#deps;
+    const { database, log, consumer } = this.#deps;
     const session = (purpose: string) => ({
-      databaseUrl,
+      database,
       applicationName: `rowcast ${purpose} ${hostname()}`,
       queryTimeoutMs: QUERY_TIMEOUT_MS,
     });
@@ -190,7 +191,7 @@ export interface RelayEvents extends TermEvents {
 }
 
 export interface RelayDeps {
-  readonly databaseUrl: string;
+  readonly database: pg.ClientConfig;
   /** Row of rowcast.cursor. */
   readonly consumer: string;
   readonly directory: ConnectionDirectory;

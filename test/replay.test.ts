@@ -11,7 +11,11 @@ import { TestDatabase } from './support/database.ts';
 
 test('the feed moves on while a join reads the log: what it dispatched meanwhile is not missed', async () => {
   const database = await TestDatabase.create();
-  const session = await Session.open({ databaseUrl: database.url, applicationName: 'test', queryTimeoutMs: 5000 });
+  const session = await Session.open({
+    database: { connectionString: database.url },
+    applicationName: 'test',
+    queryTimeoutMs: 5000,
+  });
   onTestFinished(async () => {
     await session.close();
     await database.close();

@@ -36,9 +36,9 @@ export async function migrate(options: MigrateOptions, step: MigrationStep): Pro
 }
 
 /** For MIGRATE_ON_START=false. @throws when the database cannot be reached or has no schema of ours */
-export async function requireSchema(databaseUrl: string): Promise<void> {
+export async function requireSchema(database: pg.ClientConfig): Promise<void> {
   const client = new pg.Client({
-    connectionString: databaseUrl,
+    ...database,
     application_name: 'rowcast-migrate',
     connectionTimeoutMillis: 10_000,
   });
@@ -57,7 +57,7 @@ export async function requireSchema(databaseUrl: string): Promise<void> {
 
 async function runOnce(options: MigrateOptions, step: MigrationStep): Promise<string[]> {
   const client = new pg.Client({
-    connectionString: options.databaseUrl,
+    ...options.database,
     application_name: 'rowcast-migrate',
     connectionTimeoutMillis: 10_000,
   });
@@ -122,7 +122,7 @@ function quietLogger(log: Logger) {
 }
 
 export interface MigrateOptions {
-  readonly databaseUrl: string;
+  readonly database: pg.ClientConfig;
   readonly log: Logger;
   readonly signal: AbortSignal;
 }

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { createRequire } from 'node:module';
 import { Socket } from 'node:net';
+import type pg from 'pg';
 import type PgListen from 'pg-listen';
 import type { Logger } from 'pino';
 import { aborted, type Backoff, backoffDelayMs, pause } from '../backoff.ts';
@@ -83,7 +84,7 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
     this.#abort.signal.throwIfAborted();
     const subscriber = createSubscriber(
       {
-        ...connectionOptions(this.#deps.databaseUrl, this.#deps.applicationName),
+        ...connectionOptions(this.#deps.database, this.#deps.applicationName),
         // Our own socket, so that the heartbeat can destroy it: pg-listen keeps its client to itself.
         stream: () => {
           this.#socket = new Socket();
@@ -209,7 +210,7 @@ export interface NotificationListenerEvents {
 }
 
 export interface NotificationListenerDeps {
-  readonly databaseUrl: string;
+  readonly database: pg.ClientConfig;
   readonly applicationName: string;
   readonly log: Logger;
 }

@@ -24,7 +24,7 @@ export class Session {
   /** @throws what pg throws when the database cannot be reached or refuses */
   static async open(options: SessionOptions): Promise<Session> {
     const client = new pg.Client({
-      ...connectionOptions(options.databaseUrl, options.applicationName),
+      ...connectionOptions(options.database, options.applicationName),
       connectionTimeoutMillis: options.queryTimeoutMs,
     });
     const session = new Session(client, options.queryTimeoutMs);
@@ -101,7 +101,7 @@ export class Session {
 }
 
 export interface SessionOptions {
-  readonly databaseUrl: string;
+  readonly database: pg.ClientConfig;
   /** Shown in pg_stat_activity. */
   readonly applicationName: string;
   /** No statement of this session may take longer. */
@@ -113,9 +113,9 @@ export interface SessionOptions {
  * 10 s and then each second ten times; Postgres after 15 s, and frees the locks of a vanished relay in about
  * 30 s instead of 2 h. An idle session is not to be ended by a parameter group's `idle_session_timeout`.
  */
-export function connectionOptions(databaseUrl: string, applicationName: string): pg.ClientConfig {
+export function connectionOptions(database: pg.ClientConfig, applicationName: string): pg.ClientConfig {
   return {
-    connectionString: databaseUrl,
+    ...database,
     application_name: applicationName,
     connectionTimeoutMillis: 10_000,
     keepAlive: true,

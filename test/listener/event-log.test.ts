@@ -9,7 +9,11 @@ let database: TestDatabase;
 let session: Session;
 beforeAll(async () => {
   database = await TestDatabase.create();
-  session = await Session.open({ databaseUrl: database.url, applicationName: 'test', queryTimeoutMs: 10_000 });
+  session = await Session.open({
+    database: { connectionString: database.url },
+    applicationName: 'test',
+    queryTimeoutMs: 10_000,
+  });
 });
 afterAll(async () => {
   await session.close();

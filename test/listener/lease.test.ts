@@ -4,7 +4,11 @@ import { TestDatabase } from '../support/database.ts';
 
 async function acquire(database: TestDatabase): Promise<Lease> {
   const lease = await Lease.acquire({
-    session: { databaseUrl: database.url, applicationName: 'rowcast lease test', queryTimeoutMs: 5000 },
+    session: {
+      database: { connectionString: database.url },
+      applicationName: 'rowcast lease test',
+      queryTimeoutMs: 5000,
+    },
     consumer: 'relay',
     signal: new AbortController().signal,
     onStandby: () => undefined,

@@ -14,7 +14,14 @@ beforeEach(async () => {
 });
 
 const run = (step: MigrationStep) =>
-  migrate({ databaseUrl: database.url, log: pino({ level: 'silent' }), signal: new AbortController().signal }, step);
+  migrate(
+    {
+      database: { connectionString: database.url },
+      log: pino({ level: 'silent' }),
+      signal: new AbortController().signal,
+    },
+    step,
+  );
 const cli = (...args: string[]) =>
   promisify(execFile)('npx', ['node-pg-migrate', ...args], { env: { ...process.env, DATABASE_URL: database.url } });
 const relations = async () =>

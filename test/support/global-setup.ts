@@ -28,7 +28,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await admin.query(`create database ${template}`);
   const templateUrl = Object.assign(new URL(server.adminUrl), { pathname: `/${template}` }).href;
   await migrate(
-    { databaseUrl: templateUrl, log: pino({ level: 'warn' }), signal: new AbortController().signal },
+    { database: { connectionString: templateUrl }, log: pino({ level: 'warn' }), signal: new AbortController().signal },
     { direction: 'up' },
   );
   project.provide('adminUrl', server.adminUrl);

@@ -96,7 +96,7 @@ export class World {
     });
     const directory = new ConnectionDirectory();
     const relay = new Relay({
-      databaseUrl,
+      database: { connectionString: databaseUrl },
       consumer: 'relay',
       directory,
       feed: new ScanFeed({ ...this.table, refreshIntervalMs: 50, sink: directory, log }),
