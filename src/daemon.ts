@@ -7,12 +7,16 @@ import { ConnectionDirectory } from './connections/connection-directory.ts';
 import { ConnectionStore } from './connections/connection-store.ts';
 import { ScanFeed } from './connections/scan-feed.ts';
 import { StreamFeed } from './connections/stream-feed.ts';
+import { checkTable } from './connections/table-check.ts';
 import type { DatabaseAccess } from './database.ts';
 import { HealthServer, type Readiness } from './health.ts';
 import { migrate, requireSchema } from './listener/migrations.ts';
+import { checkNotifications } from './listener/notification-check.ts';
 import { Metrics } from './metrics.ts';
+import { checkGateway } from './pusher/gateway-check.ts';
 import { GatewayClient } from './pusher/gateway-client.ts';
 import { Relay } from './relay.ts';
+import { type Check, SelfCheck } from './self-check.ts';
 
 /** Row of rowcast.cursor: the one consumer there is. */
 const CONSUMER = 'relay';
@@ -31,6 +35,7 @@ export class Daemon {
   readonly #dynamodb: DynamoDBClient;
   readonly #streams: DynamoDBStreamsClient;
   readonly #directory = new ConnectionDirectory();
+  readonly #selfCheck: SelfCheck;
   readonly #abort = new AbortController();
   #stopping: Promise<void> | undefined;
 
@@ -66,6 +71,7 @@ export class Daemon {
       settings: config.relay,
       log,
     });
+    this.#selfCheck = new SelfCheck(this.#checks(), log);
     const metrics = new Metrics({ relay: this.relay, directory: this.#directory });
     this.#health = new HealthServer({
       port: config.port,
@@ -82,6 +88,7 @@ export class Daemon {
       'starting',
     );
     await this.#prepareDatabase();
+    this.#selfCheck.start();
     await this.relay.start();
     this.#log.info({ event: 'started', role: this.relay.role, connections: this.#directory.size }, 'started');
   }
@@ -95,6 +102,7 @@ export class Daemon {
     const { role, listening, problem } = this.relay;
     const reasons = [
       ...(problem ? [problem] : []),
+      ...this.#selfCheck.problems,
       ...(role === 'leader' || role === 'standby'
         ? []
         : ['it neither leads nor stands by: the database cannot be reached, or is being migrated']),
@@ -104,6 +112,20 @@ export class Daemon {
       ...(listening ? [] : ['it does not hear notifications; rows are polled']),
     ];
     return reasons.length > 0 ? { ready: false, role, reasons } : { ready: true, role };
+  }
+
+  /** By what they look at. */
+  #checks(): Record<string, Check> {
+    const { connectionsTable: table, directoryFeed, relay } = this.#config;
+    return {
+      gateway: () => checkGateway(this.#gateway),
+      table: async () => {
+        const { problem, warning } = await checkTable(this.#dynamodb, { table, stream: directoryFeed === 'stream' });
+        if (warning) this.#log.warn({ event: 'table_warning' }, warning);
+        return problem;
+      },
+      ...(relay.doorbell ? { doorbell: () => checkNotifications(this.#database.client) } : {}),
+    };
   }
 
   async #prepareDatabase(): Promise<void> {
@@ -120,7 +142,7 @@ export class Daemon {
 
   async #stop(): Promise<void> {
     this.#abort.abort();
-    await this.relay.stop();
+    await Promise.all([this.relay.stop(), this.#selfCheck.stop()]);
     this.#gateway.destroy();
     this.#dynamodb.destroy();
     this.#streams.destroy();

@@ -1,0 +1,48 @@
+import { randomUUID } from 'node:crypto';
+import pg from 'pg';
+import { connectionOptions, Session } from './session.ts';
+
+const ECHO_TIMEOUT_MS = 5000;
+
+/**
+ * Whether a notification that is sent comes back to a connection that listens. Through a pooler in transaction mode LISTEN succeeds
+ * and nothing is ever heard.
+ * @returns what is wrong and what to do, or null
+ */
+export async function checkNotifications(database: pg.ClientConfig): Promise<string | null> {
+  const channel = `rowcast_check_${randomUUID().replaceAll('-', '')}`;
+  const listener = new pg.Client({
+    ...connectionOptions(database, 'rowcast check'),
+    connectionTimeoutMillis: ECHO_TIMEOUT_MS,
+  });
+  listener.on('error', () => undefined);
+  let deadline: NodeJS.Timeout | undefined;
+  try {
+    await listener.connect();
+    const echo = new Promise<true>((resolve) => {
+      listener.on('notification', () => resolve(true));
+    });
+    await listener.query(`listen ${channel}`);
+    await notify(database, channel);
+    const silence = new Promise<false>((resolve) => {
+      deadline = setTimeout(resolve, ECHO_TIMEOUT_MS, false);
+    });
+    if (await Promise.race([echo, silence])) return null;
+    return 'DATABASE_URL leads through a pooler in transaction mode (PgBouncer, RDS Proxy …): a notification that was sent did not come back. Use a direct connection, or set ROWCAST_DOORBELL=off';
+  } catch (error) {
+    return `DATABASE_URL: a notification could not be sent and heard: ${error instanceof Error ? error.message : error}`;
+  } finally {
+    clearTimeout(deadline);
+    await listener.end().catch(() => undefined);
+  }
+}
+
+/** From a connection of its own: a pooler may give both statements of one client to the same server. */
+async function notify(database: pg.ClientConfig, channel: string): Promise<void> {
+  const session = await Session.open({ database, applicationName: 'rowcast check', queryTimeoutMs: ECHO_TIMEOUT_MS });
+  try {
+    await session.query('select pg_notify($1, $2)', [channel, '']);
+  } finally {
+    await session.close();
+  }
+}
