@@ -13,6 +13,8 @@ export interface Config {
   readonly migrateOnStart: boolean;
   readonly directoryFeed: 'scan' | 'stream';
   readonly directoryRefreshMs: number;
+  /** CloudWatch's namespace for a line of metrics a minute; null prints none. */
+  readonly emfNamespace: string | null;
   readonly relay: TermSettings;
 }
 
@@ -39,6 +41,7 @@ export function loadConfig(env: Environment): Config {
     migrateOnStart: s.MIGRATE_ON_START,
     directoryFeed: s.DIRECTORY_FEED,
     directoryRefreshMs: s.DIRECTORY_REFRESH_MS,
+    emfNamespace: s.METRICS_EMF ? s.METRICS_EMF_NAMESPACE : null,
     relay: {
       doorbell: s.ROWCAST_DOORBELL,
       timing: {
@@ -257,6 +260,11 @@ const Entries = v.object({
     'scan',
   ),
   DIRECTORY_REFRESH_MS: whole(1000, 50, 600_000),
+  METRICS_EMF: flag('on', 'off', 'off'),
+  METRICS_EMF_NAMESPACE: v.optional(
+    v.pipe(v.string(), v.trim(), v.regex(/^[\w./#:-]{1,255}$/, 'is not a namespace: letters, digits and _ . / # : -')),
+    'Rowcast',
+  ),
   MAX_FRAME_BYTES: whole(32_000, 2000, 131_072),
   POST_RPS_LIMIT: whole(4000, 1, 1_000_000),
   ROWCAST_DOORBELL: flag('on', 'off', 'on'),

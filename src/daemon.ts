@@ -9,6 +9,7 @@ import { ScanFeed } from './connections/scan-feed.ts';
 import { StreamFeed } from './connections/stream-feed.ts';
 import { checkTable } from './connections/table-check.ts';
 import type { DatabaseAccess } from './database.ts';
+import { EmfReporter } from './emf.ts';
 import { HealthServer, type Readiness } from './health.ts';
 import { migrate, requireSchema } from './listener/migrations.ts';
 import { checkNotifications } from './listener/notification-check.ts';
@@ -36,10 +37,12 @@ export class Daemon {
   readonly #streams: DynamoDBStreamsClient;
   readonly #directory = new ConnectionDirectory();
   readonly #selfCheck: SelfCheck;
+  readonly #emf: EmfReporter | null;
   readonly #abort = new AbortController();
   #stopping: Promise<void> | undefined;
 
-  constructor(config: Config, database: DatabaseAccess, log: Logger) {
+  /** @param print writes a line to stdout */
+  constructor(config: Config, database: DatabaseAccess, log: Logger, print: (line: string) => void) {
     this.#config = config;
     this.#database = database;
     this.#log = log;
@@ -73,6 +76,8 @@ export class Daemon {
     });
     this.#selfCheck = new SelfCheck(this.#checks(), log);
     const metrics = new Metrics({ relay: this.relay, directory: this.#directory });
+    const { emfNamespace: namespace } = config;
+    this.#emf = namespace === null ? null : new EmfReporter({ registry: metrics.registry, namespace, print });
     this.#health = new HealthServer({
       port: config.port,
       readiness: () => this.readiness(),
@@ -87,6 +92,7 @@ export class Daemon {
       { event: 'starting', port, table: this.#config.connectionsTable, gateway: this.#config.gatewayEndpoint },
       'starting',
     );
+    this.#emf?.start();
     await this.#prepareDatabase();
     this.#selfCheck.start();
     await this.relay.start();
@@ -143,6 +149,7 @@ export class Daemon {
   async #stop(): Promise<void> {
     this.#abort.abort();
     await Promise.all([this.relay.stop(), this.#selfCheck.stop()]);
+    await this.#emf?.stop();
     this.#gateway.destroy();
     this.#dynamodb.destroy();
     this.#streams.destroy();

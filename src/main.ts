@@ -41,7 +41,7 @@ await program.parseAsync();
 async function start(): Promise<void> {
   const config = loadConfig(process.env);
   const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime });
-  const daemon = new Daemon(config, await databaseAccess(config.database), log);
+  const daemon = new Daemon(config, await databaseAccess(config.database), log, print);
   stopOnSignal(() => daemon.stop());
   await daemon.start();
 }
@@ -71,10 +71,14 @@ async function dev(options: { port: number; dir: string }): Promise<void> {
       args: [...process.execArgv, ...process.argv.slice(1, 2), 'start'],
       env: process.env,
     },
-    print: (line) => process.stdout.write(`${line}\n`),
+    print,
   });
   stopOnSignal(() => system.stop());
   await system.start();
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
 }
 
 /** One error on stderr and exit code 1: for settings what is wrong with each, else the error and its causes. */

@@ -7,6 +7,7 @@ import { Doorbell } from './listener/doorbell.ts';
 import { DrainLoop, type DrainTiming } from './listener/drain-loop.ts';
 import { EventLog, type Page, type Position } from './listener/event-log.ts';
 import type { Lease, StoredCursor } from './listener/lease.ts';
+import { type Lag, LogLag } from './listener/log-lag.ts';
 import type { NotificationListener } from './listener/notification-listener.ts';
 import { Retention, type RetentionSettings } from './listener/retention.ts';
 import type { Session } from './listener/session.ts';
@@ -46,6 +47,7 @@ export class Term {
   readonly #drain: DrainLoop;
   readonly #replay: Replay;
   readonly #retention: Retention;
+  readonly #lag: LogLag;
   readonly #wakeup = new Wakeup();
   readonly #membership: Membership;
   /** Delivered to all but those who are behind; committed when they have it too. */
@@ -86,6 +88,7 @@ export class Term {
       floor: held.stored.floor,
       log: logger,
     });
+    this.#lag = new LogLag({ session: held.replays, consumer: deps.consumer });
     this.#replay = new Replay({
       log: new EventLog({ session: held.replays, ...reading }),
       fanout: this.#fanout,
@@ -118,8 +121,9 @@ export class Term {
     const ring = () => this.#wakeup.ring();
     const { notifications } = this.#deps;
     for (const event of ['notification', 'listening', 'deaf', 'control'] as const) notifications.on(event, ring);
-    this.#fanout.on('posted', (connection, outcome) => this.#deps.emit('posted', connection, outcome));
+    this.#fanout.on('posted', (...post) => this.#deps.emit('posted', ...post));
     this.#retention.on('lost', () => this.#tellOfLoss()).on('removed', (rows) => this.#deps.emit('removed', rows));
+    this.#lag.on('lag', (lag) => this.#deps.emit('lag', lag));
     this.#fanout.on('gateway', (state, outcome) => this.#gatewayChanged(state, outcome));
     this.#fanout.on('behind', (connection) => this.#deps.emit('behind', connection));
     this.#fanout.on('ended', (connection, why) => this.#deps.emit('ended', connection, why));
@@ -136,7 +140,8 @@ export class Term {
     try {
       this.#membership.start();
       const ending = AbortSignal.any([stop, this.#lost]);
-      this.#retention.run(ending).catch((error: unknown) => this.#failed.abort(error));
+      for (const running of [this.#retention.run(ending), this.#lag.run(ending)])
+        running.catch((error: unknown) => this.#failed.abort(error));
       await this.#drain.run(ending);
       this.#lost.throwIfAborted();
       const deadline = AbortSignal.any([this.#lost, AbortSignal.timeout(DRAIN_DEADLINE_MS)]);
@@ -192,7 +197,7 @@ export class Term {
 }
 
 export interface TermEvents {
-  posted: [Connection, PostOutcome];
+  posted: [Connection, PostOutcome, tookMs: number];
   gateway: ['down' | 'up'];
   /** A connection is over by the gateway's word, or was closed because it could not be served. */
   ended: [Connection, why: 'gone' | 'closed'];
@@ -202,11 +207,14 @@ export interface TermEvents {
   asleep: [];
   awake: [];
   committed: [Position];
+  lag: [Lag];
   /** Rows that retention removed. */
   removed: [rows: number];
 }
 
 export interface TermDeps {
+  /** Row of rowcast.cursor. */
+  readonly consumer: string;
   readonly directory: ConnectionDirectory;
   readonly store: ConnectionStore;
   readonly gateway: Gateway;

@@ -1,7 +1,4 @@
-import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import pg from 'pg';
 import { generate } from 'selfsigned';
@@ -9,6 +6,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { loadConfig } from '../src/config.ts';
 import { databaseAccess } from '../src/database.ts';
 import { LocalPostgres } from '../src/local/postgres.ts';
+import { startSecretsManager } from './support/secrets-manager.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 import { World } from './support/world.ts';
 
@@ -112,7 +110,7 @@ test('a password that is rotated in Secrets Manager is used by the next connecti
   const world = await World.start();
   const role = `rotating_${Math.random().toString(36).slice(2)}`;
   await world.sql(`create role ${role} superuser login password 'first'`);
-  const secrets = await secretsManager(JSON.stringify({ username: role, password: 'first' }));
+  const secrets = await startSecretsManager(JSON.stringify({ username: role, password: 'first' }));
   const url = Object.assign(new URL(world.database.url), { username: role, password: '' });
   const daemon = world.daemon({
     DATABASE_URL: url.href,
@@ -132,26 +130,6 @@ test('a password that is rotated in Secrets Manager is used by the next connecti
   await client.received(1);
   expect(secrets.asked).toContain('arn:aws:secretsmanager:eu-west-1:123456789012:secret:database');
 });
-
-/** Speaks the protocol of Secrets Manager's GetSecretValue; there is no emulator of it among npm's packages. */
-async function secretsManager(value: string) {
-  const secrets = { url: '', value, asked: [] as string[] };
-  const server = createServer(async (request, response) => {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
-    const { SecretId } = JSON.parse(Buffer.concat(chunks).toString()) as { SecretId: string };
-    secrets.asked.push(SecretId);
-    response.writeHead(200, { 'content-type': 'application/x-amz-json-1.1' });
-    response.end(JSON.stringify({ ARN: SecretId, Name: 'database', SecretString: secrets.value }));
-  }).listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  secrets.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return secrets;
-}
 
 test.each([
   [

@@ -1,15 +1,23 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, readdir, readFile, rm } from 'node:fs/promises';
+import { cp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { SignJWT } from 'jose';
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
+import type { WebSocketHandler } from '../src/lambdas/event.ts';
+import { LocalGateway } from '../src/local/gateway.ts';
+import { TestClient } from './support/client.ts';
+import { startTable } from './support/dynamodb.ts';
 import { runDaemon } from './support/run-daemon.ts';
+import { startSecretsManager } from './support/secrets-manager.ts';
 import { temporaryFolder } from './support/temporary-folder.ts';
 import { World } from './support/world.ts';
 
 const run = promisify(execFile);
+
+const SECRET = 'a secret that is long enough for HS256';
 
 beforeAll(() => run('npm', ['run', 'build']), 60_000);
 
@@ -41,6 +49,55 @@ test('the Lambdas are one small file each', async () => {
       'handler',
       expect.any(Function),
     );
+  }
+});
+
+test('the bundles run in the local gateway as they are deployed, with the secret that an ARN names', async () => {
+  const [table, secrets] = await Promise.all([startTable(), startSecretsManager(SECRET)]);
+  onTestFinished(() => table.stop());
+  const env = {
+    CONNECTIONS_TABLE: table.table,
+    JWT_SECRET_ARN: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:jwt-AbCdEf',
+    AWS_REGION: 'eu-west-1',
+    AWS_ACCESS_KEY_ID: 'local',
+    AWS_SECRET_ACCESS_KEY: 'local',
+    AWS_ENDPOINT_URL_DYNAMODB: table.endpoint,
+    AWS_ENDPOINT_URL_SECRETS_MANAGER: secrets.url,
+  };
+  const own = { ...process.env };
+  Object.assign(process.env, env);
+  onTestFinished(() => {
+    for (const name of Object.keys(env)) delete process.env[name];
+    Object.assign(process.env, own);
+  });
+  const bundle = async (name: string) =>
+    (await import(pathToFileURL(join('dist/lambdas', `${name}.mjs`)).href)) as { handler: WebSocketHandler };
+  const [connect, disconnect] = await Promise.all([bundle('connect'), bundle('disconnect')]);
+  const gateway = new LocalGateway({ stage: 'prod', connect: connect.handler, disconnect: disconnect.handler });
+  await gateway.start();
+  onTestFinished(() => gateway.stop());
+  const token = await new SignJWT()
+    .setProtectedHeader({ alg: 'HS256' })
+    .setSubject('bob')
+    .setExpirationTime('1h')
+    .sign(new TextEncoder().encode(SECRET));
+  const client = new TestClient(gateway.websocketUrl, ['rowcast', token]);
+  expect(await client.opened).toBe(101);
+  expect(await table.items()).toMatchObject([{ userId: 'bob' }]);
+  expect(await new TestClient(`${gateway.websocketUrl}?token=${token}x`).opened).toBe(401);
+  await client.close();
+  await expect.poll(() => table.items()).toEqual([]);
+  expect(secrets.asked).toEqual([env.JWT_SECRET_ARN]);
+});
+
+test('the size of each bundle and the time of its cold import are reported', async () => {
+  for (const name of ['connect', 'disconnect']) {
+    const file = join('dist/lambdas', `${name}.mjs`);
+    const cold = `const t = performance.now(); await import('./${file}'); console.log(performance.now() - t)`;
+    const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', cold]);
+    const { size } = await stat(file);
+    console.log(`${name}.mjs: ${size} bytes, imported in ${Math.round(Number(stdout))} ms, AWS SDK included`);
+    expect(Number(stdout)).toBeGreaterThan(0);
   }
 });
 

@@ -3,7 +3,7 @@ import type { ConnectionStore } from '../connections/connection-store.ts';
 import { MAX_CURSOR_LENGTH } from '../protocol/cursor.ts';
 import { SUBPROTOCOL } from '../protocol/handshake.ts';
 import { Authenticator, subprotocols } from './authenticate.ts';
-import { connectionStore, deployed, logError, logWarning } from './deployed.ts';
+import { connectionStore, deployed, logError, logWarning, withJwtSecret } from './deployed.ts';
 import type { WebSocketAnswer, WebSocketHandler } from './event.ts';
 import { loadConnectSettings } from './settings.ts';
 
@@ -59,8 +59,8 @@ function answer(statusCode: number, body: string): WebSocketAnswer {
   return { statusCode, body, headers: { 'content-type': 'text/plain' } };
 }
 
-export const handler: WebSocketHandler = deployed((env) => {
-  const { auth, table, connectionTtlSeconds } = loadConnectSettings(env);
+export const handler: WebSocketHandler = deployed(async (env) => {
+  const { auth, table, connectionTtlSeconds } = loadConnectSettings(await withJwtSecret(env));
   if (auth.mode === 'jwt' && 'secret' in auth.key && auth.key.secret.length < LEAST_SECRET_BYTES)
     logWarning({
       event: 'weak_secret',

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import type { WebSocketAnswer, WebSocketHandler } from '../lambdas/event.ts';
-import { PONG } from '../protocol/handshake.ts';
+import { PONG, unknownAction } from '../protocol/handshake.ts';
 import type { GatewayConnection } from './gateway-connection.ts';
 import { connectEvent, disconnectEvent } from './gateway-events.ts';
 import { answerManagement } from './gateway-management.ts';
@@ -137,7 +137,7 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
     });
   }
 
-  /** The routes: `ping` is a MOCK, there is no other. */
+  /** The routes of deploy/: `ping` and `$default`, both MOCKs. */
   #receive(connection: GatewayConnection, socket: WebSocket, data: RawData): void {
     connection.lastActiveAt = Date.now();
     let action: unknown;
@@ -147,8 +147,7 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
       action = undefined;
     }
     const requestId = randomBytes(8).toString('hex');
-    const forbidden = { message: 'Forbidden', connectionId: connection.id, requestId };
-    socket.send(action === 'ping' ? PONG : JSON.stringify(forbidden));
+    socket.send(action === 'ping' ? PONG : unknownAction(connection.id, requestId));
   }
 
   #enforceLimits(connection: GatewayConnection, socket: WebSocket): { stop(): void } {

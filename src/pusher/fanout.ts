@@ -32,7 +32,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     super();
     this.#deps = deps;
     this.#posting = new Posting(deps, {
-      posted: (connection, outcome) => this.emit('posted', connection, outcome),
+      posted: (...post) => this.emit('posted', ...post),
       gateway: (change, outcome) => this.#gatewayChanged(change, outcome),
       gone: (connection) => {
         this.close(connection);
@@ -163,7 +163,7 @@ export interface FanoutEvents {
   behind: [Connection, CursorSnapshot];
   /** The gateway as a whole stopped answering, or answers again. */
   gateway: ['down' | 'up', PostOutcome];
-  posted: [Connection, PostOutcome];
+  posted: [Connection, PostOutcome, tookMs: number];
   /** The connection is over by the gateway's word (`gone`) or by ours (`closed`). */
   ended: [Connection, why: 'gone' | 'closed'];
 }

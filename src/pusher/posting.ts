@@ -103,10 +103,11 @@ export class Posting {
     lane.state = 'posting';
     this.#postsInFlight++;
     this.#throttle.take();
+    const startedAt = performance.now();
     const outcome = await this.#deps.gateway.post(lane.connection.connectionId, lane.take(this.#deps.maxFrameBytes));
     this.#postsInFlight--;
     if (this.#stopped) return;
-    this.#events.posted(lane.connection, outcome);
+    this.#events.posted(lane.connection, outcome, performance.now() - startedAt);
     if (outcome.kind === 'throttled') this.#throttle.throttled(lane.connection.connectionId);
     const change = this.#circuit.record(outcome);
     if (change) this.#events.gateway(change, outcome);
@@ -176,7 +177,7 @@ export class Posting {
 
 /** What the owner of the lanes hears. */
 export interface PostingEvents {
-  posted(connection: Connection, outcome: PostOutcome): void;
+  posted(connection: Connection, outcome: PostOutcome, tookMs: number): void;
   gateway(change: 'down' | 'up', outcome: PostOutcome): void;
   /** The gateway says that the connection is over. */
   gone(connection: Connection): void;

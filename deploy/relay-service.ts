@@ -1,0 +1,161 @@
+import { fileURLToPath } from 'node:url';
+import { Duration, RemovalPolicy, Size, Stack } from 'aws-cdk-lib';
+import type { WebSocketStage } from 'aws-cdk-lib/aws-apigatewayv2';
+import type { TableV2 } from 'aws-cdk-lib/aws-dynamodb';
+import { type IVpc, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
+import { Platform } from 'aws-cdk-lib/aws-ecr-assets';
+import {
+  AvailabilityZoneRebalancing,
+  AwsLogDriverMode,
+  Cluster,
+  ContainerImage,
+  ContainerInsights,
+  CpuArchitecture,
+  FargateService,
+  FargateTaskDefinition,
+  LinuxParameters,
+  LogDriver,
+  OperatingSystemFamily,
+  UlimitName,
+} from 'aws-cdk-lib/aws-ecs';
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { Construct } from 'constructs';
+import type { RelayDatabase } from './database.ts';
+import type { DeploySettings } from './settings.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const PORT = 8080;
+
+/** The relay delivers what is in flight for at most 25 s after SIGTERM. */
+const STOP_TIMEOUT = Duration.seconds(60);
+
+/** The relay on Fargate: no load balancer, no public IP, nothing that anybody connects to. */
+export class RelayService extends Construct {
+  readonly service: FargateService;
+  readonly logs: LogGroup;
+
+  constructor(
+    scope: Construct,
+    deps: {
+      settings: DeploySettings;
+      vpc: IVpc;
+      database: RelayDatabase;
+      table: TableV2;
+      stage: WebSocketStage;
+      namespace: string;
+    },
+  ) {
+    super(scope, 'Relay');
+    const { settings, vpc, database } = deps;
+    this.logs = new LogGroup(this, 'Logs', {
+      retention: RetentionDays.ONE_MONTH,
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    const task = this.#task(deps);
+    this.#grant(task, deps);
+    const securityGroup = new SecurityGroup(this, 'SecurityGroup', {
+      vpc,
+      description: 'Rowcast relay: outgoing only',
+    });
+    database.securityGroup.connections.allowFrom(securityGroup, database.port, 'Rowcast relay');
+    const overlap = settings.rollout === 'overlap';
+    this.service = new FargateService(this, 'Service', {
+      cluster: new Cluster(this, 'Cluster', { vpc, containerInsightsV2: ContainerInsights.ENABLED }),
+      taskDefinition: task,
+      desiredCount: settings.relays,
+      securityGroups: [securityGroup],
+      assignPublicIp: false,
+      circuitBreaker: { rollback: true },
+      minHealthyPercent: overlap ? 100 : 0,
+      maxHealthyPercent: overlap ? 200 : 100,
+      availabilityZoneRebalancing: overlap ? AvailabilityZoneRebalancing.ENABLED : AvailabilityZoneRebalancing.DISABLED,
+    });
+  }
+
+  #task(deps: {
+    settings: DeploySettings;
+    database: RelayDatabase;
+    table: TableV2;
+    stage: WebSocketStage;
+    namespace: string;
+  }) {
+    const { settings, database, table, stage, namespace } = deps;
+    const task = new FargateTaskDefinition(this, 'Task', {
+      cpu: settings.cpu,
+      memoryLimitMiB: settings.memoryMiB,
+      runtimePlatform: { cpuArchitecture: CpuArchitecture.ARM64, operatingSystemFamily: OperatingSystemFamily.LINUX },
+    });
+    const container = task.addContainer('relay', {
+      image: ContainerImage.fromAsset(ROOT, { platform: Platform.LINUX_ARM64 }),
+      environment: {
+        ...database.environment,
+        WEBSOCKET_ENDPOINT: stage.callbackUrl,
+        CONNECTIONS_TABLE: table.tableName,
+        AWS_REGION: Stack.of(this).region,
+        PORT: String(PORT),
+        DIRECTORY_FEED: settings.directoryFeed,
+        POST_RPS_LIMIT: String(settings.postsPerSecondLimit),
+        METRICS_EMF: 'on',
+        METRICS_EMF_NAMESPACE: namespace,
+      },
+      readonlyRootFilesystem: true,
+      user: 'node',
+      stopTimeout: STOP_TIMEOUT,
+      linuxParameters: new LinuxParameters(this, 'Linux', { initProcessEnabled: true }),
+      // A standby is healthy: a deployment that waited for a second leader would be rolled back.
+      healthCheck: {
+        command: [
+          'CMD',
+          'node',
+          '-e',
+          `fetch('http://127.0.0.1:${PORT}/healthz').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))`,
+        ],
+        interval: Duration.seconds(15),
+        timeout: Duration.seconds(5),
+        retries: 3,
+        startPeriod: Duration.seconds(60),
+      },
+      // Logs that cannot be sent are dropped at last; a relay that waits for them would deliver nothing.
+      logging: LogDriver.awsLogs({
+        logGroup: this.logs,
+        streamPrefix: 'relay',
+        mode: AwsLogDriverMode.NON_BLOCKING,
+        maxBufferSize: Size.mebibytes(25),
+      }),
+    });
+    container.addUlimits({ name: UlimitName.NOFILE, softLimit: 65_535, hardLimit: 65_535 });
+    return task;
+  }
+
+  /** What it does and nothing else: read and clean up the table, post to and close connections, fetch its password. */
+  #grant(
+    task: FargateTaskDefinition,
+    {
+      settings,
+      database,
+      table,
+      stage,
+    }: { settings: DeploySettings; database: RelayDatabase; table: TableV2; stage: WebSocketStage },
+  ): void {
+    const { partition, region, account } = Stack.of(this);
+    const allow = (actions: string[], resources: string[]) =>
+      task.addToTaskRolePolicy(new PolicyStatement({ actions, resources }));
+    allow(
+      ['dynamodb:Scan', 'dynamodb:DeleteItem', 'dynamodb:DescribeTable', 'dynamodb:DescribeTimeToLive'],
+      [table.tableArn],
+    );
+    if (settings.directoryFeed === 'stream')
+      allow(
+        ['dynamodb:DescribeStream', 'dynamodb:GetShardIterator', 'dynamodb:GetRecords'],
+        [table.tableStreamArn as string],
+      );
+    const api = `arn:${partition}:execute-api:${region}:${account}:${stage.api.apiId}/${stage.stageName}`;
+    // Connection ids are only known when clients connect: any of this stage's.
+    allow(
+      ['execute-api:ManageConnections'],
+      ['POST', 'DELETE'].map((method) => `${api}/${method}/@connections/*`),
+    );
+    for (const right of database.rights) task.addToTaskRolePolicy(right);
+  }
+}

@@ -1,0 +1,170 @@
+import * as v from 'valibot';
+
+/** What a deployment was told, by `-c name=value` or the context of cdk.json. docs/deploy.md lists it. */
+export interface DeploySettings {
+  /** Null makes a VPC for a trial. */
+  readonly network: {
+    readonly vpcId: string;
+    readonly zones: readonly string[];
+    readonly subnetIds: readonly string[];
+  } | null;
+  /** Null makes a database for a trial. */
+  readonly database: ExistingDatabase | null;
+  readonly auth: Readonly<Record<string, string>>;
+  /** Of a plain secret that signs tokens; null makes one for a trial, undefined is for JWKS. */
+  readonly jwtSecretArn: string | null | undefined;
+  readonly directoryFeed: 'scan' | 'stream';
+  readonly postsPerSecondLimit: number;
+  /** `overlap`: a new relay stands by before the old one stops. `recreate`: the old one stops first. */
+  readonly rollout: 'overlap' | 'recreate';
+  /** One leads, the others stand by. */
+  readonly relays: number;
+  readonly cpu: number;
+  readonly memoryMiB: number;
+  /** Needs a role for API Gateway's logs in the account (docs/deploy.md). */
+  readonly accessLogs: boolean;
+  readonly alarmEmail: string | undefined;
+}
+
+export interface ExistingDatabase {
+  readonly host: string;
+  readonly port: number;
+  readonly name: string;
+  readonly user: string;
+  /** `secret`: RDS's own JSON or a plain password. `iam`: tokens of RDS IAM authentication, for that resource id. */
+  readonly password: { readonly secretArn: string } | { readonly resourceId: string };
+  readonly securityGroupId: string;
+}
+
+const text = v.pipe(v.string(), v.trim(), v.minLength(1, 'is empty'));
+const list = v.pipe(
+  text,
+  v.transform((value) => value.split(',').map((part) => part.trim())),
+);
+const whole = (least: number, most: number) =>
+  v.pipe(
+    v.union([v.string(), v.number()]),
+    v.transform(Number),
+    v.check(
+      (value) => Number.isInteger(value) && value >= least && value <= most,
+      `is not a whole number from ${least} to ${most}`,
+    ),
+  );
+const id = (prefix: string) =>
+  v.pipe(text, v.regex(new RegExp(`^${prefix}-[0-9a-f]{8,17}$`), `is not an id such as ${prefix}-0123456789abcdef0`));
+const secretArn = v.pipe(text, v.regex(/^arn:[\w-]+:secretsmanager:/, 'is not the ARN of a Secrets Manager secret'));
+const flag = v.pipe(
+  v.union([v.boolean(), v.picklist(['true', 'false'], 'is neither true nor false')]),
+  v.transform((value) => value === true || value === 'true'),
+);
+
+/** Each name is a context variable; all but these of CDK's own that are not listed are left alone. */
+const Context = v.object({
+  vpcId: v.optional(id('vpc')),
+  zones: v.optional(list),
+  subnetIds: v.optional(
+    v.pipe(
+      list,
+      v.everyItem((each) => /^subnet-[0-9a-f]{8,17}$/.test(each), 'holds what is no subnet-…'),
+    ),
+  ),
+  databaseHost: v.optional(text),
+  databasePort: v.optional(whole(1, 65_535), 5432),
+  databaseName: v.optional(text, 'postgres'),
+  databaseUser: v.optional(text),
+  databaseSecretArn: v.optional(secretArn),
+  databaseResourceId: v.optional(
+    v.pipe(text, v.regex(/^(db|cluster)-\w+$/, 'is not an RDS resource id such as db-ABCDEFGHIJKL')),
+  ),
+  databaseSecurityGroupId: v.optional(id('sg')),
+  jwtSecretArn: v.optional(secretArn),
+  jwksUrl: v.optional(v.pipe(text, v.startsWith('https://', 'does not begin with https://'))),
+  jwtIssuer: v.optional(text),
+  jwtAudience: v.optional(text),
+  jwtRolesClaim: v.optional(text),
+  jwtRoomsClaim: v.optional(text),
+  directoryFeed: v.optional(v.picklist(['scan', 'stream'], 'is neither scan nor stream'), 'scan'),
+  postRpsLimit: v.optional(whole(1, 1_000_000), 4000),
+  rollout: v.optional(v.picklist(['overlap', 'recreate'], 'is neither overlap nor recreate'), 'overlap'),
+  relays: v.optional(whole(1, 10), 2),
+  cpu: v.optional(whole(256, 16_384), 512),
+  memoryMiB: v.optional(whole(512, 122_880), 1024),
+  accessLogs: v.optional(flag, false),
+  alarmEmail: v.optional(v.pipe(text, v.email('is not an e-mail address'))),
+});
+
+export const CONTEXT_NAMES = Object.keys(Context.entries);
+
+/** @throws with all that is wrong, each with the name of its context variable */
+export function loadDeploySettings(context: Readonly<Record<string, unknown>>): DeploySettings {
+  const given = Object.fromEntries(Object.entries(context).filter(([, value]) => value !== undefined && value !== ''));
+  const result = v.safeParse(Context, given);
+  const problems = result.success
+    ? contradictions(result.output)
+    : result.issues.map((issue) => `${v.getDotPath(issue)}: ${issue.message}`);
+  if (problems.length > 0 || !result.success)
+    throw new Error(
+      `the deployment's settings are wrong (-c name=value):\n${problems.map((line) => `  ${line}`).join('\n')}`,
+    );
+  return settingsOf(result.output);
+}
+
+type Given = v.InferOutput<typeof Context>;
+
+function contradictions(s: Given): string[] {
+  const problems: string[] = [];
+  const network = [s.vpcId, s.zones, s.subnetIds].filter(Boolean).length;
+  if (network !== 0 && network !== 3)
+    problems.push('vpcId, zones, subnetIds: give all three of an existing VPC, or none for a trial');
+  if (s.zones && s.subnetIds && s.subnetIds.length % s.zones.length !== 0)
+    problems.push('subnetIds: as many for each zone, in the order of zones');
+  const database = [s.databaseHost, s.databaseUser, s.databaseSecurityGroupId].filter(Boolean).length;
+  if (database !== 0 && database !== 3)
+    problems.push(
+      'databaseHost, databaseUser, databaseSecurityGroupId: give all three of an existing database, or none for a trial',
+    );
+  if (s.databaseHost && !s.databaseSecretArn === !s.databaseResourceId)
+    problems.push(
+      'databaseSecretArn, databaseResourceId: give one of the two: a secret with the password, or the RDS resource id for IAM authentication',
+    );
+  if (s.databaseHost && !s.vpcId) problems.push('vpcId: an existing database needs the VPC that reaches it');
+  if (s.jwtSecretArn && s.jwksUrl)
+    problems.push('jwtSecretArn, jwksUrl: give one of the two: who signs the tokens of clients; or none for a trial');
+  return problems;
+}
+
+function settingsOf(s: Given): DeploySettings {
+  return {
+    network: s.vpcId ? { vpcId: s.vpcId, zones: s.zones ?? [], subnetIds: s.subnetIds ?? [] } : null,
+    database: s.databaseHost
+      ? {
+          host: s.databaseHost,
+          port: s.databasePort,
+          name: s.databaseName,
+          user: s.databaseUser ?? '',
+          password: s.databaseSecretArn
+            ? { secretArn: s.databaseSecretArn }
+            : { resourceId: s.databaseResourceId ?? '' },
+          securityGroupId: s.databaseSecurityGroupId ?? '',
+        }
+      : null,
+    auth: Object.fromEntries(
+      Object.entries({
+        JWKS_URL: s.jwksUrl,
+        JWT_ISSUER: s.jwtIssuer,
+        JWT_AUDIENCE: s.jwtAudience,
+        JWT_ROLES_CLAIM: s.jwtRolesClaim,
+        JWT_ROOMS_CLAIM: s.jwtRoomsClaim,
+      }).filter((entry): entry is [string, string] => entry[1] !== undefined),
+    ),
+    jwtSecretArn: s.jwksUrl ? undefined : (s.jwtSecretArn ?? null),
+    directoryFeed: s.directoryFeed,
+    postsPerSecondLimit: s.postRpsLimit,
+    rollout: s.rollout,
+    relays: s.relays,
+    cpu: s.cpu,
+    memoryMiB: s.memoryMiB,
+    accessLogs: s.accessLogs,
+    alarmEmail: s.alarmEmail,
+  };
+}

@@ -1,0 +1,154 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import {
+  type CfnApi,
+  CfnIntegration,
+  CfnIntegrationResponse,
+  type CfnStage,
+  WebSocketApi,
+  type WebSocketRoute,
+  WebSocketStage,
+} from 'aws-cdk-lib/aws-apigatewayv2';
+import { WebSocketLambdaIntegration, WebSocketMockIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
+import type { TableV2 } from 'aws-cdk-lib/aws-dynamodb';
+import { PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Architecture, Code, Function as LambdaFunction, Runtime, Tracing } from 'aws-cdk-lib/aws-lambda';
+import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import { Construct } from 'constructs';
+import { PONG, unknownAction } from '../src/protocol/handshake.ts';
+import type { DeploySettings } from './settings.ts';
+
+/** Made by `npm run build`: the very files that the tests run in the local gateway. */
+const BUNDLES = fileURLToPath(new URL('../dist/lambdas', import.meta.url));
+
+/** Requests that clients send are pings, one a minute, and new connections: 500 a second is what AWS takes of those. */
+const ROUTE_THROTTLE = { throttlingRateLimit: 2000, throttlingBurstLimit: 1000 };
+
+/** The WebSocket API: `$connect` and `$disconnect` are Lambdas, `ping` and everything else are answered by MOCK integrations. */
+export class RowcastWebSocketApi extends Construct {
+  readonly api: WebSocketApi;
+  readonly stage: WebSocketStage;
+  readonly functions: readonly LambdaFunction[];
+
+  constructor(scope: Construct, deps: { settings: DeploySettings; table: TableV2 }) {
+    super(scope, 'WebSocket');
+    const { settings, table } = deps;
+    const connect = this.#lambda('connect', { CONNECTIONS_TABLE: table.tableName, ...settings.auth });
+    allow(connect, 'dynamodb:PutItem', table.tableArn);
+    const secretArn = settings.jwtSecretArn === null ? this.#trialSecret() : settings.jwtSecretArn;
+    if (secretArn) {
+      connect.addEnvironment('JWT_SECRET_ARN', secretArn);
+      allow(connect, 'secretsmanager:GetSecretValue', secretArn);
+    }
+    const disconnect = this.#lambda('disconnect', { CONNECTIONS_TABLE: table.tableName });
+    allow(disconnect, 'dynamodb:DeleteItem', table.tableArn);
+    this.functions = [connect, disconnect];
+
+    this.api = new WebSocketApi(this, 'Api', {
+      routeSelectionExpression: '$request.body.action',
+      connectRouteOptions: { integration: new WebSocketLambdaIntegration('Connect', connect) },
+      disconnectRouteOptions: { integration: new WebSocketLambdaIntegration('Disconnect', disconnect) },
+    });
+    this.#mock('ping', PONG);
+    this.#mock('$default', unknownAction('$context.connectionId', '$context.requestId'));
+    this.stage = new WebSocketStage(this, 'Stage', { webSocketApi: this.api, stageName: 'prod', autoDeploy: true });
+    const stage = this.stage.node.defaultChild as CfnStage;
+    stage.defaultRouteSettings = { ...ROUTE_THROTTLE, dataTraceEnabled: false, detailedMetricsEnabled: true };
+    if (settings.accessLogs) this.#logAccess(stage);
+  }
+
+  /** Whoever reads it can sign tokens: the output says where it is. */
+  #trialSecret(): string {
+    const { secretArn } = new Secret(this, 'JwtSecret', {
+      generateSecretString: { passwordLength: 48, excludePunctuation: true },
+    });
+    new CfnOutput(Stack.of(this), 'JwtSecretArn', { value: secretArn, description: 'Signs tokens (HS256)' });
+    return secretArn;
+  }
+
+  #lambda(name: 'connect' | 'disconnect', environment: Record<string, string>): LambdaFunction {
+    if (!existsSync(`${BUNDLES}/${name}.mjs`)) throw new Error('the Lambdas are not built: run `npm run build` first');
+    const id = `${name[0]?.toUpperCase()}${name.slice(1)}`;
+    const logGroup = new LogGroup(this, `${id}Logs`, {
+      retention: RetentionDays.ONE_MONTH,
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    const role = new Role(this, `${id}Role`, { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
+    logGroup.grantWrite(role);
+    return new LambdaFunction(this, id, {
+      runtime: Runtime.NODEJS_24_X,
+      architecture: Architecture.ARM_64,
+      handler: `${name}.handler`,
+      code: Code.fromAsset(BUNDLES, { exclude: ['*', `!${name}.mjs`] }),
+      environment,
+      timeout: Duration.seconds(30),
+      memorySize: 256,
+      tracing: Tracing.DISABLED,
+      role,
+      logGroup,
+    });
+  }
+
+  /** The one API in it. */
+  get logicalId(): string {
+    return Stack.of(this).getLogicalId(this.api.node.defaultChild as CfnApi);
+  }
+
+  /**
+   * A route answers by itself only with all four: a request template, an integration response, and a route response with
+   * its selection expression; CDK's own construct leaves the integration response out
+   * (https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api-route-response.html).
+   */
+  #mock(routeKey: string, answer: string): void {
+    const id = routeKey === '$default' ? 'UnknownAction' : 'Ping';
+    const route: WebSocketRoute = this.api.addRoute(routeKey, {
+      returnResponse: true,
+      integration: new WebSocketMockIntegration(id, {
+        templateSelectionExpression: '200',
+        requestTemplates: { '200': '{"statusCode":200}' },
+      }),
+    });
+    const integration = route.node.findAll().find((child) => child instanceof CfnIntegration) as CfnIntegration;
+    new CfnIntegrationResponse(this, `${id}Response`, {
+      apiId: this.api.apiId,
+      integrationId: integration.ref,
+      integrationResponseKey: '/200/',
+      templateSelectionExpression: '200',
+      responseTemplates: { '200': answer },
+    });
+  }
+
+  /** Who connected when, and with what result: nothing of the query, which may hold a token. */
+  #logAccess(stage: CfnStage): void {
+    const logs = new LogGroup(this, 'AccessLogs', {
+      retention: RetentionDays.ONE_MONTH,
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    const fields = [
+      'requestTime',
+      'eventType',
+      'routeKey',
+      'status',
+      'connectionId',
+      'requestId',
+      'integrationLatency',
+    ];
+    stage.accessLogSettings = {
+      destinationArn: logs.logGroupArn,
+      format: JSON.stringify(
+        Object.fromEntries([
+          ...fields.map((field) => [field, `$context.${field}`]),
+          ['error', '$context.integrationErrorMessage'],
+          ['sourceIp', '$context.identity.sourceIp'],
+        ]),
+      ),
+    };
+  }
+}
+
+/** On the table alone: CDK's own grants take its indexes in. */
+function allow(lambda: LambdaFunction, action: string, resource: string): void {
+  lambda.addToRolePolicy(new PolicyStatement({ actions: [action], resources: [resource] }));
+}

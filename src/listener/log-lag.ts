@@ -1,0 +1,65 @@
+import { EventEmitter } from 'node:events';
+import { pause } from '../backoff.ts';
+import type { Session } from './session.ts';
+
+/** Often enough for an alarm within a minute; the query is one index scan of what waits. */
+const INTERVAL_MS = 10_000;
+
+/** Of a longer backlog, so many are counted. */
+const MAX_COUNTED = 100_000;
+
+export interface Lag {
+  /** Events committed and not delivered to all who should have them. */
+  readonly events: number;
+  /** How long the oldest of them has waited. */
+  readonly seconds: number;
+  /** Of Postgres's queue of notifications, which all databases of the server share: 0 to 1. Full, it fails commits. */
+  readonly notificationQueueUsage: number;
+}
+
+/** Measures how far the committed cursor is behind the log, while a relay leads. */
+export class LogLag extends EventEmitter<{ lag: [Lag] }> {
+  readonly #session: Session;
+  readonly #consumer: string;
+
+  constructor(deps: { session: Session; consumer: string }) {
+    super();
+    this.#session = deps.session;
+    this.#consumer = deps.consumer;
+  }
+
+  /** Runs until the signal aborts. @throws when the database is lost */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.emit('lag', await this.measure());
+      await pause(INTERVAL_MS, signal);
+    }
+  }
+
+  async measure(): Promise<Lag> {
+    const [row] = await this.#session.query<{ events: number; seconds: number; usage: number }>(
+      MEASURE,
+      [this.#consumer, MAX_COUNTED],
+      'log_lag',
+    );
+    const { events = 0, seconds = 0, usage = 0 } = row ?? {};
+    return { events, seconds, notificationQueueUsage: usage };
+  }
+}
+
+/** $1 consumer, $2 how many are counted. Of a backlog that is read page by page, what was delivered lies below after_id. */
+const MEASURE = `
+  with cursor as materialized (select snapshot, coalesce(after_id, 0) as after_id from rowcast.cursor where consumer = $1),
+  waiting as (
+    select e.* from cursor cross join lateral (
+      select id, occurred_at from rowcast.event where xid >= pg_snapshot_xmax(cursor.snapshot) order by xid limit $2
+    ) e
+    union all
+    select e.* from cursor cross join lateral pg_snapshot_xip(cursor.snapshot) as late (xid) cross join lateral (
+      select id, occurred_at from rowcast.event where event.xid = late.xid limit $2
+    ) e
+  )
+  select count(*)::int as events,
+    coalesce(greatest(0, extract(epoch from clock_timestamp() - min(occurred_at))), 0)::float8 as seconds,
+    pg_notification_queue_usage() as usage
+  from waiting where id > (select after_id from cursor)`;
