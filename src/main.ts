@@ -63,7 +63,11 @@ async function migrateDatabase(way: 'up' | 'down', many?: number): Promise<void>
 }
 
 async function dev(options: { port: number; dir: string }): Promise<void> {
-  const { DevSystem } = await import('./local/dev-system.ts');
+  const { DevSystem } = await import('./local/dev-system.ts').catch((error: unknown) => {
+    throw new Error('rowcast dev runs from a clone of the repository, with all its packages: npm ci && npm run dev', {
+      cause: error,
+    });
+  });
   const system = new DevSystem({
     ...options,
     relay: {
@@ -98,7 +102,10 @@ function stopOnSignal(stop: () => Promise<void>): void {
     process.on(signal, () => {
       if (stopping) process.exit(130);
       stopping = true;
-      setTimeout(() => process.exit(1), STOP_DEADLINE_MS).unref();
+      setTimeout(() => {
+        process.stderr.write(`rowcast: did not stop within ${STOP_DEADLINE_MS / 1000} s; ending at once\n`);
+        process.exit(1);
+      }, STOP_DEADLINE_MS).unref();
       stop().then(
         () => process.exit(0),
         (error: unknown) => {

@@ -117,9 +117,18 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
     over: () => void,
   ): void {
     // ws chooses the subprotocol itself; the handler did, and its answer is what API Gateway sends.
-    this.#webSockets.once('headers', (headers) => {
+    const setHeaders = (headers: string[]) => {
       for (const [name, value] of Object.entries(answer.headers ?? {})) headers.push(`${name}: ${value}`);
+    };
+    // A handshake that ws refuses, or whose client has left, ends without its callback.
+    socket.once('close', () => {
+      if (connection.socket) return;
+      this.connections.delete(connection.id);
+      void this.#run(this.#options.disconnect, disconnectEvent(connection, this.#options.stage, ABNORMAL, '')).then(
+        over,
+      );
     });
+    this.#webSockets.once('headers', setHeaders);
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
       connection.socket = webSocket;
       const limits = this.#enforceLimits(connection, webSocket);
@@ -135,6 +144,8 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
       });
       this.emit('connected', connection);
     });
+    // It answers at once or not at all; what it did not use is not for the next one.
+    this.#webSockets.off('headers', setHeaders);
   }
 
   /** The routes of deploy/: `ping` and `$default`, both MOCKs. */

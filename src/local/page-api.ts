@@ -23,7 +23,7 @@ export type ApiAnswer = { readonly status: number; readonly json: string };
 
 /**
  * What the page does to the database, as an application would: rows are inserted, changed and deleted with plain statements, and
- * messages are sent with rowcast.send(). `GET|POST /api/{table}`, `PATCH|DELETE /api/{table}/{id}`, `POST /api/send`.
+ * messages are sent with rowcast.send(). `GET|POST /api/{table}`, `GET|PATCH|DELETE /api/{table}/{id}`, `POST /api/send`.
  */
 export async function answerApi(
   database: pg.Pool,
@@ -36,12 +36,14 @@ export async function answerApi(
     if (table === undefined) return problem(404, 'no such path');
     if (id === undefined && method === 'GET') return await list(database, table as Table);
     if (id === undefined && method === 'POST') return await insert(database, table as Table, body);
+    if (id !== undefined && method === 'GET') return await one(database, table as Table, id);
     if (id !== undefined && method === 'PATCH') return await update(database, table as Table, id, body);
     if (id !== undefined && method === 'DELETE') return await remove(database, table as Table, id);
     return problem(405, `no ${method} here`);
   } catch (error) {
     // What Postgres or valibot has to say about the input is what the user needs to read.
-    return problem(400, error instanceof Error ? error.message : String(error));
+    const { message, hint } = error as { message: string; hint?: string };
+    return problem(400, hint ? `${message} (${hint})` : message);
   }
 }
 
@@ -51,6 +53,14 @@ async function list(database: pg.Pool, table: Table): Promise<ApiAnswer> {
      from (select * from public.${table} order by id desc limit ${MAX_ROWS}) newest`,
   );
   return { status: 200, json: rows[0]?.json ?? '[]' };
+}
+
+async function one(database: pg.Pool, table: Table, id: string): Promise<ApiAnswer> {
+  const { rows } = await database.query<{ json: string }>(
+    `select row_to_json(found)::text as json from public.${table} found where id = $1`,
+    [id],
+  );
+  return rows[0] ? { status: 200, json: rows[0].json } : problem(404, `${table} has no row ${id}`);
 }
 
 async function insert(database: pg.Pool, table: Table, body: unknown): Promise<ApiAnswer> {

@@ -10,6 +10,7 @@ import { type Asset, pageAssets } from './page-assets.ts';
 
 const MAX_BODY_BYTES = 200_000;
 const TOKEN_LIFE = '1h';
+const TOO_LARGE = Symbol('too large');
 
 /**
  * The page of `rowcast dev`: its files, what it needs to connect (`/api/config`, and in place of an application's own sign-in
@@ -51,7 +52,9 @@ export class PageServer {
     if (path === '/api/config') return send(response, 200, JSON_TYPE, JSON.stringify(this.#config()));
     if (path === '/api/token') return this.#token(searchParams, response);
     if (path.startsWith('/api/')) {
-      const answer = await answerApi(this.#database, { method, path, body: await bodyOf(request) });
+      const body = await bodyOf(request);
+      if (body === TOO_LARGE) return send(response, 413, JSON_TYPE, '{"error":"more than 200 kB"}');
+      const answer = await answerApi(this.#database, { method, path, body });
       return send(response, answer.status, JSON_TYPE, answer.json);
     }
     const asset = this.#assets.get(path === '/' ? 'index.html' : path.slice(1));
@@ -73,7 +76,7 @@ export class PageServer {
     const { auth } = this.#options;
     if (auth.mode === 'none' || !('secret' in auth.key))
       return send(response, 404, 'text/plain', 'tokens are made here only where JWT_SECRET is set');
-    const list = (name: string) => query.get(name)?.split(',').filter(Boolean) ?? [];
+    const list = (name: string) => query.getAll(name);
     const token = new SignJWT({ [auth.rolesClaim]: list('roles'), [auth.roomsClaim]: list('rooms') })
       .setProtectedHeader({ alg: 'HS256' })
       .setSubject(query.get('userId') || 'anonymous')
@@ -92,7 +95,8 @@ function forbidden({ headers }: IncomingMessage, method: string): string | undef
   const { host = '', origin } = headers;
   if (!/^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(host)) return 'only for this machine';
   if (origin !== undefined && origin !== `http://${host}`) return 'only for its own page';
-  if (method !== 'GET' && method !== 'DELETE' && headers['content-type'] !== JSON_TYPE) return 'send application/json';
+  const writes = method === 'POST' || method === 'PATCH';
+  if (writes && !headers['content-type']?.startsWith(JSON_TYPE)) return 'send application/json';
   return undefined;
 }
 
@@ -101,9 +105,10 @@ async function bodyOf(request: IncomingMessage): Promise<unknown> {
   let bytes = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > MAX_BODY_BYTES) throw new Error('too large');
-    chunks.push(chunk);
+    // Read to its end, so that the answer is read too.
+    if (bytes <= MAX_BODY_BYTES) chunks.push(chunk);
   }
+  if (bytes > MAX_BODY_BYTES) return TOO_LARGE;
   try {
     return JSON.parse(Buffer.concat(chunks).toString());
   } catch {

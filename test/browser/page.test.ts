@@ -41,6 +41,11 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     const page = await context.newPage();
     page.setDefaultTimeout(20_000);
     page.on('pageerror', (error) => errors.push(error.message));
+    // What a browser says by itself of a request that failed is no error of the page.
+    page.on('console', (message) => {
+      if (message.type() === 'error' && !/Failed to load resource|WebSocket connection to/.test(message.text()))
+        errors.push(message.text());
+    });
     await prepare(page);
     await page.goto(urls.pageUrl);
     if (userId !== 'alice') await connectAs(page, { User: userId });
@@ -96,7 +101,7 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     await database.query('truncate complaints');
     await page.getByText('too late').waitFor({ state: 'detached' });
     expect({ sockets, loads }).toEqual({ sockets: 1, loads: 1 });
-    expect(Number(await page.locator('[data-figure=frames]').textContent())).toBeGreaterThan(0);
+    expect(Number(await page.locator('[data-figure=transfers]').textContent())).toBeGreaterThan(0);
     await expect.poll(() => page.locator('.bar').count()).toBeGreaterThan(2);
   });
 
@@ -131,16 +136,16 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
   test('a message to a user is in each tab of that user and in nobody else’s; roles and rooms count', async () => {
     const [first, second, other] = await Promise.all([open(), open(), open('bob')]);
     await Promise.all([first, second, other].map(live));
-    await connectAs(other, { Roles: 'admin', Rooms: 'lobby' });
+    await connectAs(other, { Roles: 'support, admin', Rooms: 'lobby, office' });
     await live(other);
     await first.getByRole('button', { name: 'Send' }).click();
     await database.query(
-      `select rowcast.send_to_role('admin', 'for_admins', '1'), rowcast.send_to_room('lobby', 'for_lobby', '2')`,
+      `select rowcast.send_to_role('admin', 'for_admins', '1'), rowcast.send_to_room('office', 'for_office', '2')`,
     );
     for (const page of [first, second])
       await page.locator('section[aria-labelledby=direct] li').getByText('upload_progress').waitFor();
     await other.getByText('for_admins').waitFor();
-    await other.getByText('for_lobby').waitFor();
+    await other.getByText('for_office').waitFor();
     expect(await other.locator('section[aria-labelledby=direct] li').allTextContents()).toHaveLength(2);
     expect(await first.locator('section[aria-labelledby=direct] li').allTextContents()).toHaveLength(1);
     await screenshot(first, 'sent-to-you');
@@ -159,6 +164,54 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     await page.getByText('missed 2').waitFor();
     await page.getByText('back, with 2 missed').waitFor();
     await screenshot(page, 'caught-up');
+  });
+
+  test('a row too large for a frame is fetched; what is about no table is shown as it is', async () => {
+    const page = await live(await open());
+    const id = await insert('small');
+    await page.getByText('small', { exact: true }).waitFor();
+    await database.query(`update messages set content = 'large ' || repeat('x', 40000) where id = $1`, [id]);
+    await page.getByText(/^large xxx/).waitFor();
+    await database.query(`select rowcast.broadcast('PING_MESSAGE', 'null'), rowcast.broadcast('SYSTEM_MESSAGE', '{}')`);
+    const direct = page.locator('section[aria-labelledby=direct] li');
+    await direct.getByText('PING_MESSAGE').waitFor();
+    await direct.getByText('SYSTEM_MESSAGE').waitFor();
+  });
+
+  test('an edit saves what was changed in it and nothing else, and says what changed meanwhile', async () => {
+    const page = await live(await open());
+    const id = await insert('line 1\nline 2');
+    const row = page.locator(`section[aria-labelledby=messages] li[data-id="${id}"]`);
+    await row.getByRole('button', { name: /Edit/ }).click();
+    await database.query(`update messages set content = 'by another' where id = $1`, [id]);
+    await row.getByText('Changed meanwhile: Message').waitFor();
+    await row.getByLabel('Status').fill('read');
+    await page.keyboard.press('Enter');
+    await row.getByText('read', { exact: true }).waitFor();
+    await row.getByText('by another').waitFor();
+    expect((await database.query('select sender, content, status from messages where id = $1', [id])).rows).toEqual([
+      { sender: null, content: 'by another', status: 'read' },
+    ]);
+    await expect.poll(() => page.evaluate('document.activeElement?.getAttribute("aria-label")')).toBe(`Edit row ${id}`);
+    await row.getByRole('button', { name: /Edit/ }).click();
+    await row.getByLabel('From').fill('half typed');
+    await database.query('delete from messages where id = $1', [id]);
+    await row.getByText('Deleted meanwhile').waitFor();
+    expect(await row.getByLabel('From').inputValue()).toBe('half typed');
+    await page.keyboard.press('Escape');
+    await row.waitFor({ state: 'detached' });
+  });
+
+  test('older rows take the places of those that are deleted', async () => {
+    await database.query(`insert into complaints (title) select 'complaint ' || n from generate_series(1, 150) n`);
+    const page = await live(await open());
+    const list = page.locator('section[aria-labelledby=complaints]');
+    await list.getByText('newest 100').waitFor();
+    await database.query(`delete from complaints where id > (select min(id) + 49 from complaints)`);
+    await list.getByText('complaint 50', { exact: true }).waitFor();
+    await expect.poll(() => list.locator('li').count()).toBe(50);
+    await database.query('truncate complaints');
+    await expect.poll(() => list.locator('li').count()).toBe(0);
   });
 
   test('a relay that was killed is a pause', async () => {

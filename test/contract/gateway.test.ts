@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { connect as connectTcp } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import type { WebSocketEvent } from '../../src/lambdas/event.ts';
 import { LocalGateway, type LocalGatewayOptions } from '../../src/local/gateway.ts';
@@ -71,6 +72,39 @@ test('the subprotocol that the handler answers is the one the client gets', asyn
   const client = connect('', ['rowcast', 'token']);
   expect(await client.opened).toBe(101);
   expect(client.socket.protocol).toBe('rowcast');
+});
+
+test.each([
+  ['has left before it was accepted', ['Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', 'Sec-WebSocket-Version: 13']],
+  ['speaks no WebSocket', []],
+])('a client that %s is disconnected, and holds nothing up', async (_, headers) => {
+  const disconnected: string[] = [];
+  let letIn: () => void = () => undefined;
+  const gate = new Promise<void>((resolve) => {
+    letIn = resolve;
+  });
+  const { gateway, connect } = await start({
+    connect: () => gate.then(() => ({ statusCode: 200, headers: { 'Sec-WebSocket-Protocol': 'rowcast' } })),
+    disconnect: async ({ requestContext }) => ({ statusCode: disconnected.push(requestContext.connectionId) && 200 }),
+  });
+  const { port, pathname } = new URL(gateway.websocketUrl);
+  const socket = connectTcp(Number(port), '127.0.0.1');
+  socket.on('error', () => undefined);
+  socket.write(
+    ['GET', pathname, 'HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n'].join(' ') +
+      [...headers, '', ''].join('\r\n'),
+  );
+  await expect.poll(() => gateway.connections.size).toBe(1);
+  if (headers.length > 0) socket.end();
+  await new Promise((resolve) => setImmediate(resolve));
+  letIn();
+  await expect.poll(() => gateway.connections.size).toBe(0);
+  expect(disconnected).toHaveLength(1);
+  // Nothing of it is left for the next one.
+  const next = connect('', ['rowcast', 'token']);
+  expect(await next.opened).toBe(101);
+  expect(next.socket.protocol).toBe('rowcast');
+  await gateway.stop();
 });
 
 test('posts are refused with 410 until $connect has returned', async () => {

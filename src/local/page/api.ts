@@ -1,4 +1,5 @@
 import type { Row, Table } from './tables.ts';
+import { wire } from './wire.ts';
 
 export interface Config {
   readonly websocketUrl: string;
@@ -9,21 +10,21 @@ export interface Config {
 
 export interface Identity {
   readonly userId: string;
-  readonly rooms: string;
-  readonly roles: string;
+  readonly rooms: readonly string[];
+  readonly roles: readonly string[];
   /** Where tokens come from an issuer of its own. */
   readonly token: string;
 }
 
-/** What a poll for changes would have fetched: bytes of the last answer, by table. */
-export const listBytes = new Map<Table['name'], number>();
-
 export async function listRows(table: Table): Promise<Row[]> {
   const text = await call('GET', `/api/${table.name}`);
-  listBytes.set(table.name, new Blob([text]).size);
+  wire.fetches++;
+  wire.bytes += new Blob([text]).size;
   return JSON.parse(text) as Row[];
 }
 
+export const fetchRow = async (table: Table, id: number) =>
+  JSON.parse(await call('GET', `/api/${table.name}/${id}`)) as Row;
 export const insertRow = (table: Table, row: object) => call('POST', `/api/${table.name}`, row);
 export const updateRow = (table: Table, id: number, row: object) => call('PATCH', `/api/${table.name}/${id}`, row);
 export const deleteRow = (table: Table, id: number) => call('DELETE', `/api/${table.name}/${id}`);
@@ -33,8 +34,12 @@ export const sendMessage = (message: { type: string; audience: string[]; data: s
 
 export const fetchConfig = async () => JSON.parse(await call('GET', '/api/config')) as Config;
 
-export const fetchToken = ({ userId, rooms, roles }: Identity) =>
-  call('GET', `/api/token?${new URLSearchParams({ userId, rooms, roles })}`);
+export function fetchToken({ userId, rooms, roles }: Identity): Promise<string> {
+  const query = new URLSearchParams({ userId });
+  for (const room of rooms) query.append('rooms', room);
+  for (const role of roles) query.append('roles', role);
+  return call('GET', `/api/token?${query}`);
+}
 
 /** @throws with what the server says is wrong */
 async function call(method: string, path: string, body?: object): Promise<string> {

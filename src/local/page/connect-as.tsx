@@ -19,7 +19,12 @@ export function ConnectAs({
         event.preventDefault();
         const field = new FormData(event.currentTarget);
         const value = (name: keyof Identity) => String(field.get(name) ?? '').trim();
-        connect({ userId: value('userId'), rooms: value('rooms'), roles: value('roles'), token: value('token') });
+        const names = (name: 'rooms' | 'roles') =>
+          value(name)
+            .split(',')
+            .map((each) => each.trim())
+            .filter(Boolean);
+        connect({ userId: value('userId'), rooms: names('rooms'), roles: names('roles'), token: value('token') });
       }}
     >
       <span className="hint">Connect as</span>
@@ -36,13 +41,13 @@ export function ConnectAs({
           </label>
           <label>
             <span>Roles</span>
-            <input name="roles" defaultValue={identity.roles} placeholder="admin" autoComplete="off" />
+            <input name="roles" defaultValue={identity.roles.join(', ')} placeholder="admin" autoComplete="off" />
           </label>
         </>
       )}
       <label>
         <span>Rooms</span>
-        <input name="rooms" defaultValue={identity.rooms} placeholder="lobby, office" autoComplete="off" />
+        <input name="rooms" defaultValue={identity.rooms.join(', ')} placeholder="lobby, office" autoComplete="off" />
       </label>
       <button type="submit">Connect</button>
     </form>

@@ -2,25 +2,35 @@ import { type ReactNode, useState } from 'react';
 import type { Message } from '../../client/connect.ts';
 import { useRowcast } from '../../client/react.ts';
 import { type Identity, sendMessage } from './api.ts';
-import { COMPLAINTS, MESSAGES, type Messages } from './tables.ts';
+import { type Messages, tableOf } from './tables.ts';
 
 const MAX_SHOWN = 20;
-const OF_TABLES = new RegExp(`_(${MESSAGES.entity}|${COMPLAINTS.entity})$`);
+/** Names may hold commas: one ends where the next term begins. */
+const BETWEEN_TERMS = /,\s*(?=all\s*(?:,|$)|user:|room:|role:|connection:)/;
 
 /** Messages of the application's own, by `rowcast.send()`: only who is addressed sees them. */
 export function DirectMessages({ identity }: { identity: Identity }): ReactNode {
   const [received, setReceived] = useState<readonly Message<Messages>[]>([]);
+  const [count, setCount] = useState(0);
   const [error, setError] = useState<string>();
   useRowcast<Messages>({
     onMessage(message) {
-      if (!OF_TABLES.test(message.type)) setReceived((all) => [message, ...all].slice(0, MAX_SHOWN));
+      if (tableOf(message)) return;
+      setCount((before) => before + 1);
+      setReceived((all) => [message, ...all].slice(0, MAX_SHOWN));
     },
   });
 
   const send = async (form: FormData) => {
     const field = (name: string) => String(form.get(name) ?? '');
     try {
-      await sendMessage({ type: field('type'), audience: field('audience').split(/[\s,]+/), data: field('data') });
+      await sendMessage({
+        type: field('type'),
+        audience: field('audience')
+          .split(BETWEEN_TERMS)
+          .map((term) => term.trim()),
+        data: field('data'),
+      });
       setError(undefined);
     } catch (failure) {
       setError((failure as Error).message);
@@ -30,7 +40,7 @@ export function DirectMessages({ identity }: { identity: Identity }): ReactNode 
   return (
     <section className="panel" aria-labelledby="direct">
       <h2 id="direct">
-        Sent to you <span className="count">{received.length}</span>
+        Sent to you <span className="count">{count}</span>
       </h2>
       <form
         aria-label="Send a message"
@@ -42,7 +52,13 @@ export function DirectMessages({ identity }: { identity: Identity }): ReactNode 
       >
         <label>
           <span>Audience</span>
-          <input name="audience" key={identity.userId} defaultValue={`user:${identity.userId}`} required list="terms" />
+          <input
+            name="audience"
+            key={identity.userId}
+            defaultValue={identity.userId ? `user:${identity.userId}` : 'all'}
+            required
+            list="terms"
+          />
         </label>
         <datalist id="terms">
           {['all', 'user:', 'room:', 'role:'].map((term) => (
@@ -67,10 +83,10 @@ export function DirectMessages({ identity }: { identity: Identity }): ReactNode 
         )}
       </form>
       <ul className="rows">
-        {received.map(({ id, type, data }) => (
+        {received.map(({ id, type, data, truncated }) => (
           <li key={id} data-id={id}>
             <div className="row-text">
-              <strong>{type}</strong> <code>{JSON.stringify(data)}</code>
+              <strong>{type}</strong> <code>{truncated ? 'too large to be sent' : JSON.stringify(data)}</code>
             </div>
           </li>
         ))}

@@ -1,10 +1,8 @@
-import { type ReactNode, useEffect, useState } from 'react';
+import { type ReactNode, useState } from 'react';
 import { useRowcast } from '../../client/react.ts';
-import { listBytes } from './api.ts';
-import { wire } from './wire.ts';
+import { Savings } from './savings.tsx';
 
 const MAX_SAMPLES = 60;
-const POLL_EVERY_MS = 10_000;
 const WIDTH = 480;
 const HEIGHT = 120;
 
@@ -79,49 +77,4 @@ function Figure({ label, value }: { label: string; value: number | undefined }):
       <dd>{value === undefined ? '–' : `${value} ms`}</dd>
     </div>
   );
-}
-
-/** Beside a page that asks for both lists every ten seconds, as long as this one has been open. */
-function Savings(): ReactNode {
-  const [now, setNow] = useState(() => performance.now());
-  useEffect(() => {
-    const timer = setInterval(() => setNow(performance.now()), 1000);
-    return () => clearInterval(timer);
-  }, []);
-  const polls = Math.floor(now / POLL_EVERY_MS) * listBytes.size;
-  const polled = (polls / Math.max(1, listBytes.size)) * [...listBytes.values()].reduce((sum, bytes) => sum + bytes, 0);
-  return (
-    <table className="savings">
-      <thead>
-        <tr>
-          <th scope="col">
-            <span className="visually-hidden">way</span>
-          </th>
-          <th scope="col">transfers</th>
-          <th scope="col">bytes</th>
-        </tr>
-      </thead>
-      <tbody>
-        <tr>
-          <th scope="row">pushed to this page</th>
-          <td data-figure="frames">{wire.frames}</td>
-          <td>{kilobytes(wire.bytes)}</td>
-        </tr>
-        <tr>
-          <th scope="row">polled every 10 s instead</th>
-          <td>{polls}</td>
-          <td>{kilobytes(polled)}</td>
-        </tr>
-        <tr>
-          <th scope="row">saved</th>
-          <td>{Math.max(0, polls - wire.frames)}</td>
-          <td>{kilobytes(Math.max(0, polled - wire.bytes))}</td>
-        </tr>
-      </tbody>
-    </table>
-  );
-}
-
-function kilobytes(bytes: number): string {
-  return bytes < 1000 ? `${Math.round(bytes)} B` : `${(bytes / 1000).toFixed(1)} kB`;
 }

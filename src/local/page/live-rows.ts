@@ -2,28 +2,39 @@ import { useCallback, useEffect, useRef, useState } from 'react';
 import type { Message } from '../../client/connect.ts';
 import { useRowcast } from '../../client/react.ts';
 import { listRows } from './api.ts';
-import type { Messages, Row, Table } from './tables.ts';
+import { type Change, type Messages, type Row, type Table, tableOf } from './tables.ts';
 
 /** As many as the API lists; older ones leave. */
-const MAX_ROWS = 100;
+export const MAX_ROWS = 100;
+const RETRY_MS = 2000;
 
 export interface LiveRow extends Row {
   /** How often it has changed on this page; 0 when it was fetched. */
   readonly changes: number;
-  readonly change: 'NEW' | 'UPDATE' | 'DELETE' | undefined;
+  readonly change?: Change | undefined;
+  /** Only its key is known: it was too large to be sent, and could not be fetched. */
+  readonly truncated?: boolean;
 }
 
 type Rows = ReadonlyMap<number, LiveRow>;
-const NO_ROWS: Rows = new Map();
+
+export interface LiveRows {
+  /** Undefined until they were fetched or heard of. Rows that were deleted stay until they are forgotten. */
+  readonly rows: readonly LiveRow[] | undefined;
+  readonly error: string | undefined;
+  forget(id: number): void;
+}
 
 /**
  * A table as it is in the database: fetched at the start, at the first READY and whenever something may have been missed, and kept
  * up to date by messages. Those that arrive while it is fetched are applied once more to what the fetch brings, which may be older.
  */
-export function useLiveRows(table: Table): { rows: readonly LiveRow[]; error: string | undefined } {
-  const [rows, setRows] = useState(NO_ROWS);
+export function useLiveRows(table: Table): LiveRows {
+  const [rows, setRows] = useState<Rows>();
   const [error, setError] = useState<string>();
   const sinceFetch = useRef<Message<Messages>[]>(undefined);
+  /** There were more rows than are shown. */
+  const more = useRef(false);
 
   const fetchRows = useCallback(async () => {
     const messages: Message<Messages>[] = [];
@@ -31,12 +42,16 @@ export function useLiveRows(table: Table): { rows: readonly LiveRow[]; error: st
     try {
       const fetched = await listRows(table);
       if (sinceFetch.current !== messages) return;
-      const fresh = newestFirst(fetched.map((row) => ({ ...row, changes: 0, change: undefined })));
+      more.current = fetched.length === MAX_ROWS;
+      const fresh = newestFirst(fetched.map((row) => ({ ...row, changes: 0 })));
       setRows(messages.reduce((all, message) => applied(all, table, message), fresh));
       setError(undefined);
       sinceFetch.current = undefined;
     } catch (failure) {
+      if (sinceFetch.current !== messages) return;
+      sinceFetch.current = undefined;
       setError((failure as Error).message);
+      setTimeout(fetchRows, RETRY_MS);
     }
   }, [table]);
 
@@ -44,27 +59,38 @@ export function useLiveRows(table: Table): { rows: readonly LiveRow[]; error: st
   useRowcast<Messages>({
     onMessage(message) {
       sinceFetch.current?.push(message);
-      setRows((all) => applied(all, table, message));
+      setRows((all) => all && applied(all, table, message));
     },
     onReady({ first, recovered }) {
       if (first || !recovered) void fetchRows();
     },
   });
-  return { rows: [...rows.values()], error };
+  const forget = (id: number) => {
+    setRows((all) => all && new Map([...all].filter(([each]) => each !== id)));
+    // Older rows take the places of those that are gone.
+    if (more.current && sinceFetch.current === undefined) void fetchRows();
+  };
+  return { rows: rows && [...rows.values()], error, forget };
 }
 
 function newestFirst(rows: readonly LiveRow[]): Rows {
-  const newest = [...rows].sort((a, b) => b.id - a.id).slice(0, MAX_ROWS);
-  return new Map(newest.map((row) => [row.id, row]));
+  const sorted = [...rows].sort((a, b) => b.id - a.id);
+  let there = 0;
+  return new Map(
+    sorted.filter(({ change }) => change === 'DELETE' || there++ < MAX_ROWS).map((row) => [row.id, row] as const),
+  );
 }
 
-function applied(rows: Rows, { entity }: Table, message: Message<Messages>): Rows {
-  const [change, of] = message.type.split(/_(.*)/) as [string, string];
-  if (of !== entity) return rows;
-  if (change === 'TRUNCATE') return NO_ROWS;
+function applied(rows: Rows, table: Table, message: Message<Messages>): Rows {
+  const about = tableOf(message);
+  if (about?.table !== table) return rows;
+  const changed = (row: LiveRow, change: Change): LiveRow => ({ ...row, change, changes: row.changes + 1 });
+  if (about.change === 'TRUNCATE') return new Map([...rows].map(([id, row]) => [id, changed(row, 'DELETE')]));
   const row = message.data as Row;
-  const changes = (rows.get(row.id)?.changes ?? 0) + 1;
-  const changed = { ...row, changes, change: change as LiveRow['change'] };
-  const others = [...rows.values()].filter(({ id }) => id !== row.id);
-  return newestFirst([changed, ...others]);
+  const known = rows.get(row.id) ?? { changes: 0 };
+  const truncated = message.truncated === true && about.change !== 'DELETE';
+  return newestFirst([
+    changed({ ...known, ...row, truncated }, about.change),
+    ...[...rows.values()].filter(({ id }) => id !== row.id),
+  ]);
 }

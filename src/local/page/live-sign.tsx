@@ -1,7 +1,7 @@
 import { type ReactNode, useEffect, useRef, useState } from 'react';
 import type { Status } from '../../client/connect.ts';
 import { useRowcast } from '../../client/react.ts';
-import { cutWire } from './wire.ts';
+import { cutWire, wire } from './wire.ts';
 
 const CUT_MS = 5000;
 
@@ -21,10 +21,14 @@ export function LiveSign(): ReactNode {
       if (status !== 'live') replayed.current++;
     },
     onReady({ first, recovered }) {
-      if (!first) setCaughtUp(recovered ? `back, with ${replayed.current} missed` : 'back; fetched again');
+      if (!first && status !== 'live')
+        setCaughtUp(recovered ? `back, with ${replayed.current} missed` : 'back; fetched again');
       replayed.current = 0;
     },
   });
+  useEffect(() => {
+    document.title = status === 'live' ? 'Rowcast' : `Rowcast (${SIGNS[status]})`;
+  }, [status]);
   return (
     <div className="live-sign">
       <span role="status" data-status={status} className="sign">
@@ -34,7 +38,7 @@ export function LiveSign(): ReactNode {
         {lastUpdate === null ? 'no update yet' : `last update ${new Date(lastUpdate).toLocaleTimeString()}`}
         {caughtUp && ` · ${caughtUp}`}
       </span>
-      {status === 'refused' && <span className="hint">the gateway answers, but not to this token or room</span>}
+      {status === 'refused' && <span className="hint">the gateway answers, and does not let this page in</span>}
       <CutButton />
     </div>
   );
@@ -42,7 +46,7 @@ export function LiveSign(): ReactNode {
 
 /** Long enough to insert a row meanwhile and to see it replayed. */
 function CutButton(): ReactNode {
-  const [secondsLeft, setSecondsLeft] = useState(0);
+  const [secondsLeft, setSecondsLeft] = useState(() => Math.max(0, Math.ceil((wire.cutUntil - Date.now()) / 1000)));
   useEffect(() => {
     if (secondsLeft === 0) return;
     const timer = setTimeout(() => setSecondsLeft(secondsLeft - 1), 1000);

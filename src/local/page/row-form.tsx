@@ -1,33 +1,52 @@
-import { type ReactNode, useState } from 'react';
+import { type KeyboardEvent, type ReactNode, useId, useState } from 'react';
 import type { Field } from './tables.ts';
+
+type Values = Readonly<Record<string, unknown>>;
 
 export interface RowFormProps {
   readonly label: string;
   readonly fields: readonly Field[];
-  readonly initial?: Readonly<Record<string, unknown>>;
+  /** Of a row that is edited, as it is now. */
+  readonly row?: Values;
   readonly action: string;
+  /** Gets what was filled in, or of a row what was changed. */
   readonly save: (row: Record<string, string>) => Promise<unknown>;
   /** Offers to leave it, also by Escape. */
   readonly cancel?: () => void;
 }
 
 /** Enter saves. A form that inserts is emptied; what the database refuses stays, with what it says. */
-export function RowForm({ label, fields, initial = {}, action, save, cancel }: RowFormProps): ReactNode {
+export function RowForm({ label, fields, row = {}, action, save, cancel }: RowFormProps): ReactNode {
+  const id = useId();
+  const [began] = useState(row);
   const [error, setError] = useState<string>();
   const [saving, setSaving] = useState(false);
+  const text = (values: Values, { column }: Field) => String(values[column] ?? '');
+  const outdated = fields.filter((field) => text(began, field) !== text(row, field)).map((field) => field.label);
 
   const submit = async (form: HTMLFormElement) => {
+    const filled = new FormData(form);
+    const changed = fields.filter((field) => filled.get(field.column) !== text(began, field));
     setSaving(true);
     try {
-      await save(Object.fromEntries(new FormData(form)) as Record<string, string>);
+      if (changed.length > 0 || !cancel)
+        await save(Object.fromEntries(changed.map(({ column }) => [column, String(filled.get(column))])));
       setError(undefined);
-      if (!cancel) form.reset();
-      form.querySelector<HTMLInputElement>('input[required]')?.focus();
+      if (cancel) return cancel();
+      form.reset();
+      form.querySelector<HTMLElement>('[required]')?.focus();
     } catch (failure) {
       setError((failure as Error).message);
     } finally {
       setSaving(false);
     }
+  };
+
+  const onKeyDown = (event: KeyboardEvent<HTMLFormElement>) => {
+    if (event.key === 'Escape') cancel?.();
+    if (event.key !== 'Enter' || event.shiftKey || !(event.target instanceof HTMLTextAreaElement)) return;
+    event.preventDefault();
+    event.currentTarget.requestSubmit();
   };
 
   return (
@@ -38,23 +57,26 @@ export function RowForm({ label, fields, initial = {}, action, save, cancel }: R
         event.preventDefault();
         void submit(event.currentTarget);
       }}
-      onKeyDown={(event) => {
-        if (event.key === 'Escape') cancel?.();
-      }}
+      onKeyDown={onKeyDown}
     >
-      {fields.map((field, i) => (
-        <label key={field.column} className={field.required && !field.later ? 'wide' : ''}>
-          <span>{field.label}</span>
-          <input
-            name={field.column}
-            defaultValue={(initial[field.column] as string | null) ?? ''}
-            required={field.required === true}
-            // biome-ignore lint/a11y/noAutofocus: whoever chose Edit goes on in its first field
-            autoFocus={cancel !== undefined && i === 0}
-            autoComplete="off"
-          />
-        </label>
-      ))}
+      {fields.map((field, i) => {
+        const Control = field.multiline ? 'textarea' : 'input';
+        return (
+          <label key={field.column} htmlFor={id + field.column} className={field.multiline ? 'wide' : ''}>
+            <span>{field.label}</span>
+            <Control
+              id={id + field.column}
+              name={field.column}
+              defaultValue={text(began, field)}
+              required={field.required === true}
+              // Whoever chose Edit goes on in its first field.
+              autoFocus={cancel !== undefined && i === 0}
+              autoComplete="off"
+              {...(field.multiline && { rows: 1 })}
+            />
+          </label>
+        );
+      })}
       <button type="submit" className="primary" disabled={saving}>
         {action}
       </button>
@@ -62,6 +84,9 @@ export function RowForm({ label, fields, initial = {}, action, save, cancel }: R
         <button type="button" onClick={cancel}>
           Cancel
         </button>
+      )}
+      {outdated.length > 0 && (
+        <p className="hint">Changed meanwhile: {outdated.join(', ')}. Only what you change is saved.</p>
       )}
       {error && (
         <p className="error" role="alert">

@@ -1,4 +1,4 @@
-import type { TableMessages } from '../../client/connect.ts';
+import type { Message, TableMessages } from '../../client/connect.ts';
 
 /** What both tables have; the other columns are text. */
 export interface Row {
@@ -13,6 +13,7 @@ export type Messages = TableMessages<'MESSAGE', Row> & TableMessages<'COMPLAINT'
 export interface Field {
   readonly column: string;
   readonly label: string;
+  readonly multiline?: true;
   readonly required?: true;
   /** Only of rows that are there: inserts leave it to its default. */
   readonly later?: true;
@@ -38,7 +39,7 @@ export const MESSAGES: Table = {
   fields: [
     { column: 'sender', label: 'From' },
     { column: 'recipient', label: 'To' },
-    { column: 'content', label: 'Message', required: true },
+    { column: 'content', label: 'Message', required: true, multiline: true },
     { column: 'status', label: 'Status', required: true, later: true },
   ],
   heading: 'content',
@@ -52,10 +53,20 @@ export const COMPLAINTS: Table = {
   fields: [
     { column: 'reporter', label: 'Reporter' },
     { column: 'title', label: 'Title', required: true },
-    { column: 'details', label: 'Details' },
+    { column: 'details', label: 'Details', multiline: true },
     { column: 'status', label: 'Status', required: true, later: true },
   ],
   heading: 'title',
   note: 'details',
   who: ({ reporter }) => `by ${name(reporter)}`,
 };
+
+export type Change = 'NEW' | 'UPDATE' | 'DELETE' | 'TRUNCATE';
+
+/** The table that a message is about, where it is about one of the two; anything else is a message of the application's own. */
+export function tableOf({ type }: Pick<Message<Messages>, 'type'>): { table: Table; change: Change } | undefined {
+  for (const table of [MESSAGES, COMPLAINTS])
+    for (const change of ['NEW', 'UPDATE', 'DELETE', 'TRUNCATE'] as const)
+      if (type === `${change}_${table.entity}`) return { table, change };
+  return undefined;
+}

@@ -1,5 +1,5 @@
-/** What came over the WebSocket since the page was opened, and a way to cut it. */
-export const wire = { frames: 0, bytes: 0, cutUntil: 0 };
+/** What this page has got since it was opened, and until when its connection is cut. */
+export const wire = { frames: 0, fetches: 0, bytes: 0, cutUntil: 0 };
 
 const sockets = new Set<WebSocket>();
 
@@ -19,5 +19,9 @@ export class MeteredWebSocket extends WebSocket {
 
 export function cutWire(forMs: number): void {
   wire.cutUntil = Date.now() + forMs;
-  for (const socket of sockets) socket.close();
+  for (const socket of sockets) {
+    // Closed in the middle of its handshake it would look refused.
+    if (socket.readyState === WebSocket.CONNECTING) socket.addEventListener('open', () => socket.close());
+    else socket.close();
+  }
 }
