@@ -26,7 +26,7 @@ export interface ConnectOptions<Map extends object = Record<string, unknown>> {
   readonly signal?: AbortSignal;
   /** Another than the global one: Node before 22 has none. */
   readonly WebSocket?: WebSocketConstructor;
-  /** Silence after which the server is asked for a sign of life. AWS cuts after 10 minutes without a message, proxies often after one. */
+  /** Silence after which the server is asked for a sign of life. AWS cuts after 10 minutes without a message, some proxies after one; each ping and pong costs a message. */
   readonly pingIntervalMs?: number;
   /** A ping that is not answered within this: the connection is dead. */
   readonly pongTimeoutMs?: number;
@@ -80,7 +80,7 @@ export function settingsOf(options: ConnectOptions) {
   if (wrong !== undefined)
     throw new TypeError(`connect: rooms: ${JSON.stringify(wrong)} is empty, has a comma or spaces around it`);
   return {
-    pingIntervalMs: 55_000,
+    pingIntervalMs: 240_000,
     pongTimeoutMs: 10_000,
     connectTimeoutMs: 20_000,
     fetchTimeoutMs: 10_000,
