@@ -63,7 +63,11 @@ export class Metrics {
         duration.observe(tookMs / 1000);
       });
     // Of the leader's last measurement; a standby has none.
-    this.#gauge('rowcast_lag_events', 'Events committed and not delivered to all.', () => lag.events);
+    this.#gauge(
+      'rowcast_lag_events',
+      'Events committed and not delivered to all; of more than 10,000 so many.',
+      () => lag.events,
+    );
     this.#gauge('rowcast_lag_seconds', 'How long the oldest of them has waited.', () => lag.seconds);
     this.#gauge(
       'rowcast_notification_queue_usage',

@@ -5,11 +5,11 @@ import type { Session } from './session.ts';
 /** Often enough for an alarm within a minute; the query is one index scan of what waits. */
 const INTERVAL_MS = 10_000;
 
-/** Of a longer backlog, so many are counted. */
-const MAX_COUNTED = 100_000;
+/** Of a longer backlog so many are counted, the oldest: a measurement must stay cheap when there is most to do. */
+const MAX_COUNTED = 10_000;
 
 export interface Lag {
-  /** Events committed and not delivered to all who should have them. */
+  /** Events committed and not delivered to all who should have them; at most 10,000 are counted. */
   readonly events: number;
   /** How long the oldest of them has waited. */
   readonly seconds: number;
