@@ -13,10 +13,16 @@ import { Connection, type Ending } from './connection.ts';
 import { Delivery, type DeliveryDeps, type Event } from './delivery.ts';
 import type { Feed, Status } from './feed.ts';
 import type { Frame } from './frames.ts';
+import { iterator } from './iterator.ts';
 import { Listeners } from './listeners.ts';
 import type { Message, Ready } from './message.ts';
 import { type ConnectOptions, type Received, type Settings, settingsOf } from './options.ts';
+import { retryDelayMs } from './retry.ts';
+import { Timer } from './timer.ts';
 import { isOnline, onWakeup } from './wakeup.ts';
+
+/** Between two attempts that somebody's looking brings about. */
+const WAKE_INTERVAL_MS = 2000;
 
 export type { Feed, Status } from './feed.ts';
 export type { Message, MessageOf, Ready, TableMessages, TruncatedMessage, WholeMessage } from './message.ts';
@@ -27,7 +33,7 @@ export type { ConnectOptions, Received, WebSocketConstructor, WebSocketLike } fr
  * @throws TypeError that names the option that is wrong
  */
 export function connect<Map extends object = Record<string, unknown>, AsText extends boolean = false>(
-  options: ConnectOptions<Map> & { readonly dataAsText?: AsText },
+  options: ConnectOptions<Received<Map, AsText>> & { readonly dataAsText?: AsText | undefined },
 ): Feed<Received<Map, AsText>> {
   // The map is the application's word for what the server sends: inside, data is unknown.
   return new ReconnectingFeed(options as unknown as ConnectOptions) as unknown as Feed<Received<Map, AsText>>;
@@ -41,34 +47,33 @@ class ReconnectingFeed implements Feed {
   readonly #readies = new Listeners<[Ready]>();
   readonly #statuses = new Listeners<[Status, Error?]>();
   readonly #closing = new AbortController();
-  readonly #stopListening: () => void;
+  readonly #retry = new Timer();
+  readonly #renewal = new Timer();
   #connection: Connection | undefined;
-  /** Takes the other's place once it is READY. */
+  /** Takes the other's place once it is READY, or when the other ends. */
   #successor: Connection | undefined;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Attempts in a row that did not come to READY. */
+  /** Attempts in a row that did not come to READY; of successors, in a row too. */
   #failures = 0;
-  #refused = false;
+  #renewalFailures = 0;
+  #lastAttemptAt = 0;
+  /** The last token that was sent was refused, and none has been accepted since. */
+  #tokenRefused = false;
   #wasReady = false;
   /** A replay was cut off: whether it would have been whole was never heard, and the cursor has moved on. */
   #inDoubt = false;
 
   constructor(options: ConnectOptions) {
     this.#settings = settingsOf(options);
-    const { fetchRow, fetchTimeoutMs, maxRememberedIds, signal } = this.#settings;
+    const { signal } = this.#settings;
     this.#delivery = new Delivery({
+      ...this.#settings,
+      fetchRow: this.#settings.fetchRow as DeliveryDeps['fetchRow'],
       message: (event) => this.#messages.call(event as never),
-      ready: (ready) => {
-        if (this.#connection?.ready) this.#show('live');
-        this.#readies.call(ready);
-      },
-      fetchRow: fetchRow as DeliveryDeps['fetchRow'],
-      fetchTimeoutMs,
-      maxRememberedIds,
       signal: this.#closing.signal,
     });
-    this.#delivery.cursor = this.#settings.cursor;
-    this.#stopListening = onWakeup(() => this.#wake());
+    this.#delivery.cursor = this.#settings.cursor ?? undefined;
+    const stopListening = onWakeup((online) => this.#wake(online));
+    this.#closing.signal.addEventListener('abort', stopListening);
     signal?.addEventListener('abort', () => this.close(), { signal: this.#closing.signal });
     if (signal?.aborted) this.close();
     else this.#connect();
@@ -97,139 +102,148 @@ class ReconnectingFeed implements Feed {
   }
 
   reconnect(): void {
-    if (this.#closing.signal.aborted) return;
+    if (this.#closed) return;
     this.#drop();
     this.#failures = 0;
     this.#connect();
   }
 
   close(): void {
-    if (this.#closing.signal.aborted) return;
+    if (this.#closed) return;
     this.#closing.abort();
-    this.#stopListening();
+    this.#retry.stop();
+    this.#renewal.stop();
     this.#drop();
     this.#show('offline');
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Message, void> {
-    const waiting: Message[] = [];
-    const { signal } = this.#closing;
-    let wake = (): void => undefined;
-    const onClose = () => wake();
-    const stop = this.#messages.add((message) => {
-      waiting.push(message);
-      wake();
-    });
-    signal.addEventListener('abort', onClose);
-    try {
-      for (;;) {
-        const message = waiting.shift();
-        if (message) yield message;
-        else if (signal.aborted) return;
-        else
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-      }
-    } finally {
-      stop();
-      signal.removeEventListener('abort', onClose);
-    }
+  [Symbol.asyncIterator](): AsyncIterableIterator<Message> {
+    return iterator((listener) => this.#messages.add(listener), this.#closing.signal);
   }
 
+  get #closed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
+  /** Listeners may close the feed or reconnect it: whatever shows or calls comes last. */
   #connect(): void {
-    clearTimeout(this.#timer);
-    this.#show('connecting');
+    if (this.#closed) return;
+    this.#retry.clear();
     this.#connection = this.#open();
+    this.#show('connecting');
   }
 
   #open(): Connection {
-    const from = { cursor: this.cursor, refused: this.#refused };
+    this.#lastAttemptAt = Date.now();
+    const from = { cursor: this.cursor, refused: this.#tokenRefused };
     const connection: Connection = new Connection(this.#settings, from, {
       opened: () => {
+        this.#tokenRefused = false;
         if (connection === this.#connection) this.#show('replaying');
       },
       frames: (frames) => {
-        for (const frame of frames) this.#receive(connection, frame);
+        if (connection === this.#connection) this.#alive(connection);
+        for (const frame of frames) if (!connection.over) this.#receive(connection, frame);
       },
       ended: (ending) => this.#ended(connection, ending),
     });
     return connection;
   }
 
+  /** A sign of life after the browser said that there is no network. */
+  #alive({ live }: Connection): void {
+    if (this.status === 'offline' || this.status === 'connecting') this.#show(live ? 'live' : 'replaying');
+  }
+
   #receive(connection: Connection, frame: Frame): void {
-    // A sign of life after the browser said that there is no network.
-    if (connection === this.#connection && this.status === 'offline')
-      this.#show(connection.ready ? 'live' : 'replaying');
     if (frame.type === 'READY') this.#ready(connection, frame);
-    else if (frame.id !== undefined && frame.type !== undefined && this.#delivery.event(frame as Event))
+    else if (frame.id !== undefined && frame.type !== undefined && !this.#delivery.knows(frame.id)) {
       connection.delivered = true;
+      this.#delivery.event(frame as Event);
+    }
   }
 
   #ready(connection: Connection, frame: Frame): void {
+    if (!connection.ready) this.#succeeded(connection);
+    const ready = { recovered: frame.recovered === true && !this.#inDoubt, first: !this.#wasReady };
+    this.#inDoubt = false;
+    this.#wasReady = true;
+    this.#delivery.afterwards(() => {
+      const cursor = frame.cursor ?? this.cursor ?? '';
+      this.#delivery.cursor = cursor || undefined;
+      connection.live = true;
+      if (connection === this.#connection) this.#show('live');
+      if (!this.#closed) this.#readies.call({ ...ready, cursor });
+    });
+  }
+
+  /** Another READY of the same connection makes it no younger. */
+  #succeeded(connection: Connection): void {
     connection.ready = true;
     if (connection === this.#successor) {
       this.#connection?.close();
       this.#connection = connection;
       this.#successor = undefined;
     }
-    const recovered = frame.recovered === true && !this.#inDoubt;
-    this.#inDoubt = false;
-    this.#refused = false;
     this.#failures = 0;
-    const { renewAfterMs } = this.#settings;
-    this.#after(renewAfterMs * (1 + Math.random() / 10), () => this.#renew());
-    this.#delivery.ready({ recovered, first: !this.#wasReady, cursor: frame.cursor ?? '' });
-    this.#wasReady = true;
+    this.#renewalFailures = 0;
+    this.#renewal.set(this.#settings.renewAfterMs * (1 + Math.random() / 10), () => this.#renew());
   }
 
   #renew(): void {
-    this.#successor = this.#open();
+    this.#successor ??= this.#open();
   }
 
   #ended(connection: Connection, { outcome, error }: Ending): void {
+    this.#doubt(connection);
+    const refused = outcome === 'refused';
+    if (refused) this.#tokenRefused = true;
     if (connection === this.#successor) {
       // The other goes on; it is tried again before its two hours are over.
       this.#successor = undefined;
-      this.#after(this.#delay(false), () => this.#renew());
+      this.#renewal.set(retryDelayMs(this.#settings, refused, this.#renewalFailures++), () => this.#renew());
       return;
     }
-    this.#doubt(connection);
     this.#connection = this.#successor;
     this.#successor = undefined;
-    this.#refused = outcome === 'refused';
-    this.#show(this.#refused ? 'refused' : 'connecting', error);
-    if (!this.#connection) this.#after(this.#delay(this.#refused), () => this.#connect());
+    this.#renewal.clear();
+    if (this.#connection) {
+      this.#show(this.#connection.open ? 'replaying' : 'connecting', error);
+      return;
+    }
+    this.#retry.set(retryDelayMs(this.#settings, refused, this.#failures++), () => this.#connect());
+    this.#show(refused ? 'refused' : 'connecting', error);
   }
 
   #doubt(ended: Connection | undefined): void {
     if (ended?.delivered && !ended.ready) this.#inDoubt = true;
   }
 
-  #delay(refused: boolean): number {
-    const { reconnectDelayMs, maxReconnectDelayMs, refusedDelayMs, maxRefusedDelayMs } = this.#settings;
-    const [first, most] = refused ? [refusedDelayMs, maxRefusedDelayMs] : [reconnectDelayMs, maxReconnectDelayMs];
-    return Math.random() * Math.min(most, first * 2 ** this.#failures++);
-  }
-
-  #wake(): void {
-    if (!isOnline()) this.#show('offline');
-    if (this.#connection) this.#connection.probe();
-    else if (isOnline()) this.#connect();
+  /** @param online the network is back; else somebody looks, which may come in storms */
+  #wake(online: boolean): void {
+    const connection = this.#connection;
+    if (!isOnline()) {
+      connection?.probe(false);
+      this.#show('offline');
+    } else if (connection?.open) {
+      connection.probe(online);
+      if (this.status === 'offline') this.#show('connecting');
+    } else if (online || (!connection && Date.now() - this.#lastAttemptAt > WAKE_INTERVAL_MS)) {
+      // An attempt that began without a network hangs.
+      this.#drop();
+      this.#connect();
+    }
   }
 
   #drop(): void {
-    clearTimeout(this.#timer);
-    this.#doubt(this.#connection);
-    this.#connection?.close();
-    this.#successor?.close();
+    this.#retry.clear();
+    this.#renewal.clear();
+    for (const connection of [this.#connection, this.#successor]) {
+      this.#doubt(connection);
+      connection?.close();
+    }
     this.#connection = undefined;
     this.#successor = undefined;
-  }
-
-  #after(ms: number, act: () => void): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(act, ms);
   }
 
   #show(status: Status, error?: Error): void {

@@ -1,6 +1,7 @@
 import { PING, SUBPROTOCOL } from '../protocol/handshake.ts';
 import { type Frame, framesOf } from './frames.ts';
 import type { Settings, WebSocketLike } from './options.ts';
+import { Timer } from './timer.ts';
 
 /**
  * Why a connection is over. `refused`: the server answers, and lets nobody in with this token. A browser does not tell a page
@@ -11,66 +12,87 @@ export type Ending = { readonly outcome: 'refused' | 'unreachable' | 'lost'; rea
 const NORMAL = 1000;
 
 /**
- * One connection, from the call for a token to its end. What it reports: that it is open, frames, and once how it ended; nothing
- * after `close()`.
+ * One connection, from the call for a token to its end. What it reports, later and never from within: that it is open, frames, and
+ * once how it ended; nothing after `close()`.
  */
 export class Connection {
   /** READY came. */
   ready = false;
-  /** Messages came; they may have moved the feed's cursor. */
+  /** READY was delivered: all that was missed came before it. */
+  live = false;
+  /** Messages came that had not come before; they may have moved the feed's cursor. */
   delivered = false;
   readonly #settings: Settings;
   readonly #events: ConnectionEvents;
+  readonly #timer = new Timer();
+  readonly #over = new AbortController();
   #socket: WebSocketLike | undefined;
   #open = false;
-  #over = false;
   #lastHeardAt = 0;
   /** A ping is out. */
   #asked = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param events called later, never from within */
   constructor(settings: Settings, from: { cursor: string | undefined; refused: boolean }, events: ConnectionEvents) {
     this.#settings = settings;
     this.#events = events;
-    this.#after(settings.connectTimeoutMs, () => this.#end('unreachable', 'no connection in time'));
-    void this.#connect(from).catch((error: unknown) =>
-      this.#end('unreachable', 'no connection could be opened', error),
-    );
+    this.#timer.set(settings.connectTimeoutMs, () => this.#end('unreachable', 'no connection in time'));
+    Promise.resolve()
+      .then(() => this.#connect(from))
+      .catch((error: unknown) => this.#end('unreachable', 'no connection could be opened', error));
   }
 
-  /** Asks for a sign of life now: the network or the machine was away. */
-  probe(): void {
-    if (this.#open && !this.#asked) this.#ping();
+  get open(): boolean {
+    return this.#open;
+  }
+
+  get over(): boolean {
+    return this.#over.signal.aborted;
+  }
+
+  /** Asks for a sign of life now. @param again also where one was asked for that has not come: the network was away since */
+  probe(again: boolean): void {
+    if (this.#open && (again || !this.#asked)) this.#ping();
   }
 
   /** Ends it without a report. A dead socket can take minutes to close; nobody waits for it. */
   close(): void {
-    this.#over = true;
-    clearTimeout(this.#timer);
+    this.#over.abort();
+    this.#timer.stop();
     this.#socket?.close(NORMAL);
   }
 
   async #connect({ cursor, refused }: { cursor: string | undefined; refused: boolean }): Promise<void> {
-    const { getToken, tokenIn, url, WebSocket } = this.#settings;
+    if (this.over) return;
+    const { getToken, tokenIn, url } = this.#settings;
     const token = await getToken?.({ refused });
-    if (this.#over) return;
-    if (getToken && !token) return this.#end('refused', 'getToken has no token');
+    if (this.over) return;
+    if (token === null || token === '') return this.#end('refused', 'getToken has no token');
     const target = new URL(url);
-    if (cursor !== undefined) target.searchParams.set('cursor', cursor);
+    if (cursor) target.searchParams.set('cursor', cursor);
     if (token && tokenIn === 'query') target.searchParams.set('token', token);
-    const protocols = token && tokenIn === 'subprotocol' ? [SUBPROTOCOL, token] : undefined;
-    const socket = new WebSocket(target.href, protocols);
+    const socket = this.#socketTo(target.href, token && tokenIn === 'subprotocol' ? [SUBPROTOCOL, token] : undefined);
+    if (!socket) return;
     this.#socket = socket;
     socket.addEventListener('open', () => this.#opened());
     socket.addEventListener('message', ({ data }) => this.#heard(data));
-    socket.addEventListener('close', () => void this.#closed());
+    socket.addEventListener('close', () => this.#closed());
     // 'close' follows; Node's emitters take an error that nobody listens to for fatal.
     socket.addEventListener('error', () => undefined);
   }
 
+  /** A token of other characters than a subprotocol may have is no token that works here: a JWT has none. */
+  #socketTo(url: string, protocols: string[] | undefined): WebSocketLike | undefined {
+    try {
+      return new this.#settings.WebSocket(url, protocols);
+    } catch (error) {
+      if ((error as Error).name !== 'SyntaxError') throw error;
+      this.#end('refused', "the token cannot travel as a subprotocol; see tokenIn: 'query'", error);
+      return undefined;
+    }
+  }
+
   #opened(): void {
-    if (this.#over) return;
+    if (this.over) return;
     this.#open = true;
     this.#lastHeardAt = Date.now();
     this.#watch();
@@ -78,7 +100,7 @@ export class Connection {
   }
 
   #heard(data: unknown): void {
-    if (this.#over) return;
+    if (this.over) return;
     this.#lastHeardAt = Date.now();
     if (this.#asked) this.#watch();
     this.#events.frames(framesOf(String(data), this.#settings.dataAsText === true));
@@ -87,10 +109,11 @@ export class Connection {
   /** Pings after a silence, and not while messages come. */
   #watch(): void {
     this.#asked = false;
-    const silentForMs = Date.now() - this.#lastHeardAt;
+    // A clock may be set back.
+    const silentForMs = Math.max(0, Date.now() - this.#lastHeardAt);
     const { pingIntervalMs } = this.#settings;
     if (silentForMs >= pingIntervalMs) this.#ping();
-    else this.#after(pingIntervalMs - silentForMs, () => this.#watch());
+    else this.#timer.set(pingIntervalMs - silentForMs, () => this.#watch());
   }
 
   #ping(): void {
@@ -98,38 +121,43 @@ export class Connection {
     const pingedAt = Date.now();
     this.#asked = true;
     this.#socket?.send(PING);
-    this.#after(pongTimeoutMs, () => {
+    this.#timer.set(pongTimeoutMs, () => {
       // A page that was frozen runs its timers before what the socket has received: it asks once more.
-      if (Date.now() - pingedAt > 2 * pongTimeoutMs) this.#ping();
+      if (Date.now() - pingedAt > 2 * pongTimeoutMs + 1000) this.#ping();
       else this.#end('lost', 'the server does not answer pings');
     });
   }
 
-  async #closed(): Promise<void> {
-    if (this.#over || this.#open) return this.#end('lost', 'the connection was closed');
-    clearTimeout(this.#timer);
+  #closed(): void {
+    if (this.#open) {
+      this.#end('lost', 'the connection was closed');
+      return;
+    }
+    if (this.over) return;
+    this.#timer.set(this.#settings.connectTimeoutMs, () => this.#end('unreachable', 'the server cannot be reached'));
+    this.#isThere().then(
+      () => this.#end('refused', 'the server refuses the handshake: 401 or 403 for the token or a room, 429, 5xx'),
+      (error: unknown) => this.#end('unreachable', 'the server cannot be reached', error),
+    );
+  }
+
+  /** @throws where nothing answers */
+  async #isThere(): Promise<void> {
     const { origin, pathname } = this.#settings.url;
-    const there = await fetch(`${origin.replace('ws', 'http')}${pathname}`, {
+    // `cache` is a browser's; Node's types know none.
+    const request: RequestInit & { cache: 'no-store' } = {
       mode: 'no-cors',
       credentials: 'omit',
-      signal: AbortSignal.timeout(this.#settings.connectTimeoutMs),
-    }).then(
-      () => true,
-      () => false,
-    );
-    if (there) this.#end('refused', 'the server refuses the handshake: 401 or 403 for the token or a room, 429, 5xx');
-    else this.#end('unreachable', 'the server cannot be reached');
+      cache: 'no-store',
+      signal: this.#over.signal,
+    };
+    await fetch(`${origin.replace('ws', 'http')}${pathname}`, request);
   }
 
   #end(outcome: Ending['outcome'], message: string, cause?: unknown): void {
-    if (this.#over) return;
+    if (this.over) return;
     this.close();
     this.#events.ended({ outcome, error: new Error(`rowcast: ${message}`, { cause }) });
-  }
-
-  #after(ms: number, act: () => void): void {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(act, ms);
   }
 }
 

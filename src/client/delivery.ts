@@ -1,5 +1,5 @@
 import type { Frame } from './frames.ts';
-import type { Ready } from './message.ts';
+import { Queue } from './queue.ts';
 
 /** An event as it came; the application's map says what is in `data`. */
 export type Event = Frame & { readonly id: string; readonly type: string };
@@ -14,36 +14,37 @@ export class Delivery {
   readonly #deps: DeliveryDeps;
   /** In the order they came; the oldest are forgotten first. */
   readonly #ids = new Set<string>();
-  readonly #waiting: (Event | Ready)[] = [];
+  readonly #waiting = new Queue<Event | (() => void)>();
   #fetching = false;
 
   constructor(deps: DeliveryDeps) {
     this.#deps = deps;
   }
 
-  /** @returns false for an event that came before */
-  event(event: Event): boolean {
-    if (this.#ids.has(event.id)) return false;
+  /** It came before. */
+  knows(id: string): boolean {
+    return this.#ids.has(id);
+  }
+
+  event(event: Event): void {
     this.#ids.add(event.id);
     if (this.#ids.size > this.#deps.maxRememberedIds) this.#ids.delete(this.#ids.values().next().value as string);
     this.#waiting.push(event);
     this.#next();
-    return true;
   }
 
-  ready(ready: Ready): void {
-    this.#waiting.push(ready);
+  /** When all that came before is delivered. */
+  afterwards(act: () => void): void {
+    this.#waiting.push(act);
     this.#next();
   }
 
   #next(): void {
     while (!this.#fetching && !this.#deps.signal.aborted) {
-      const next = this.#waiting.shift();
+      const next = this.#waiting.take();
       if (!next) return;
-      if (!('id' in next)) {
-        this.cursor = next.cursor;
-        this.#deps.ready(next);
-      } else if (next.truncated && this.#deps.fetchRow) void this.#fetch(next, this.#deps.fetchRow);
+      if (typeof next === 'function') next();
+      else if (next.truncated && this.#deps.fetchRow) void this.#fetch(next, this.#deps.fetchRow);
       else this.#deliver(next);
     }
   }
@@ -56,18 +57,20 @@ export class Delivery {
   /** Without a row in time, the message goes on as it came: truncated. */
   async #fetch(event: Event, fetchRow: NonNullable<DeliveryDeps['fetchRow']>): Promise<void> {
     this.#fetching = true;
+    const { signal, fetchTimeoutMs } = this.#deps;
     const over = new AbortController();
     const stop = () => over.abort();
-    this.#deps.signal.addEventListener('abort', stop);
-    const deadline = setTimeout(stop, this.#deps.fetchTimeoutMs);
+    signal.addEventListener('abort', stop);
+    const deadline = setTimeout(stop, Math.min(fetchTimeoutMs, 2 ** 31 - 1));
     const tooLate = new Promise<undefined>((resolve) => {
       over.signal.addEventListener('abort', () => resolve(undefined));
     });
-    const row = await Promise.race([(async () => fetchRow(event, over))().catch(() => undefined), tooLate]);
+    const fetched = (async () => fetchRow(event, { signal: over.signal }))().catch(() => undefined);
+    const row = await Promise.race([fetched, tooLate]);
     clearTimeout(deadline);
-    this.#deps.signal.removeEventListener('abort', stop);
+    signal.removeEventListener('abort', stop);
     this.#fetching = false;
-    if (this.#deps.signal.aborted) return;
+    if (signal.aborted) return;
     const { truncated: _, ...whole } = event;
     this.#deliver(row === undefined || row === null ? event : { ...whole, data: row });
     this.#next();
@@ -76,8 +79,7 @@ export class Delivery {
 
 export interface DeliveryDeps {
   message(event: Event): void;
-  ready(ready: Ready): void;
-  readonly fetchRow: ((event: Event, context: { signal: AbortSignal }) => Promise<unknown>) | undefined;
+  readonly fetchRow: ((event: Event, context: { readonly signal: AbortSignal }) => Promise<unknown>) | undefined;
   readonly fetchTimeoutMs: number;
   readonly maxRememberedIds: number;
   /** The feed is closed. */

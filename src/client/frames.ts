@@ -21,7 +21,7 @@ export function framesOf(message: string, dataAsText: boolean): readonly Frame[]
       return elements(message, BATCH_START.length).map(frameWithText);
     }
     const frame = JSON.parse(message) as Frame & { events?: Frame[] };
-    return frame.type === 'BATCH' ? (frame.events ?? []) : [frame];
+    return (frame.type === 'BATCH' && frame.events ? frame.events : [frame]).filter(Boolean);
   } catch {
     return [];
   }

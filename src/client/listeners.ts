@@ -12,6 +12,8 @@ export class Listeners<Args extends readonly unknown[]> {
 
   call(...args: Args): void {
     for (const listener of [...this.#listeners]) {
+      // Another may have stopped it meanwhile.
+      if (!this.#listeners.has(listener)) continue;
       try {
         listener(...args);
       } catch (error) {

@@ -6,26 +6,28 @@ export interface ConnectOptions<Map extends object = Record<string, unknown>> {
   /**
    * Called for each connect, so that a token is never older than its connection. `refused`: the one before was not
    * accepted; do not answer from a cache. Null where there is none (signed out): status is `refused`, and it is asked again
-   * slowly. A rejection counts as a failed attempt.
+   * slowly. Undefined where none is needed. A rejection counts as a failed attempt.
    */
-  readonly getToken?: (attempt: { readonly refused: boolean }) => string | null | Promise<string | null>;
+  readonly getToken?: ((attempt: { readonly refused: boolean }) => Token | Promise<Token>) | undefined;
   /** The token travels as a subprotocol, which stays out of URLs and logs; `query`: where something on the way drops that header. */
   readonly tokenIn?: 'subprotocol' | 'query';
   /** Rooms to join, of those that the token allows. */
-  readonly rooms?: readonly string[];
+  readonly rooms?: readonly string[] | undefined;
   /** Where to go on from, instead of from now: `feed.cursor` of an earlier visit. */
-  readonly cursor?: string;
+  readonly cursor?: string | null | undefined;
   /** Brings the row of a message that was too large to send, by its key. Later messages wait for it, at most `fetchTimeoutMs`. */
-  readonly fetchRow?: (
-    message: TruncatedMessage<keyof Map & string, Map[keyof Map]>,
-    context: { readonly signal: AbortSignal },
-  ) => Promise<Map[keyof Map] | null | undefined>;
+  readonly fetchRow?:
+    | ((
+        message: { [Type in keyof Map & string]: TruncatedMessage<Type, Map[Type]> }[keyof Map & string],
+        context: { readonly signal: AbortSignal },
+      ) => Promise<Map[keyof Map] | null | undefined>)
+    | undefined;
   /** `data` and `old` arrive as the JSON text that Postgres printed: a bigint or numeric keeps every digit. */
   readonly dataAsText?: boolean;
   /** Closes the feed. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
   /** Another than the global one: Node before 22 has none. */
-  readonly WebSocket?: WebSocketConstructor;
+  readonly WebSocket?: WebSocketConstructor | undefined;
   /** Silence after which the server is asked for a sign of life. AWS cuts after 10 minutes without a message, some proxies after one; each ping and pong costs a message. */
   readonly pingIntervalMs?: number;
   /** A ping that is not answered within this: the connection is dead. */
@@ -61,6 +63,8 @@ export interface WebSocketLike {
 
 export type WebSocketConstructor = new (url: string, protocols?: string[]) => WebSocketLike;
 
+type Token = string | null | undefined;
+
 export type Settings = ReturnType<typeof settingsOf>;
 
 /**
@@ -79,6 +83,9 @@ export function settingsOf(options: ConnectOptions) {
   const wrong = rooms.find((room) => room.trim() !== room || room === '' || room.includes(','));
   if (wrong !== undefined)
     throw new TypeError(`connect: rooms: ${JSON.stringify(wrong)} is empty, has a comma or spaces around it`);
+  for (const [name, value] of Object.entries(given))
+    if (/Ms$|^max/.test(name) && !((value as number) >= 0))
+      throw new TypeError(`connect: ${name} is a number of at least 0, not ${value}`);
   return {
     pingIntervalMs: 240_000,
     pongTimeoutMs: 10_000,

@@ -1,3 +1,5 @@
+'use client';
+
 /**
  * React: one feed for all components below a `<RowcastProvider>`.
  *
@@ -28,22 +30,31 @@ export interface RowcastState<Map extends object = Record<string, unknown>> {
   readonly lastUpdate: number | null;
   /** Of the last READY: whether nothing was missed; null before the first. */
   readonly recovered: boolean | null;
+  /** Why it is not live, where something failed. */
+  readonly error: Error | null;
+  /** A new connection with a new token, now. */
+  readonly reconnect: () => void;
 }
 
 export interface RowcastHandlers<Map extends object = Record<string, unknown>> {
   /** Each message, in order. */
-  readonly onMessage?: (message: Message<Map>) => void;
-  /** Fetch what is shown when it is the `first`, or not `recovered`. */
-  readonly onReady?: (ready: Ready) => void;
+  readonly onMessage?: ((message: Message<Map>) => void) | undefined;
+  /** Fetch what is shown when it is the `first` for this component, or not `recovered`. Called at once where the feed is live already. */
+  readonly onReady?: ((ready: Ready) => void) | undefined;
 }
 
 /** Options as for `connect`. Another url, other rooms or another `key` make another feed; changed callbacks are taken up as they are. */
-export type RowcastProviderProps = ConnectOptions & { readonly children?: ReactNode };
+export type RowcastProviderProps<Map extends object = Record<string, unknown>> = ConnectOptions<Map> & {
+  readonly children?: ReactNode;
+};
 
 const Context = createContext<SharedFeed | null>(null);
 
-export function RowcastProvider({ children, ...options }: RowcastProviderProps): ReactNode {
-  const latest = useLatest(options);
+export function RowcastProvider<Map extends object = Record<string, unknown>>({
+  children,
+  ...options
+}: RowcastProviderProps<Map>): ReactNode {
+  const latest = useLatest(options as unknown as ConnectOptions);
   const { url, rooms = [] } = options;
   const joined = rooms.join();
   // biome-ignore lint/correctness/useExhaustiveDependencies: url and rooms are what a feed is made for
@@ -60,8 +71,14 @@ export function useRowcast<Map extends object = Record<string, unknown>>(
   if (!shared) throw new Error('useRowcast: there is no <RowcastProvider> above this component');
   const latest = useLatest(handlers);
   useEffect(() => {
+    let first = true;
+    const ready = (each: Ready) => {
+      latest.current.onReady?.({ ...each, first });
+      first = false;
+    };
     const stopMessages = shared.messages.add((message) => latest.current.onMessage?.(message as Message<Map>));
-    const stopReadies = shared.readies.add((ready) => latest.current.onReady?.(ready));
+    const stopReadies = shared.readies.add(ready);
+    if (shared.ready && shared.state().status === 'live') ready(shared.ready);
     return () => {
       stopMessages();
       stopReadies();
@@ -76,14 +93,18 @@ const NOTHING_YET: RowcastState = {
   lastMessage: null,
   lastUpdate: null,
   recovered: null,
+  error: null,
+  reconnect: () => undefined,
 };
 
 class SharedFeed {
   readonly messages = new Listeners<[Message]>();
   readonly readies = new Listeners<[Ready]>();
+  /** The last. */
+  ready: Ready | undefined;
   readonly #connect: () => Feed;
   readonly #changes = new Listeners<[]>();
-  #state = NOTHING_YET;
+  #state: RowcastState = { ...NOTHING_YET, reconnect: () => this.#feed?.reconnect() };
   #feed: Feed | undefined;
   #holders = 0;
 
@@ -96,8 +117,8 @@ class SharedFeed {
 
   /** @returns lets it go */
   hold(): () => void {
-    this.#holders++;
     this.#feed ??= this.#open();
+    this.#holders++;
     return () => {
       this.#holders--;
       setTimeout(() => {
@@ -110,8 +131,12 @@ class SharedFeed {
 
   #open(): Feed {
     const feed = this.#connect();
-    feed.onStatus((status) => this.#change({ status, isConnected: status === 'live' || status === 'replaying' }));
+    const show = (status: Status, error: Error | null) =>
+      this.#change({ status, error, isConnected: status === 'live' || status === 'replaying' });
+    show(feed.status, null);
+    feed.onStatus((status, error) => show(status, error ?? null));
     feed.onReady((ready) => {
+      this.ready = ready;
       this.#change({ recovered: ready.recovered });
       this.readies.call(ready);
     });
@@ -128,13 +153,12 @@ class SharedFeed {
   }
 }
 
-/** Callbacks are looked up when they are called: a component makes new ones each time it is rendered. */
+/** Callbacks are looked up when they are called: a component makes new ones each time it is rendered, or has them later. */
 function connectLatest(latest: { readonly current: ConnectOptions }): Feed {
-  const { getToken, fetchRow } = latest.current;
   return connect({
     ...latest.current,
-    ...(getToken && { getToken: (attempt) => latest.current.getToken?.(attempt) ?? null }),
-    ...(fetchRow && { fetchRow: async (...args) => latest.current.fetchRow?.(...args) }),
+    getToken: (attempt) => latest.current.getToken?.(attempt),
+    fetchRow: async (...args) => latest.current.fetchRow?.(...args),
   });
 }
 

@@ -14,17 +14,17 @@ export function isOnline(): boolean {
 }
 
 /**
- * Calls back when the network came or went, when a tab is looked at again, and when a page comes back from the cache or a machine
- * from its sleep (`focus`: a tab that stayed in front hears nothing else).
+ * Calls back when the network came (`online`) or went, when a tab is looked at again, and when a page comes back from the cache or a
+ * machine from its sleep (`focus`: a tab that stayed in front hears nothing else).
  * @returns stops it
  */
-export function onWakeup(listener: () => void): () => void {
+export function onWakeup(listener: (online: boolean) => void): () => void {
   const look = () => {
-    if (!page.document?.hidden) listener();
+    if (!page.document?.hidden) listener(false);
   };
   const heard: [Pick<Page, 'addEventListener' | 'removeEventListener'> | undefined, string, () => void][] = [
-    [page, 'online', listener],
-    [page, 'offline', listener],
+    [page, 'online', () => listener(true)],
+    [page, 'offline', () => listener(false)],
     [page, 'pageshow', look],
     [page, 'focus', look],
     [page.document, 'visibilitychange', look],

@@ -32,7 +32,13 @@ function listener() {
 }
 
 function render(root: Root, props: RowcastProviderProps, ...children: React.ReactNode[]): void {
-  root.render(createElement(StrictMode, null, createElement(RowcastProvider, { WebSocket, ...props }, ...children)));
+  root.render(
+    createElement(
+      StrictMode,
+      null,
+      createElement(RowcastProvider<Record<string, unknown>>, { WebSocket, ...props }, ...children),
+    ),
+  );
 }
 
 test('all components share one socket, under StrictMode too, and each hears each message', async () => {
@@ -52,6 +58,8 @@ test('all components share one socket, under StrictMode too, and each hears each
     lastMessage: null,
     lastUpdate: null,
     recovered: null,
+    error: null,
+    reconnect: expect.any(Function),
   });
   await world.sql(
     `select rowcast.broadcast('one', '1'), rowcast.broadcast('two', '2'), rowcast.broadcast('three', '3')`,
