@@ -110,7 +110,8 @@ export class Connection {
   #watch(): void {
     this.#asked = false;
     // A clock may be set back.
-    const silentForMs = Math.max(0, Date.now() - this.#lastHeardAt);
+    this.#lastHeardAt = Math.min(this.#lastHeardAt, Date.now());
+    const silentForMs = Date.now() - this.#lastHeardAt;
     const { pingIntervalMs } = this.#settings;
     if (silentForMs >= pingIntervalMs) this.#ping();
     else this.#timer.set(pingIntervalMs - silentForMs, () => this.#watch());
