@@ -30,16 +30,21 @@ async function application() {
   const world = await World.start({ auth: { mode: 'jwt', key: { secret }, rolesClaim: 'roles', roomsClaim: 'rooms' } });
   let relay = await world.relay();
   let answering: Promise<unknown> = Promise.resolve();
+  let failing = 0;
   const server = createServer(async (request, response) => {
     if (request.url === '/api/token') {
       const token = new SignJWT().setProtectedHeader({ alg: 'HS256' }).setSubject('alice').setExpirationTime('1h');
       response.end(await token.sign(secret));
       return;
     }
-    const rows = await world.sql('select id::int, content from messages order by id');
+    const id = request.url?.split('/')[3];
+    const rows = await world.sql('select id::int, content from messages where $1::int is null or id = $1 order by id', [
+      id,
+    ]);
+    if (failing-- > 0) return void response.destroy();
     server.emit('listed');
     await answering;
-    response.end(JSON.stringify(rows));
+    response.end(JSON.stringify(id ? rows[0] : rows));
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { fetch } = globalThis;
@@ -61,6 +66,10 @@ async function application() {
         release = resolve;
       });
       return release;
+    },
+    /** The next answer is cut off. */
+    failOnce() {
+      failing = 1;
     },
     listed: () => once(server, 'listed'),
     /** No cursor from before is worth anything afterwards: only fetching again can tell what was missed. */
@@ -129,8 +138,9 @@ test('the examples of docs/client.md have the types they say', async () => {
 });
 
 test('the plain example shows what is in the database, whatever happens to its connection', async () => {
-  const { world, insert, voidCursors } = await application();
+  const { world, insert, voidCursors, failOnce } = await application();
   await insert('before');
+  failOnce();
   const page = await run(plain, world, openDocument('<pre id="messages"></pre>'));
   const shown = () => page.querySelector('#messages')?.textContent;
   await expect.poll(shown).toBe('before');
@@ -147,6 +157,11 @@ test('the plain example shows what is in the database, whatever happens to its c
   await insert('never delivered');
   await voidCursors();
   await expect.poll(shown).toBe('changed\nwhile away\nnever delivered');
+  await world.sql(`alter table messages enable trigger user`);
+  await world.sql(`update messages set content = repeat('x', 40000) where content = 'changed'`);
+  await expect.poll(shown).toContain('xxx');
+  await world.sql('truncate messages');
+  await expect.poll(shown).toBe('');
 });
 
 test('the React example shows progress as it is sent', async () => {

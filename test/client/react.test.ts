@@ -1,5 +1,7 @@
+import { SignJWT } from 'jose';
 import { createElement, StrictMode } from 'react';
 import { createRoot, type Root } from 'react-dom/client';
+import { renderToString } from 'react-dom/server';
 import { WebSocket } from 'undici';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Message } from '../../src/client/connect.ts';
@@ -7,8 +9,11 @@ import { RowcastProvider, type RowcastProviderProps, type RowcastState, useRowca
 import { openDocument } from '../support/dom.ts';
 import { World } from '../support/world.ts';
 
-async function start() {
-  const world = await World.start();
+const secret = new TextEncoder().encode('a secret that is long enough for HS256');
+const auth = { mode: 'jwt' as const, key: { secret }, rolesClaim: 'roles', roomsClaim: 'rooms' };
+
+async function start(options: Parameters<typeof World.start>[0] = {}) {
+  const world = await World.start(options);
   await world.relay();
   let connections = 0;
   world.gateway.on('connected', () => connections++);
@@ -114,6 +119,38 @@ test('other rooms are another connection, new arrays of the same are not', async
   await world.sql(`select rowcast.send_to_room('office', 'b', '2')`);
   await expect.poll(() => heard.at(-1)?.type).toBe('b');
   await expect.poll(() => world.gateway.connections.size).toBe(1);
+});
+
+test('a component that comes late is told of READY as its first, and a token that comes later is used', async () => {
+  const { world, document, root } = await start({ auth });
+  const readies: boolean[] = [];
+  const Late = () => {
+    useRowcast({ onReady: ({ first }) => readies.push(first) });
+    return null;
+  };
+  const { Listener } = listener();
+  const props = { url: world.gateway.websocketUrl, refusedDelayMs: 50 };
+  const shown = () => document.querySelector('p')?.textContent;
+  render(root, props, createElement(Listener, { key: 1 }));
+  await expect.poll(shown).toBe('refused');
+  const token = new SignJWT().setProtectedHeader({ alg: 'HS256' }).setSubject('bob').setExpirationTime('1h');
+  const signed = { ...props, getToken: () => token.sign(secret) };
+  render(root, signed, createElement(Listener, { key: 1 }));
+  await expect.poll(shown).toBe('live');
+  // Another type of component in its place: Late is mounted now.
+  render(root, signed, createElement(Listener, { key: 1 }), createElement(Late, { key: 2 }));
+  await expect.poll(() => readies).not.toEqual([]);
+  expect(readies.every(Boolean)).toBe(true);
+  world.cut();
+  await expect.poll(() => readies.at(-1)).toBe(false);
+});
+
+test('on a server nothing is connected, and what is rendered says that it is not live', () => {
+  const { Listener } = listener();
+  const html = renderToString(
+    createElement(RowcastProvider<Record<string, unknown>>, { url: 'wss://host/stage' }, createElement(Listener)),
+  );
+  expect(html).toBe('<p>connecting</p>');
 });
 
 test('without a provider the hook says what is missing', async () => {
