@@ -130,6 +130,8 @@ class Scenario {
       this.members.delete(connectionId);
       await store.remove(connectionId);
     }
+    // Until the relay knows, what is sent goes to whoever had the id before.
+    await expect.poll(() => this.#world.directory.size).toBe(this.members.size);
     for (const [connectionId, each] of joins) {
       await store.remove(connectionId);
       this.#sink.posts.delete(connectionId);

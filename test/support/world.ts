@@ -31,6 +31,8 @@ export class World {
   readonly gateway: LocalGateway;
   /** Relays post through it. */
   readonly posts: FaultProxy;
+  /** Of the relay that was made last. */
+  directory = new ConnectionDirectory();
   readonly #stops: (() => Promise<unknown>)[] = [];
 
   /** The callback API that relays are told. */
@@ -95,6 +97,7 @@ export class World {
       requestTimeoutMs: 2000,
     });
     const directory = new ConnectionDirectory();
+    this.directory = directory;
     const relay = new Relay({
       database: { connectionString: databaseUrl },
       consumer: 'relay',
