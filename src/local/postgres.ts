@@ -170,7 +170,8 @@ async function isReachable(path: string, owner: Owner): Promise<boolean> {
 /** Made under another name, so that a start that was interrupted leaves nothing half-made. */
 async function initialise(binaries: string, dataDir: string, owner: Owner): Promise<void> {
   const making = join(dataDir, 'making');
-  await rm(making, { recursive: true, force: true });
+  // An initdb that was interrupted may still be writing there.
+  await rm(making, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
   await mkdir(making, { recursive: true });
   const password = randomBytes(12).toString('hex');
   const passwordFile = join(dataDir, 'making.password');
