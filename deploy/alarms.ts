@@ -43,7 +43,8 @@ export const ALARMS: readonly AlarmRule[] = [
     source: 'relay',
     metric: 'posts_failed',
     statistic: 'Sum',
-    threshold: 100,
+    // While the gateway is down one post at a time probes it, every other second.
+    threshold: 20,
     minutesOfFive: 3,
     means: 'API Gateway refuses posts, fails or times out.',
     first:
@@ -92,13 +93,23 @@ export const ALARMS: readonly AlarmRule[] = [
   },
   {
     name: 'ConnectFails',
+    source: 'relay',
+    metric: 'connect_errors',
+    statistic: 'Sum',
+    threshold: 0,
+    minutesOfFive: 2,
+    means: '$connect cannot do its work and refuses clients with 500.',
+    first: "read the Lambda's log: misconfigured or connect_failed.",
+  },
+  {
+    name: 'ConnectCrashes',
     source: 'connect',
     metric: 'Errors',
     statistic: 'Sum',
     threshold: 0,
     minutesOfFive: 2,
-    means: '$connect throws or times out: clients are refused.',
-    first: "read the Lambda's log: misconfigured or connect_failed.",
+    means: '$connect times out or cannot start.',
+    first: "read the Lambda's log for Task timed out, or an import that fails.",
   },
   {
     name: 'ConnectSlow',
@@ -112,8 +123,8 @@ export const ALARMS: readonly AlarmRule[] = [
   },
   {
     name: 'DisconnectFails',
-    source: 'disconnect',
-    metric: 'Errors',
+    source: 'relay',
+    metric: 'disconnect_errors',
     statistic: 'Sum',
     threshold: 10,
     minutesOfFive: 3,
@@ -127,8 +138,8 @@ export const ALARMS: readonly AlarmRule[] = [
     statistic: 'Sum',
     threshold: 10,
     minutesOfFive: 3,
-    means: 'API Gateway fails by itself.',
-    first: "look at AWS's health page.",
+    means: 'API Gateway cannot call a Lambda.',
+    first: "look at the Lambda's throttles and at the account's concurrency.",
   },
   {
     name: 'TableReadsThrottled',

@@ -1,5 +1,13 @@
 import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
-import { InstanceType, type IVpc, Port, SecurityGroup, SubnetType, Vpc } from 'aws-cdk-lib/aws-ec2';
+import {
+  GatewayVpcEndpointAwsService,
+  InstanceType,
+  type IVpc,
+  Port,
+  SecurityGroup,
+  SubnetType,
+  Vpc,
+} from 'aws-cdk-lib/aws-ec2';
 import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import {
   Credentials,
@@ -23,8 +31,8 @@ export interface RelayDatabase {
 /** The VPC that exists, without a look into the account, or one for a trial: one NAT gateway, two zones. */
 export function network(scope: Construct, settings: DeploySettings): IVpc {
   const { network: existing } = settings;
-  if (!existing)
-    return new Vpc(scope, 'Vpc', {
+  if (!existing) {
+    const vpc = new Vpc(scope, 'Vpc', {
       maxAzs: 2,
       natGateways: 1,
       subnetConfiguration: [
@@ -33,6 +41,10 @@ export function network(scope: Construct, settings: DeploySettings): IVpc {
         { name: 'database', subnetType: SubnetType.PRIVATE_ISOLATED },
       ],
     });
+    // Scans would be paid for by the gigabyte on their way through NAT.
+    vpc.addGatewayEndpoint('DynamoDb', { service: GatewayVpcEndpointAwsService.DYNAMODB });
+    return vpc;
+  }
   return Vpc.fromVpcAttributes(scope, 'Vpc', {
     vpcId: existing.vpcId,
     availabilityZones: [...existing.zones],

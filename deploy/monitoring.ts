@@ -98,6 +98,14 @@ export class Monitoring extends Construct {
       new GraphWidget({ title, left, right, width: 8, height: 6, leftYAxis: { min: 0 }, rightYAxis: { min: 0 } });
     const sum = (name: string) => this.#relay(name, 'Sum');
     const max = (name: string) => this.#relay(name, 'Maximum');
+    const { cluster, serviceName } = relay.service;
+    const runningTasks = new Metric({
+      namespace: 'ECS/ContainerInsights',
+      metricName: 'RunningTaskCount',
+      dimensionsMap: { ClusterName: cluster.clusterName, ServiceName: serviceName },
+      statistic: 'Average',
+      period: MINUTE,
+    });
     const ofTable = (metric: string) => this.#metricOf({ source: 'table', metric, statistic: 'Sum' } as AlarmRule);
     dashboard.addWidgets(
       new TextWidget({
@@ -118,18 +126,14 @@ export class Monitoring extends Construct {
         [max('connections')],
         [webSocket.stage.metric('ConnectCount', { statistic: 'Sum', period: MINUTE })],
       ),
-      graph('Leader, relays', [max('leader'), relay.service.metric('RunningTaskCount', { statistic: 'Average' })]),
+      graph('Leader, relays', [max('leader'), runningTasks]),
       graph('Notification queue, doorbell', [max('notification_queue_usage')], [sum('doorbell_wakes')]),
       graph(
         'Lambda errors and duration',
         webSocket.functions.map((each) => each.metricErrors({ period: MINUTE })),
         webSocket.functions.map((each) => each.metricDuration({ period: MINUTE, statistic: 'p99' })),
       ),
-      graph('DynamoDB throttles, errors', [
-        ofTable('ReadThrottleEvents'),
-        ofTable('WriteThrottleEvents'),
-        ofTable('SystemErrors'),
-      ]),
+      graph('DynamoDB throttles', [ofTable('ReadThrottleEvents'), ofTable('WriteThrottleEvents')]),
       graph('Relay CPU and memory', [relay.service.metricCpuUtilization(), relay.service.metricMemoryUtilization()]),
     );
   }

@@ -127,7 +127,10 @@ function contradictions(s: Given): string[] {
     problems.push(
       'databaseSecretArn, databaseResourceId: give one of the two: a secret with the password, or the RDS resource id for IAM authentication',
     );
-  if (s.databaseHost && !s.vpcId) problems.push('vpcId: an existing database needs the VPC that reaches it');
+  if (!s.databaseHost !== !s.vpcId)
+    problems.push(
+      'vpcId, databaseHost: an existing VPC and an existing database come together, or neither for a trial',
+    );
   if (s.jwtSecretArn && s.jwksUrl)
     problems.push('jwtSecretArn, jwksUrl: give one of the two: who signs the tokens of clients; or none for a trial');
   return problems;

@@ -24,8 +24,8 @@ export class RowcastStack extends Stack {
     const vpc = network(this, settings);
     const table = connectionsTable(this);
     const database = relayDatabase(this, settings, vpc);
-    const webSocket = new RowcastWebSocketApi(this, { settings, table });
     const namespace = `Rowcast/${id}`;
+    const webSocket = new RowcastWebSocketApi(this, { settings, table, namespace });
     const relay = new RelayService(this, { settings, vpc, database, table, stage: webSocket.stage, namespace });
     new Monitoring(this, { settings, namespace, webSocket, relay, table });
     this.webSocketApiId = webSocket.logicalId;

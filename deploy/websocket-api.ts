@@ -14,7 +14,7 @@ import { WebSocketLambdaIntegration, WebSocketMockIntegration } from 'aws-cdk-li
 import type { TableV2 } from 'aws-cdk-lib/aws-dynamodb';
 import { PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Architecture, Code, Function as LambdaFunction, Runtime, Tracing } from 'aws-cdk-lib/aws-lambda';
-import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { FilterPattern, LogGroup, MetricFilter, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { PONG, unknownAction } from '../src/protocol/handshake.ts';
@@ -23,7 +23,7 @@ import type { DeploySettings } from './settings.ts';
 /** Made by `npm run build`: the very files that the tests run in the local gateway. */
 const BUNDLES = fileURLToPath(new URL('../dist/lambdas', import.meta.url));
 
-/** Requests that clients send are pings, one a minute, and new connections: 500 a second is what AWS takes of those. */
+/** Requests that clients send are pings, one in four minutes, and new connections: 500 a second is what AWS takes of those. */
 const ROUTE_THROTTLE = { throttlingRateLimit: 2000, throttlingBurstLimit: 1000 };
 
 /** The WebSocket API: `$connect` and `$disconnect` are Lambdas, `ping` and everything else are answered by MOCK integrations. */
@@ -31,9 +31,12 @@ export class RowcastWebSocketApi extends Construct {
   readonly api: WebSocketApi;
   readonly stage: WebSocketStage;
   readonly functions: readonly LambdaFunction[];
+  /** Of the metrics that are counted in logs. */
+  readonly #namespace: string;
 
-  constructor(scope: Construct, deps: { settings: DeploySettings; table: TableV2 }) {
+  constructor(scope: Construct, deps: { settings: DeploySettings; table: TableV2; namespace: string }) {
     super(scope, 'WebSocket');
+    this.#namespace = deps.namespace;
     const { settings, table } = deps;
     const connect = this.#lambda('connect', { CONNECTIONS_TABLE: table.tableName, ...settings.auth });
     allow(connect, 'dynamodb:PutItem', table.tableArn);
@@ -77,6 +80,14 @@ export class RowcastWebSocketApi extends Construct {
     });
     const role = new Role(this, `${id}Role`, { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
     logGroup.grantWrite(role);
+    // Its handler answers 500 and does not throw: what it logs as an error is what Lambda's own metric cannot see.
+    new MetricFilter(this, `${id}Errors`, {
+      logGroup,
+      filterPattern: FilterPattern.stringValue('$.level', '=', 'error'),
+      metricNamespace: this.#namespace,
+      metricName: `${name}_errors`,
+      metricValue: '1',
+    });
     return new LambdaFunction(this, id, {
       runtime: Runtime.NODEJS_24_X,
       architecture: Architecture.ARM_64,

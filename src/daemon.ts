@@ -148,7 +148,8 @@ export class Daemon {
 
   async #stop(): Promise<void> {
     this.#abort.abort();
-    await Promise.all([this.relay.stop(), this.#selfCheck.stop()]);
+    this.#selfCheck.stop();
+    await this.relay.stop();
     await this.#emf?.stop();
     this.#gateway.destroy();
     this.#dynamodb.destroy();

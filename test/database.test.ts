@@ -73,7 +73,10 @@ async function useCertificate(url: string): Promise<string> {
 
 test.each([
   ['postgres://u:p@db.abc.eu-west-1.rds.amazonaws.com/app', 'verified', undefined],
-  ['postgres://u:p@db.abc.rds.cn-north-1.amazonaws.com.cn/app?sslmode=verify-full', 'verified', undefined],
+  ['postgres://u:p@db.abc.rds.cn-north-1.amazonaws.com.cn/app', 'verified', undefined],
+  ['postgres://u:p@db.internal/app?ssl=true', 'verified', undefined],
+  ['postgres://u:p@db.internal/app?ssl=no-verify', 'unverified', /not verified/],
+  ['postgres:///app?host=/var/run/postgresql', 'none', undefined],
   ['postgres://u:p@db.internal/app?sslmode=require', 'verified', undefined],
   ['postgres://u:p@db.abc.eu-west-1.rds.amazonaws.com/app?sslmode=no-verify', 'unverified', /not verified/],
   ['postgres://u:p@db.internal/app', 'none', /not encrypted/],
@@ -100,6 +103,8 @@ test('a token of IAM takes the place of a password, one for each connection', as
     DATABASE_URL: 'postgres://relay@db.abc.eu-west-1.rds.amazonaws.com:5433/app',
     DATABASE_AUTH: 'iam',
   });
+  const elsewhere = { DATABASE_URL: 'postgres://relay@db.example.com/app', DATABASE_AUTH: 'iam' };
+  expect((await access(elsewhere)).tls).toBe('verified');
   const token = await (client.password as () => Promise<string>)();
   expect(token).toMatch(
     /^db\.abc\.eu-west-1\.rds\.amazonaws\.com:5433\/\?Action=connect&DBUser=relay&.*X-Amz-Signature=/,

@@ -90,6 +90,15 @@ test('the bundles run in the local gateway as they are deployed, with the secret
   expect(secrets.asked).toEqual([env.JWT_SECRET_ARN]);
 });
 
+test('the build knows the authorities of RDS', async () => {
+  const url = 'postgres://u:p@db.abc.eu-west-1.rds.amazonaws.com/app';
+  const ask = `const { databaseAccess } = await import('./dist/database.js');
+    const { client } = await databaseAccess({ url: '${url}', password: { from: 'url' }, region: 'eu-west-1' });
+    console.log(client.ssl.ca.length, client.ssl.rejectUnauthorized)`;
+  const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', ask]);
+  expect(stdout).toMatch(/^2\d\d true\n$/);
+});
+
 test('the size of each bundle and the time of its cold import are reported', async () => {
   for (const name of ['connect', 'disconnect']) {
     const file = join('dist/lambdas', `${name}.mjs`);

@@ -234,6 +234,7 @@ test('a trial makes its own VPC and a small encrypted database that takes TLS al
   const { template } = synthesise({});
   expect(Object.keys(template.findOutputs('JwtSecretArn'))).toHaveLength(1);
   template.resourceCountIs('AWS::EC2::VPC', 1);
+  template.hasResourceProperties('AWS::EC2::VPCEndpoint', { VpcEndpointType: 'Gateway' });
   template.hasResourceProperties('AWS::RDS::DBInstance', {
     DBInstanceClass: 'db.t4g.micro',
     StorageEncrypted: true,
@@ -256,6 +257,8 @@ test('each alarm is made as it is described, and docs/operations.md says what it
   const docs = await readFile(new URL('../../docs/operations.md', import.meta.url), 'utf8');
   const made = only(template, 'AWS::CloudWatch::Alarm').map(({ Properties }) => Properties);
   expect(made).toHaveLength(ALARMS.length);
+  template.resourceCountIs('AWS::Logs::MetricFilter', 2);
+  template.allResourcesProperties('AWS::Logs::MetricFilter', { FilterPattern: '{ $.level = "error" }' });
   for (const { name, metric, means, first } of ALARMS) {
     expect(made).toContainEqual(
       expect.objectContaining({ MetricName: metric, AlarmDescription: `${means} First: ${first}` }),

@@ -18,7 +18,11 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
   return async (event) => {
     try {
       const result = await deps.authenticator.authenticate(event);
-      if (!result.allowed) return answer(result.status, result.reason);
+      if (!result.allowed) {
+        const { connectionId } = event.requestContext;
+        if (result.status === 500) logError({ event: 'connect_failed', connectionId, error: result.reason });
+        return answer(result.status, result.reason);
+      }
       const { userId, rooms, roles, expiresAt } = result.identity;
       const { connectionId, connectedAt } = event.requestContext;
       const { cursor, batch } = event.queryStringParameters ?? {};

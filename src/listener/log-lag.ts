@@ -47,19 +47,27 @@ export class LogLag extends EventEmitter<{ lag: [Lag] }> {
   }
 }
 
-/** $1 consumer, $2 how many are counted. Of a backlog that is read page by page, what was delivered lies below after_id. */
+/**
+ * $1 consumer, $2 how many are counted. Of a backlog that is read page by page, what was delivered lies below after_id, and what
+ * waits is walked by id, as the drain loop does.
+ */
 const MEASURE = `
-  with cursor as materialized (select snapshot, coalesce(after_id, 0) as after_id from rowcast.cursor where consumer = $1),
+  with cursor as materialized (select snapshot, after_id from rowcast.cursor where consumer = $1),
   waiting as (
     select e.* from cursor cross join lateral (
-      select id, occurred_at from rowcast.event where xid >= pg_snapshot_xmax(cursor.snapshot) order by xid limit $2
-    ) e
+      select occurred_at from rowcast.event where xid >= pg_snapshot_xmax(cursor.snapshot) order by xid limit $2
+    ) e where after_id is null
     union all
     select e.* from cursor cross join lateral pg_snapshot_xip(cursor.snapshot) as late (xid) cross join lateral (
-      select id, occurred_at from rowcast.event where event.xid = late.xid limit $2
-    ) e
+      select occurred_at from rowcast.event where event.xid = late.xid limit $2
+    ) e where after_id is null
+    union all
+    select e.* from cursor cross join lateral (
+      select occurred_at from rowcast.event
+      where id > cursor.after_id and not pg_visible_in_snapshot(xid, cursor.snapshot) order by id limit $2
+    ) e where after_id is not null
   )
   select count(*)::int as events,
     coalesce(greatest(0, extract(epoch from clock_timestamp() - min(occurred_at))), 0)::float8 as seconds,
     pg_notification_queue_usage() as usage
-  from waiting where id > (select after_id from cursor)`;
+  from waiting`;

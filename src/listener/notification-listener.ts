@@ -87,6 +87,8 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
         ...connectionOptions(this.#deps.database, this.#deps.applicationName),
         // Our own socket, so that the heartbeat can destroy it: pg-listen keeps its client to itself.
         stream: () => {
+          // Of an attempt that failed before Postgres knew who it was.
+          this.#socket?.destroy();
           this.#socket = new Socket();
           return this.#socket;
         },

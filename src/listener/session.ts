@@ -28,7 +28,13 @@ export class Session {
       connectionTimeoutMillis: options.queryTimeoutMs,
     });
     const session = new Session(client, options.queryTimeoutMs);
-    await client.connect();
+    try {
+      await client.connect();
+    } catch (error) {
+      // Where no password could be had, pg leaves its socket open.
+      session.destroy();
+      throw error;
+    }
     return session;
   }
 
