@@ -1,4 +1,4 @@
-import { Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import {
   GatewayVpcEndpointAwsService,
   InstanceType,
@@ -102,6 +102,8 @@ function trialDatabase(scope: Construct, vpc: IVpc): RelayDatabase {
     removalPolicy: RemovalPolicy.DESTROY,
   });
   const secretArn = instance.secret?.secretArn ?? '';
+  new CfnOutput(scope, 'DatabaseHost', { value: instance.dbInstanceEndpointAddress });
+  new CfnOutput(scope, 'DatabaseSecretArn', { value: secretArn });
   return {
     environment: {
       DATABASE_URL: `postgres://${TRIAL_USER}@${instance.dbInstanceEndpointAddress}:${instance.dbInstanceEndpointPort}/${TRIAL_DATABASE}`,

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { Duration, RemovalPolicy, Size, Stack } from 'aws-cdk-lib';
+import { CfnOutput, Duration, RemovalPolicy, Size, Stack } from 'aws-cdk-lib';
 import type { WebSocketStage } from 'aws-cdk-lib/aws-apigatewayv2';
 import type { TableV2 } from 'aws-cdk-lib/aws-dynamodb';
 import { type IVpc, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
@@ -58,6 +58,9 @@ export class RelayService extends Construct {
       vpc,
       description: 'Rowcast relay: outgoing only',
     });
+    // Whoever is in it reaches a trial's database, too.
+    if (!settings.database)
+      new CfnOutput(Stack.of(this), 'RelaySecurityGroup', { value: securityGroup.securityGroupId });
     database.securityGroup.connections.allowFrom(securityGroup, database.port, 'Rowcast relay');
     const overlap = settings.rollout === 'overlap';
     this.service = new FargateService(this, 'Service', {
