@@ -160,5 +160,6 @@ export class RelayService extends Construct {
       ['POST', 'DELETE'].map((method) => `${api}/${method}/@connections/*`),
     );
     for (const right of database.rights) task.addToTaskRolePolicy(right);
+    if (settings.secretsKmsKeyArn) allow(['kms:Decrypt'], [settings.secretsKmsKeyArn]);
   }
 }

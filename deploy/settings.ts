@@ -13,6 +13,8 @@ export interface DeploySettings {
   readonly auth: Readonly<Record<string, string>>;
   /** Of a plain secret that signs tokens; null makes one for a trial, undefined is for JWKS. */
   readonly jwtSecretArn: string | null | undefined;
+  /** The customer-managed key of both secrets, where they have one. */
+  readonly secretsKmsKeyArn: string | undefined;
   readonly directoryFeed: 'scan' | 'stream';
   readonly postsPerSecondLimit: number;
   /** `overlap`: a new relay stands by before the old one stops. `recreate`: the old one stops first. */
@@ -58,8 +60,8 @@ const flag = v.pipe(
   v.transform((value) => value === true || value === 'true'),
 );
 
-/** Each name is a context variable; all but these of CDK's own that are not listed are left alone. */
-const Context = v.object({
+/** Each name is a context variable; another is a mistake, and would silently be left out. */
+const Context = v.strictObject({
   vpcId: v.optional(id('vpc')),
   zones: v.optional(list),
   subnetIds: v.optional(
@@ -78,6 +80,7 @@ const Context = v.object({
   ),
   databaseSecurityGroupId: v.optional(id('sg')),
   jwtSecretArn: v.optional(secretArn),
+  secretsKmsKeyArn: v.optional(v.pipe(text, v.regex(/^arn:[\w-]+:kms:/, 'is not the ARN of a KMS key'))),
   jwksUrl: v.optional(v.pipe(text, v.startsWith('https://', 'does not begin with https://'))),
   jwtIssuer: v.optional(text),
   jwtAudience: v.optional(text),
@@ -93,15 +96,16 @@ const Context = v.object({
   alarmEmail: v.optional(v.pipe(text, v.email('is not an e-mail address'))),
 });
 
-export const CONTEXT_NAMES = Object.keys(Context.entries);
-
 /** @throws with all that is wrong, each with the name of its context variable */
 export function loadDeploySettings(context: Readonly<Record<string, unknown>>): DeploySettings {
   const given = Object.fromEntries(Object.entries(context).filter(([, value]) => value !== undefined && value !== ''));
   const result = v.safeParse(Context, given);
   const problems = result.success
     ? contradictions(result.output)
-    : result.issues.map((issue) => `${v.getDotPath(issue)}: ${issue.message}`);
+    : result.issues.map((issue) => {
+        const known = String(v.getDotPath(issue)) in Context.entries;
+        return `${v.getDotPath(issue)}: ${known ? issue.message : 'is no setting of this app'}`;
+      });
   if (problems.length > 0 || !result.success)
     throw new Error(
       `the deployment's settings are wrong (-c name=value):\n${problems.map((line) => `  ${line}`).join('\n')}`,
@@ -133,7 +137,20 @@ function contradictions(s: Given): string[] {
     );
   if (s.jwtSecretArn && s.jwksUrl)
     problems.push('jwtSecretArn, jwksUrl: give one of the two: who signs the tokens of clients; or none for a trial');
+  if (s.directoryFeed === 'stream' && (s.relays > 2 || s.rollout === 'overlap'))
+    problems.push(
+      'directoryFeed: DynamoDB means a stream for two readers: with stream, relays is at most 2 and rollout is recreate',
+    );
+  if (!isFargateSize(s.cpu, s.memoryMiB))
+    problems.push(`cpu, memoryMiB: Fargate has no task of ${s.cpu} and ${s.memoryMiB}; 512 and 1024 is one`);
   return problems;
+}
+
+/** https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html */
+function isFargateSize(cpu: number, memoryMiB: number): boolean {
+  if (cpu === 256) return [512, 1024, 2048].includes(memoryMiB);
+  const most = { 512: 4, 1024: 8, 2048: 16, 4096: 30 }[cpu];
+  return most !== undefined && memoryMiB % 1024 === 0 && memoryMiB >= cpu * 2 && memoryMiB <= most * 1024;
 }
 
 function settingsOf(s: Given): DeploySettings {
@@ -161,6 +178,7 @@ function settingsOf(s: Given): DeploySettings {
       }).filter((entry): entry is [string, string] => entry[1] !== undefined),
     ),
     jwtSecretArn: s.jwksUrl ? undefined : (s.jwtSecretArn ?? null),
+    secretsKmsKeyArn: s.secretsKmsKeyArn,
     directoryFeed: s.directoryFeed,
     postsPerSecondLimit: s.postRpsLimit,
     rollout: s.rollout,

@@ -44,6 +44,7 @@ export class RowcastWebSocketApi extends Construct {
     if (secretArn) {
       connect.addEnvironment('JWT_SECRET_ARN', secretArn);
       allow(connect, 'secretsmanager:GetSecretValue', secretArn);
+      if (settings.secretsKmsKeyArn) allow(connect, 'kms:Decrypt', settings.secretsKmsKeyArn);
     }
     const disconnect = this.#lambda('disconnect', { CONNECTIONS_TABLE: table.tableName });
     allow(disconnect, 'dynamodb:DeleteItem', table.tableArn);

@@ -33,6 +33,8 @@ export class Metrics {
       labelNames: ['outcome'] as const,
       registers: [this.registry],
     });
+    // From the first line on: what never happened is 0, not missing.
+    for (const outcome of OUTCOMES) posts.inc({ outcome }, 0);
     // Bound to their label once: a post must not pay for looking it up.
     const outcomes = Object.fromEntries(OUTCOMES.map((kind) => [kind, posts.labels(kind)])) as Record<
       PostOutcome['kind'],

@@ -62,3 +62,13 @@ test('the example of docs/publisher.md runs', async () => {
     { type: 'notification', audience: ['user:42', 'role:admin'], data: '{"text":"done"}' },
   ]);
 });
+
+test('every setting that deploy/compose.yaml passes on is one of the README', async () => {
+  const [compose, readme] = await Promise.all([readFile('deploy/compose.yaml', 'utf8'), readFile('README.md', 'utf8')]);
+  const names = [...compose.matchAll(/^ {6}([A-Z_]+): \$\{(\w+)/gm)].map(([, inside, outside]) => [inside, outside]);
+  expect(names.length).toBeGreaterThan(6);
+  for (const [inside = '', outside] of names) {
+    expect(outside).toBe(inside);
+    if (!inside.startsWith('AWS_')) expect(readme).toContain(`\`${inside}\``);
+  }
+});

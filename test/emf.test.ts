@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { expect, test } from 'vitest';
+import { ALARMS } from '../deploy/alarms.ts';
 import { EmfReporter } from '../src/emf.ts';
 import { World } from './support/world.ts';
 
@@ -69,4 +70,7 @@ test('a daemon that is told so prints its metrics as CloudWatch reads them, the 
   expect(line.posts_delivered).toBeGreaterThanOrEqual(1);
   expect(line.post_duration_seconds_p99).toBeGreaterThan(0);
   expect(JSON.stringify(line).length).toBeLessThan(16_000);
+  // Others are counted in the logs of the Lambdas.
+  const watched = ALARMS.filter(({ source, metric }) => source === 'relay' && !metric.endsWith('_errors'));
+  for (const { metric } of watched) expect(line, metric).toHaveProperty(metric, expect.any(Number));
 });

@@ -205,9 +205,9 @@ describe('the relay', () => {
         .map(([action]) => action)
         .sort(),
     ).toEqual(['ecr:GetAuthorizationToken', 'execute-api:ManageConnections']);
-    const streamed = actions(synthesise({ ...EXISTING, directoryFeed: 'stream' }).template).flatMap(([each]) =>
-      each.split(','),
-    );
+    const streamed = actions(
+      synthesise({ ...EXISTING, directoryFeed: 'stream', rollout: 'recreate' }).template,
+    ).flatMap(([each]) => each.split(','));
     expect(streamed).toEqual(
       expect.arrayContaining(['dynamodb:DescribeStream', 'dynamodb:GetRecords', 'dynamodb:GetShardIterator']),
     );
@@ -227,6 +227,55 @@ describe('the relay', () => {
       }),
     });
     expect(JSON.stringify(iam.toJSON())).toContain(':dbuser:db-ABCDEFGHIJKL/rowcast_relay');
+  });
+});
+
+test('each role may do its own work, on what it works with', () => {
+  const keyArn = 'arn:aws:kms:eu-west-1:123456789012:key/0123';
+  const { template } = synthesise({ ...EXISTING, secretsKmsKeyArn: keyArn });
+  const rights = Object.entries(template.findResources('AWS::IAM::Policy')).map(([id, { Properties }]) => {
+    const { Statement } = (
+      Properties as { PolicyDocument: { Statement: { Action: string | string[]; Resource: unknown }[] } }
+    ).PolicyDocument;
+    return [
+      id,
+      Statement.map(({ Action, Resource }) => `${[Action].flat().sort().join()} ${JSON.stringify(Resource)}`),
+    ] as const;
+  });
+  const of = (prefix: string) => rights.find(([id]) => id.startsWith(prefix))?.[1].join('\n') ?? '';
+  expect(of('WebSocketConnectRole')).toMatch(
+    /dynamodb:PutItem .*Connections.*\n.*GetSecretValue .*secret:jwt.*\nkms:Decrypt .*key\/0123/,
+  );
+  expect(of('WebSocketConnectRole')).not.toMatch(/DeleteItem|secret:db/);
+  expect(of('WebSocketDisconnectRole')).toMatch(/dynamodb:DeleteItem .*Connections/);
+  expect(of('WebSocketDisconnectRole')).not.toMatch(/PutItem|secret:/);
+  expect(of('RelayTaskTaskRole')).toMatch(
+    /Scan[\s\S]*ManageConnections[\s\S]*GetSecretValue .*secret:db[\s\S]*kms:Decrypt/,
+  );
+  expect(of('RelayTaskTaskRole')).not.toMatch(/PutItem|secret:jwt/);
+});
+
+test('each route leads to its own integration, and each MOCK to its own answer', () => {
+  const { template } = synthesise(EXISTING);
+  const integrations = template.findResources('AWS::ApiGatewayV2::Integration');
+  const responses = Object.values(template.findResources('AWS::ApiGatewayV2::IntegrationResponse')) as Resource[];
+  const answers = Object.fromEntries(
+    only(template, 'AWS::ApiGatewayV2::Route').map(({ Properties }) => {
+      const target =
+        /"([^"]*(?:Connect|Disconnect|Ping|UnknownAction)[^"]*)"/.exec(JSON.stringify(Properties.Target))?.[1] ?? '';
+      const response = responses.find(
+        ({ Properties: { IntegrationId } }) => (IntegrationId as { Ref: string }).Ref === target,
+      );
+      const uri = JSON.stringify((integrations[target] as Resource).Properties.IntegrationUri ?? '');
+      const lambda = /WebSocket(Connect|Disconnect)[0-9A-F]{8}/.exec(uri)?.[1];
+      return [Properties.RouteKey, lambda ?? JSON.stringify(response?.Properties.ResponseTemplates)];
+    }),
+  );
+  expect(answers).toEqual({
+    $connect: 'Connect',
+    $disconnect: 'Disconnect',
+    ping: JSON.stringify({ '200': '{"type":"pong"}' }),
+    $default: expect.stringContaining('ERROR'),
   });
 });
 
@@ -315,6 +364,13 @@ test.each([
   [
     { ...JWT, relays: '0', rollout: 'blue' },
     /rollout: is neither overlap nor recreate\n.*relays: is not a whole number from 1 to 10/,
+  ],
+  [{ ...JWT, directoryFeed: 'stream', relays: 3 }, /directoryFeed: .*relays is at most 2/],
+  [{ ...JWT, cpu: 512, memoryMiB: 512 }, /cpu, memoryMiB: Fargate has no task of 512 and 512/],
+  [{ ...JWT, databasehost: 'x' }, /databasehost: is no setting of this app/],
+  [
+    { ...EXISTING, databaseHost: '', databaseUser: '', databaseSecurityGroupId: '' },
+    /vpcId, databaseHost: .* come together/,
   ],
 ])('settings that are wrong are named, all at once: %j', (context, message) => {
   expect(() => loadDeploySettings(context)).toThrow(message);
