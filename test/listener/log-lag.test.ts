@@ -12,7 +12,8 @@ test('lag is what was committed and not delivered: it grows while the gateway is
     queryTimeoutMs: 5000,
   });
   const lag = new LogLag({ session, consumer: 'relay' });
-  expect(await lag.measure()).toEqual({ events: 0, seconds: 0, notificationQueueUsage: 0 });
+  // The queue is the whole server's, which other tests share.
+  expect(await lag.measure()).toEqual({ events: 0, seconds: 0, notificationQueueUsage: expect.any(Number) });
   const relay = await world.relay();
   const client = await world.live();
   world.posts.fault = () => ({ status: 503 });
