@@ -51,6 +51,8 @@ test('the rate falls when many are throttled, not for one slow client, and rises
   expect(throttle.rate).toBe(1000);
   for (const id of ['a', 'b', 'c', 'd']) throttle.throttled(id);
   expect(throttle.rate).toBe(700);
+  // The burst is gone too: it was a hundred.
+  for (let i = 0; i < 90; i++) throttle.take();
   expect(throttle.delayMs()).toBeGreaterThan(0);
   const rate = () => {
     throttle.delayMs();
