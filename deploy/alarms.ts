@@ -1,7 +1,7 @@
 /** The alarms, as data: deploy/monitoring.ts makes them, a test compares them with docs/operations.md. */
 export interface AlarmRule {
   readonly name: string;
-  readonly source: 'relay' | 'api' | 'connect' | 'disconnect' | 'table';
+  readonly source: 'relay' | 'api' | 'connect' | 'table';
   readonly metric: string;
   readonly statistic: string;
   readonly threshold: number;

@@ -8,7 +8,7 @@ import {
   SubnetType,
   Vpc,
 } from 'aws-cdk-lib/aws-ec2';
-import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import type { PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import {
   Credentials,
   DatabaseInstance,
@@ -18,6 +18,7 @@ import {
   StorageType,
 } from 'aws-cdk-lib/aws-rds';
 import type { Construct } from 'constructs';
+import { allow } from './rights.ts';
 import type { DeploySettings, ExistingDatabase } from './settings.ts';
 
 /** What the relay needs of the database: its settings, the right to its password, and the way there. */
@@ -113,8 +114,4 @@ function trialDatabase(scope: Construct, vpc: IVpc): RelayDatabase {
     port: Port.tcp(5432),
     securityGroup,
   };
-}
-
-function allow(actions: string[], ...resources: string[]): PolicyStatement {
-  return new PolicyStatement({ actions, resources });
 }

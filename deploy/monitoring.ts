@@ -69,22 +69,18 @@ export class Monitoring extends Construct {
     return alarm;
   }
 
-  #metricOf({ source, metric, statistic }: AlarmRule): IMetric {
+  #metricOf({ source, metric, statistic }: Pick<AlarmRule, 'source' | 'metric' | 'statistic'>): IMetric {
     const { webSocket, table } = this.#deps;
     const options = { statistic, period: MINUTE };
     if (source === 'relay') return this.#relay(metric, statistic);
     if (source === 'api') return webSocket.stage.metric(metric, options);
-    if (source === 'table')
-      return new Metric({
-        namespace: 'AWS/DynamoDB',
-        metricName: metric,
-        dimensionsMap: { TableName: table.tableName },
-        ...options,
-      });
-    const index = source === 'connect' ? 0 : 1;
-    const lambda = webSocket.functions[index];
-    if (!lambda) throw new Error(`there is no Lambda ${source}`);
-    return lambda.metric(metric, options);
+    if (source === 'connect') return webSocket.connect.metric(metric, options);
+    return new Metric({
+      namespace: 'AWS/DynamoDB',
+      metricName: metric,
+      dimensionsMap: { TableName: table.tableName },
+      ...options,
+    });
   }
 
   #relay(metricName: string, statistic: string): Metric {
@@ -98,6 +94,7 @@ export class Monitoring extends Construct {
       new GraphWidget({ title, left, right, width: 8, height: 6, leftYAxis: { min: 0 }, rightYAxis: { min: 0 } });
     const sum = (name: string) => this.#relay(name, 'Sum');
     const max = (name: string) => this.#relay(name, 'Maximum');
+    const lambdas = [webSocket.connect, webSocket.disconnect];
     const { cluster, serviceName } = relay.service;
     const runningTasks = new Metric({
       namespace: 'ECS/ContainerInsights',
@@ -106,7 +103,7 @@ export class Monitoring extends Construct {
       statistic: 'Average',
       period: MINUTE,
     });
-    const ofTable = (metric: string) => this.#metricOf({ source: 'table', metric, statistic: 'Sum' } as AlarmRule);
+    const ofTable = (metric: string) => this.#metricOf({ source: 'table', metric, statistic: 'Sum' });
     dashboard.addWidgets(
       new TextWidget({
         markdown: `# Rowcast\n${alarms.length} alarms; what each means and what to do first: docs/operations.md`,
@@ -130,8 +127,8 @@ export class Monitoring extends Construct {
       graph('Notification queue, doorbell', [max('notification_queue_usage')], [sum('doorbell_wakes')]),
       graph(
         'Lambda errors and duration',
-        webSocket.functions.map((each) => each.metricErrors({ period: MINUTE })),
-        webSocket.functions.map((each) => each.metricDuration({ period: MINUTE, statistic: 'p99' })),
+        lambdas.map((each) => each.metricErrors({ period: MINUTE })),
+        lambdas.map((each) => each.metricDuration({ period: MINUTE, statistic: 'p99' })),
       ),
       graph('DynamoDB throttles', [ofTable('ReadThrottleEvents'), ofTable('WriteThrottleEvents')]),
       graph('Relay CPU and memory', [relay.service.metricCpuUtilization(), relay.service.metricMemoryUtilization()]),

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url';
-import { CfnOutput, Duration, RemovalPolicy, Size, Stack } from 'aws-cdk-lib';
+import { CfnOutput, Duration, Size, Stack } from 'aws-cdk-lib';
 import type { WebSocketStage } from 'aws-cdk-lib/aws-apigatewayv2';
 import type { TableV2 } from 'aws-cdk-lib/aws-dynamodb';
 import { type IVpc, SecurityGroup } from 'aws-cdk-lib/aws-ec2';
@@ -18,10 +18,11 @@ import {
   OperatingSystemFamily,
   UlimitName,
 } from 'aws-cdk-lib/aws-ecs';
-import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
-import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import type { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import type { RelayDatabase } from './database.ts';
+import { logGroup } from './logs.ts';
+import { allow } from './rights.ts';
 import type { DeploySettings } from './settings.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
@@ -48,10 +49,7 @@ export class RelayService extends Construct {
   ) {
     super(scope, 'Relay');
     const { settings, vpc, database } = deps;
-    this.logs = new LogGroup(this, 'Logs', {
-      retention: RetentionDays.ONE_MONTH,
-      removalPolicy: RemovalPolicy.DESTROY,
-    });
+    this.logs = logGroup(this, 'Logs');
     const task = this.#task(deps);
     this.#grant(task, deps);
     const securityGroup = new SecurityGroup(this, 'SecurityGroup', {
@@ -142,24 +140,27 @@ export class RelayService extends Construct {
     }: { settings: DeploySettings; database: RelayDatabase; table: TableV2; stage: WebSocketStage },
   ): void {
     const { partition, region, account } = Stack.of(this);
-    const allow = (actions: string[], resources: string[]) =>
-      task.addToTaskRolePolicy(new PolicyStatement({ actions, resources }));
-    allow(
-      ['dynamodb:Scan', 'dynamodb:DeleteItem', 'dynamodb:DescribeTable', 'dynamodb:DescribeTimeToLive'],
-      [table.tableArn],
-    );
-    if (settings.directoryFeed === 'stream')
-      allow(
-        ['dynamodb:DescribeStream', 'dynamodb:GetShardIterator', 'dynamodb:GetRecords'],
-        [table.tableStreamArn as string],
-      );
     const api = `arn:${partition}:execute-api:${region}:${account}:${stage.api.apiId}/${stage.stageName}`;
-    // Connection ids are only known when clients connect: any of this stage's.
-    allow(
-      ['execute-api:ManageConnections'],
-      ['POST', 'DELETE'].map((method) => `${api}/${method}/@connections/*`),
-    );
-    for (const right of database.rights) task.addToTaskRolePolicy(right);
-    if (settings.secretsKmsKeyArn) allow(['kms:Decrypt'], [settings.secretsKmsKeyArn]);
+    const rights = [
+      allow(
+        ['dynamodb:Scan', 'dynamodb:DeleteItem', 'dynamodb:DescribeTable', 'dynamodb:DescribeTimeToLive'],
+        table.tableArn,
+      ),
+      // Connection ids are only known when clients connect: any of this stage's.
+      allow(
+        ['execute-api:ManageConnections'],
+        ...['POST', 'DELETE'].map((method) => `${api}/${method}/@connections/*`),
+      ),
+      ...database.rights,
+    ];
+    if (settings.directoryFeed === 'stream')
+      rights.push(
+        allow(
+          ['dynamodb:DescribeStream', 'dynamodb:GetShardIterator', 'dynamodb:GetRecords'],
+          table.tableStreamArn as string,
+        ),
+      );
+    if (settings.secretsKmsKeyArn) rights.push(allow(['kms:Decrypt'], settings.secretsKmsKeyArn));
+    for (const right of rights) task.addToTaskRolePolicy(right);
   }
 }

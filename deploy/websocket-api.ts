@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { CfnOutput, Duration, Stack } from 'aws-cdk-lib';
 import {
   type CfnApi,
   CfnIntegration,
@@ -12,12 +12,14 @@ import {
 } from 'aws-cdk-lib/aws-apigatewayv2';
 import { WebSocketLambdaIntegration, WebSocketMockIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
 import type { TableV2 } from 'aws-cdk-lib/aws-dynamodb';
-import { PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Architecture, Code, Function as LambdaFunction, Runtime, Tracing } from 'aws-cdk-lib/aws-lambda';
-import { FilterPattern, LogGroup, MetricFilter, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { FilterPattern, MetricFilter } from 'aws-cdk-lib/aws-logs';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { PONG, unknownAction } from '../src/protocol/handshake.ts';
+import { logGroup } from './logs.ts';
+import { allow } from './rights.ts';
 import type { DeploySettings } from './settings.ts';
 
 /** Made by `npm run build`: the very files that the tests run in the local gateway. */
@@ -30,7 +32,8 @@ const ROUTE_THROTTLE = { throttlingRateLimit: 2000, throttlingBurstLimit: 1000 }
 export class RowcastWebSocketApi extends Construct {
   readonly api: WebSocketApi;
   readonly stage: WebSocketStage;
-  readonly functions: readonly LambdaFunction[];
+  readonly connect: LambdaFunction;
+  readonly disconnect: LambdaFunction;
   /** Of the metrics that are counted in logs. */
   readonly #namespace: string;
 
@@ -39,16 +42,17 @@ export class RowcastWebSocketApi extends Construct {
     this.#namespace = deps.namespace;
     const { settings, table } = deps;
     const connect = this.#lambda('connect', { CONNECTIONS_TABLE: table.tableName, ...settings.auth });
-    allow(connect, 'dynamodb:PutItem', table.tableArn);
+    connect.addToRolePolicy(allow(['dynamodb:PutItem'], table.tableArn));
     const secretArn = settings.jwtSecretArn === null ? this.#trialSecret() : settings.jwtSecretArn;
     if (secretArn) {
       connect.addEnvironment('JWT_SECRET_ARN', secretArn);
-      allow(connect, 'secretsmanager:GetSecretValue', secretArn);
-      if (settings.secretsKmsKeyArn) allow(connect, 'kms:Decrypt', settings.secretsKmsKeyArn);
+      connect.addToRolePolicy(allow(['secretsmanager:GetSecretValue'], secretArn));
+      if (settings.secretsKmsKeyArn) connect.addToRolePolicy(allow(['kms:Decrypt'], settings.secretsKmsKeyArn));
     }
     const disconnect = this.#lambda('disconnect', { CONNECTIONS_TABLE: table.tableName });
-    allow(disconnect, 'dynamodb:DeleteItem', table.tableArn);
-    this.functions = [connect, disconnect];
+    disconnect.addToRolePolicy(allow(['dynamodb:DeleteItem'], table.tableArn));
+    this.connect = connect;
+    this.disconnect = disconnect;
 
     this.api = new WebSocketApi(this, 'Api', {
       routeSelectionExpression: '$request.body.action',
@@ -75,15 +79,12 @@ export class RowcastWebSocketApi extends Construct {
   #lambda(name: 'connect' | 'disconnect', environment: Record<string, string>): LambdaFunction {
     if (!existsSync(`${BUNDLES}/${name}.mjs`)) throw new Error('the Lambdas are not built: run `npm run build` first');
     const id = `${name[0]?.toUpperCase()}${name.slice(1)}`;
-    const logGroup = new LogGroup(this, `${id}Logs`, {
-      retention: RetentionDays.ONE_MONTH,
-      removalPolicy: RemovalPolicy.DESTROY,
-    });
+    const logs = logGroup(this, `${id}Logs`);
     const role = new Role(this, `${id}Role`, { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
-    logGroup.grantWrite(role);
+    logs.grantWrite(role);
     // Its handler answers 500 and does not throw: what it logs as an error is what Lambda's own metric cannot see.
     new MetricFilter(this, `${id}Errors`, {
-      logGroup,
+      logGroup: logs,
       filterPattern: FilterPattern.stringValue('$.level', '=', 'error'),
       metricNamespace: this.#namespace,
       metricName: `${name}_errors`,
@@ -99,7 +100,7 @@ export class RowcastWebSocketApi extends Construct {
       memorySize: 256,
       tracing: Tracing.DISABLED,
       role,
-      logGroup,
+      logGroup: logs,
     });
   }
 
@@ -134,10 +135,7 @@ export class RowcastWebSocketApi extends Construct {
 
   /** Who connected when, and with what result: nothing of the query, which may hold a token. */
   #logAccess(stage: CfnStage): void {
-    const logs = new LogGroup(this, 'AccessLogs', {
-      retention: RetentionDays.ONE_MONTH,
-      removalPolicy: RemovalPolicy.DESTROY,
-    });
+    const logs = logGroup(this, 'AccessLogs');
     const fields = [
       'requestTime',
       'eventType',
@@ -158,9 +156,4 @@ export class RowcastWebSocketApi extends Construct {
       ),
     };
   }
-}
-
-/** On the table alone: CDK's own grants take its indexes in. */
-function allow(lambda: LambdaFunction, action: string, resource: string): void {
-  lambda.addToRolePolicy(new PolicyStatement({ actions: [action], resources: [resource] }));
 }

@@ -88,8 +88,15 @@ export const GatewayEndpoint = v.pipe(
   v.transform((url) => url.href.replace(/\/+$/, '')),
 );
 
-function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || hostname === '[::1]' || /^127(\.\d{1,3}){3}$/.test(hostname);
+/** With or without the brackets that an IPv6 address has in a URL. */
+export function isLoopback(hostname: string): boolean {
+  return ['localhost', '[::1]', '::1'].includes(hostname) || /^127(\.\d{1,3}){3}$/.test(hostname);
+}
+
+/** What a Postgres URL says of TLS: `sslmode`, or pg's own `ssl=true` and `ssl=no-verify`. */
+export function sslModeOf(query: URLSearchParams): string | null {
+  const ssl = query.get('ssl');
+  return query.get('sslmode') ?? (ssl === 'true' || ssl === '1' ? 'require' : ssl === 'no-verify' ? ssl : null);
 }
 
 export const Region = v.pipe(

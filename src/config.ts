@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { DatabaseUrl, flag, GatewayEndpoint, interval, Region, seconds, whole } from './config-values.ts';
+import { DatabaseUrl, flag, GatewayEndpoint, interval, Region, seconds, sslModeOf, whole } from './config-values.ts';
 import type { DatabaseSettings } from './database.ts';
 import type { TermSettings } from './term.ts';
 
@@ -132,7 +132,7 @@ function onePassword<Schema extends v.GenericSchema<unknown, v.InferOutput<typeo
       if (!dataset.typed) return;
       const { DATABASE_URL, DATABASE_SECRET_ARN, DATABASE_AUTH } = dataset.value;
       const { password, searchParams } = new URL(DATABASE_URL);
-      const plain = ['disable', 'no-verify'].includes(searchParams.get('sslmode') ?? '');
+      const plain = ['disable', 'no-verify'].includes(sslModeOf(searchParams) ?? '');
       const problem =
         DATABASE_AUTH === 'iam' && DATABASE_SECRET_ARN
           ? 'DATABASE_SECRET_ARN: is set beside DATABASE_AUTH=iam; leave one of the two out'

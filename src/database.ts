@@ -1,6 +1,7 @@
 import { rootCertificates } from 'node:tls';
 import type pg from 'pg';
 import { parseIntoClientConfig } from 'pg-connection-string';
+import { isLoopback, sslModeOf } from './config-values.ts';
 
 /**
  * How the daemon reaches its database: what DATABASE_URL says, with TLS that is verified, and a password that is fetched for
@@ -38,7 +39,7 @@ export type PasswordSource =
 export async function databaseAccess(settings: DatabaseSettings): Promise<DatabaseAccess> {
   const url = new URL(settings.url);
   const { searchParams } = url;
-  const mode = sslMode(searchParams);
+  const mode = sslModeOf(searchParams);
   // pg would make its own of these, with a warning; `ssl` says all.
   for (const name of ['sslmode', 'ssl']) searchParams.delete(name);
   const { password: inUrl, ssl: files, ...client } = parseIntoClientConfig(url.href);
@@ -55,13 +56,6 @@ export async function databaseAccess(settings: DatabaseSettings): Promise<Databa
 
 /** Endpoints and proxies of RDS and Aurora; in China the Region comes after `rds`. */
 const RDS_HOST = /\.rds(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?$/i;
-const THIS_MACHINE = /^(localhost|127(\.\d{1,3}){3}|::1|\/.*)$/;
-
-/** `ssl=true` and `ssl=no-verify` are pg's own spelling. */
-function sslMode(query: URLSearchParams): string | null {
-  const ssl = query.get('ssl');
-  return query.get('sslmode') ?? (ssl === 'true' || ssl === '1' ? 'require' : ssl === 'no-verify' ? ssl : null);
-}
 
 function tlsMode(host: string, mode: string | null): DatabaseAccess['tls'] {
   if (mode === 'disable') return 'none';
@@ -85,7 +79,8 @@ async function authorities(): Promise<string[]> {
 }
 
 function warningOf(tls: DatabaseAccess['tls'], host: string): string | undefined {
-  if (tls === 'verified' || THIS_MACHINE.test(host)) return undefined;
+  const onThisMachine = isLoopback(host) || host.startsWith('/');
+  if (tls === 'verified' || onThisMachine) return undefined;
   return tls === 'none'
     ? 'the connection to the database is not encrypted; add ?sslmode=verify-full to DATABASE_URL'
     : 'whom it talks to is not verified; replace sslmode=no-verify by sslmode=verify-full, with &sslrootcert=… for an authority of your own';

@@ -146,6 +146,7 @@ test.each([
     { DATABASE_AUTH: 'iam', DATABASE_URL: 'postgres://u@db/app?sslmode=disable' },
     /DATABASE_URL: sslmode lets the token/,
   ],
+  [{ DATABASE_AUTH: 'iam', DATABASE_URL: 'postgres://u@db/app?ssl=no-verify' }, /DATABASE_URL: sslmode lets the token/],
   [
     { DATABASE_AUTH: 'iam', DATABASE_SECRET_ARN: 'arn:aws:secretsmanager:x', DATABASE_URL: 'postgres://u@db/app' },
     /DATABASE_SECRET_ARN: is set beside DATABASE_AUTH=iam/,

@@ -10,18 +10,7 @@ import { ALARMS } from '../alarms.ts';
 import { loadDeploySettings } from '../settings.ts';
 import { RowcastStack } from '../stack.ts';
 import { taskDefinition } from '../task-definition.ts';
-
-const JWT = { jwtSecretArn: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:jwt-AbCdEf' };
-const EXISTING = {
-  ...JWT,
-  vpcId: 'vpc-0123456789abcdef0',
-  zones: 'eu-west-1a,eu-west-1b',
-  subnetIds: 'subnet-0123456789abcdef0,subnet-0123456789abcdef1',
-  databaseHost: 'db.abc.eu-west-1.rds.amazonaws.com',
-  databaseUser: 'rowcast_relay',
-  databaseSecretArn: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:db-AbCdEf',
-  databaseSecurityGroupId: 'sg-0123456789abcdef0',
-};
+import { EXISTING, JWT } from './contexts.ts';
 
 function stackOf(context: Record<string, unknown>) {
   const app = new App();
@@ -354,24 +343,4 @@ test('the task definition for others is what the stack makes, with placeholders 
     ],
   });
   expect(json).not.toMatch(/"Ref"|"Fn::/);
-});
-
-test.each([
-  [{ ...JWT, jwksUrl: 'https://issuer/keys' }, /jwtSecretArn, jwksUrl: give one of the two/],
-  [{ ...JWT, vpcId: 'vpc-0123456789abcdef0' }, /vpcId, zones, subnetIds: give all three/],
-  [{ ...EXISTING, databaseSecretArn: '' }, /databaseSecretArn, databaseResourceId: give one of the two/],
-  [{ ...EXISTING, databaseUser: '' }, /databaseHost, databaseUser, databaseSecurityGroupId: give all three/],
-  [
-    { ...JWT, relays: '0', rollout: 'blue' },
-    /rollout: is neither overlap nor recreate\n.*relays: is not a whole number from 1 to 10/,
-  ],
-  [{ ...JWT, directoryFeed: 'stream', relays: 3 }, /directoryFeed: .*relays is at most 2/],
-  [{ ...JWT, cpu: 512, memoryMiB: 512 }, /cpu, memoryMiB: Fargate has no task of 512 and 512/],
-  [{ ...JWT, databasehost: 'x' }, /databasehost: is no setting of this app/],
-  [
-    { ...EXISTING, databaseHost: '', databaseUser: '', databaseSecurityGroupId: '' },
-    /vpcId, databaseHost: .* come together/,
-  ],
-])('settings that are wrong are named, all at once: %j', (context, message) => {
-  expect(() => loadDeploySettings(context)).toThrow(message);
 });

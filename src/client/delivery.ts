@@ -1,5 +1,6 @@
 import type { Frame } from './frames.ts';
 import { Queue } from './queue.ts';
+import { Timer } from './timer.ts';
 
 /** An event as it came; the application's map says what is in `data`. */
 export type Event = Frame & { readonly id: string; readonly type: string };
@@ -61,13 +62,14 @@ export class Delivery {
     const over = new AbortController();
     const stop = () => over.abort();
     signal.addEventListener('abort', stop);
-    const deadline = setTimeout(stop, Math.min(fetchTimeoutMs, 2 ** 31 - 1));
+    const deadline = new Timer();
+    deadline.set(fetchTimeoutMs, stop);
     const tooLate = new Promise<undefined>((resolve) => {
       over.signal.addEventListener('abort', () => resolve(undefined));
     });
     const fetched = (async () => fetchRow(event, { signal: over.signal }))().catch(() => undefined);
     const row = await Promise.race([fetched, tooLate]);
-    clearTimeout(deadline);
+    deadline.clear();
     signal.removeEventListener('abort', stop);
     this.#fetching = false;
     if (signal.aborted) return;

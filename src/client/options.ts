@@ -52,7 +52,6 @@ export type Received<Map extends object, AsText> = AsText extends true ? { [Type
 
 /** What is needed of a WebSocket: the browser's, Node's from 22 on, undici's and ws's are such. */
 export interface WebSocketLike {
-  readonly readyState: number;
   send(data: string): void;
   close(code?: number): void;
   addEventListener(

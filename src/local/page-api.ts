@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import * as v from 'valibot';
+import { MAX_ROWS } from './page/tables.ts';
 
 /** What the page may write, by table. */
 const COLUMNS = {
@@ -15,8 +16,6 @@ const ROWS = {
   complaints: v.partial(v.object({ title: v.string(), details: text, status: v.string(), reporter: text })),
 };
 const SENDING = v.object({ type: v.string(), audience: v.array(v.string()), data: v.string() });
-
-const MAX_ROWS = 100;
 
 /** JSON text, as Postgres printed it. */
 export type ApiAnswer = { readonly status: number; readonly json: string };

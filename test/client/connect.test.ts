@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { SignJWT } from 'jose';
 import { expect, onTestFinished, test } from 'vitest';
 import { connect } from '../../src/client/connect.ts';
 import { freePort } from '../../src/local/ports.ts';
@@ -141,62 +140,6 @@ test('data arrives as text where that is asked for, every digit of it', async ()
   expect(truncated).toMatchObject({ type: 'TRUNCATE_LEDGER', data: 'null', id: expect.any(String) });
 });
 
-const secret = 'a secret that is long enough for HS256';
-const token = (subject: string) =>
-  new SignJWT({ rooms: ['office'] })
-    .setProtectedHeader({ alg: 'HS256' })
-    .setSubject(subject)
-    .setExpirationTime('1h')
-    .sign(new TextEncoder().encode(secret));
-const auth = {
-  mode: 'jwt' as const,
-  key: { secret: new TextEncoder().encode(secret) },
-  rolesClaim: 'roles',
-  roomsClaim: 'rooms',
-};
-
-test.each(['subprotocol', 'query'] as const)('each connection gets a token of its own, by %s', async (tokenIn) => {
-  const world = await World.start({ auth });
-  await world.relay();
-  const attempts: boolean[] = [];
-  const feed = openFeed(world.gateway.websocketUrl, {
-    tokenIn,
-    rooms: ['office'],
-    getToken: ({ refused }) => {
-      attempts.push(refused);
-      return token('bob');
-    },
-  });
-  await feed.reaches('live');
-  world.cut();
-  await feed.isReady(2);
-  expect(attempts).toEqual([false, false]);
-  await world.sql(`select rowcast.send_to_user('bob', 'direct', '1'), rowcast.send_to_room('office', 'room', '2')`);
-  await feed.received(2);
-  expect(feed.messages.map(({ type }) => type)).toEqual(['direct', 'room']);
-});
-
-test('a token that is refused is told from a server that is away, and the next one is asked for anew', async () => {
-  const world = await World.start({ auth });
-  await world.relay();
-  const answers = [null, 'not a token', await token('bob')];
-  const attempts: boolean[] = [];
-  const feed = openFeed(world.gateway.websocketUrl, {
-    tokenIn: 'query',
-    getToken: ({ refused }) => {
-      attempts.push(refused);
-      return answers.shift() ?? null;
-    },
-  });
-  await feed.reaches('live');
-  expect(attempts).toEqual([false, true, true]);
-  expect(feed.statuses).toEqual(['refused', 'connecting', 'refused', 'connecting', 'replaying', 'live']);
-  expect(feed.errors.map(({ message }) => message)).toEqual([
-    expect.stringContaining('getToken has no token'),
-    expect.stringContaining('refuses the handshake'),
-  ]);
-});
-
 test('it comes back by itself after the server was away, and says meanwhile why it is not there', async () => {
   const port = await freePort();
   const feed = openFeed(`ws://127.0.0.1:${port}/test`);
@@ -206,19 +149,6 @@ test('it comes back by itself after the server was away, and says meanwhile why 
   const world = await World.start({ port });
   await world.relay();
   await feed.reaches('live');
-});
-
-test('a token that cannot be had, or would take for ever, is a failed attempt', async () => {
-  const world = await World.start();
-  await world.relay();
-  const answers = [() => Promise.reject(new Error('503')), () => new Promise<string>(() => undefined), () => 'token'];
-  const feed = openFeed(world.gateway.websocketUrl, {
-    connectTimeoutMs: 500,
-    getToken: () => (answers.shift() as () => Promise<string>)(),
-  });
-  await feed.reaches('live');
-  expect(feed.errors[0]?.cause).toEqual(new Error('503'));
-  expect(feed.errors[1]?.message).toContain('in time');
 });
 
 test('a connection that is open and dead is noticed by the pong that does not come', async () => {
@@ -313,18 +243,6 @@ test('a signal or close() ends it for good', async () => {
   const never = openFeed(world.gateway.websocketUrl, { signal: abort.signal, getToken: () => `${tokens.push(1)}` });
   expect(never.status).toBe('offline');
   expect(tokens).toEqual([]);
-});
-
-test('reconnect() makes a new connection with a new token', async () => {
-  const world = await World.start({ auth });
-  await world.relay();
-  const tokens = [await token('bob'), await token('ada')];
-  const feed = openFeed(world.gateway.websocketUrl, { getToken: () => tokens.shift() ?? null });
-  await feed.reaches('live');
-  feed.reconnect();
-  await feed.isReady(2);
-  await world.sql(`select rowcast.send_to_user('ada', 'direct', '1')`);
-  await feed.received(1);
 });
 
 test('a listener that throws keeps no other from hearing', async () => {

@@ -2,10 +2,8 @@ import { useCallback, useEffect, useRef, useState } from 'react';
 import type { Message } from '../../client/connect.ts';
 import { useRowcast } from '../../client/react.ts';
 import { listRows } from './api.ts';
-import { type Change, type Messages, type Row, type Table, tableOf } from './tables.ts';
+import { type Change, MAX_ROWS, type Messages, type Row, type Table, tableOf } from './tables.ts';
 
-/** As many as the API lists; older ones leave. */
-export const MAX_ROWS = 100;
 const RETRY_MS = 2000;
 
 export interface LiveRow extends Row {

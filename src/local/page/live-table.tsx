@@ -1,10 +1,10 @@
 import { type ReactNode, useEffect, useRef } from 'react';
 import { insertRow } from './api.ts';
-import { MAX_ROWS, useLiveRows } from './live-rows.ts';
+import { useLiveRows } from './live-rows.ts';
 import { RowForm } from './row-form.tsx';
 import { RowItem } from './row-item.tsx';
 import { shownRows } from './savings.tsx';
-import type { Table } from './tables.ts';
+import { MAX_ROWS, type Table } from './tables.ts';
 
 export function LiveTable({ table }: { table: Table }): ReactNode {
   const { rows, error, forget } = useLiveRows(table);

@@ -1,5 +1,8 @@
 import type { Message, TableMessages } from '../../client/connect.ts';
 
+/** As many as a list holds; older ones leave. */
+export const MAX_ROWS = 100;
+
 /** What both tables have; the other columns are text. */
 export interface Row {
   readonly id: number;
