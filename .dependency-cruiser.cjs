@@ -15,7 +15,7 @@ const never = (name, comment, from, to) => ({
 });
 const aws = 'node_modules/(@aws-sdk|@smithy)/';
 const postgres = 'node_modules/(pg|pg-[a-z-]+|node-pg-migrate)/';
-const shared = ['^src/backoff\\.ts$'];
+const shared = ['^src/(backoff|limited-log)\\.ts$'];
 
 module.exports = {
   forbidden: [

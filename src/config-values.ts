@@ -3,17 +3,23 @@ import * as v from 'valibot';
 /** Schemas of single settings. Each says what is wrong and what to write, and never shows the value: one may be a password. */
 
 export function whole(fallback: number, least: number, most: number) {
+  return v.optional(between(least, most, String(fallback)), String(fallback));
+}
+
+/** A port, or undefined. */
+export function portOr(fallback: string) {
+  return v.optional(between(0, 65_535, fallback));
+}
+
+function between(least: number, most: number, fallback: string) {
   const wrong = `is not a whole number from ${least} to ${most}; leave it out for ${fallback}`;
-  return v.optional(
-    v.pipe(
-      v.string(),
-      v.trim(),
-      v.regex(/^\d{1,12}$/, wrong),
-      v.transform(Number),
-      v.minValue(least, wrong),
-      v.maxValue(most, wrong),
-    ),
-    String(fallback),
+  return v.pipe(
+    v.string(),
+    v.trim(),
+    v.regex(/^\d{1,12}$/, wrong),
+    v.transform(Number),
+    v.minValue(least, wrong),
+    v.maxValue(most, wrong),
   );
 }
 

@@ -1,5 +1,15 @@
 import * as v from 'valibot';
-import { DatabaseUrl, flag, GatewayEndpoint, interval, Region, seconds, sslModeOf, whole } from './config-values.ts';
+import {
+  DatabaseUrl,
+  flag,
+  GatewayEndpoint,
+  interval,
+  portOr,
+  Region,
+  seconds,
+  sslModeOf,
+  whole,
+} from './config-values.ts';
 import type { DatabaseSettings } from './database.ts';
 import type { TermSettings } from './term.ts';
 
@@ -10,6 +20,8 @@ export interface Config {
   readonly connectionsTable: string;
   readonly region: string;
   readonly port: number;
+  /** On the loopback interface only: what this relay knows, for `rowcast status` and `trace`. */
+  readonly inspectPort: number;
   readonly logLevel: LogLevel;
   readonly migrateOnStart: boolean;
   readonly directoryFeed: 'scan' | 'stream';
@@ -38,6 +50,7 @@ export function loadConfig(env: Environment): Config {
     connectionsTable: s.CONNECTIONS_TABLE,
     region: s.AWS_REGION,
     port: s.PORT,
+    inspectPort: inspectPortOf(s),
     logLevel: s.LOG_LEVEL,
     migrateOnStart: s.MIGRATE_ON_START,
     directoryFeed: s.DIRECTORY_FEED,
@@ -146,6 +159,16 @@ function onePassword<Schema extends v.GenericSchema<unknown, v.InferOutput<typeo
   );
 }
 
+const PortEntries = {
+  PORT: whole(8080, 0, 65_535),
+  ROWCAST_INSPECT_PORT: portOr('that after PORT'),
+};
+
+/** The port after PORT where it is not given; a free one where that is 0. */
+function inspectPortOf(s: { PORT: number; ROWCAST_INSPECT_PORT?: number | undefined }): number {
+  return s.ROWCAST_INSPECT_PORT ?? (s.PORT === 0 ? 0 : Math.min(s.PORT + 1, 65_535));
+}
+
 const Entries = v.object({
   ...DatabaseEntries,
   WEBSOCKET_ENDPOINT: GatewayEndpoint,
@@ -158,7 +181,7 @@ const Entries = v.object({
     ),
     'websocket_connections',
   ),
-  PORT: whole(8080, 0, 65_535),
+  ...PortEntries,
   MIGRATE_ON_START: flag('true', 'false', 'true'),
   DIRECTORY_FEED: v.optional(
     v.picklist(['scan', 'stream'], 'is neither scan nor stream; leave it out for scan'),

@@ -9,15 +9,20 @@ import { ScanFeed } from './connections/scan-feed.ts';
 import { StreamFeed } from './connections/stream-feed.ts';
 import { checkTable } from './connections/table-check.ts';
 import type { DatabaseAccess } from './database.ts';
-import { EmfReporter } from './emf.ts';
-import { HealthServer, type Readiness } from './health.ts';
+import { healthRoutes, type Readiness } from './health.ts';
+import { HttpService } from './http-service.ts';
 import { migrate, requireSchema } from './listener/migrations.ts';
 import { checkNotifications } from './listener/notification-check.ts';
-import { Metrics } from './metrics.ts';
 import { checkGateway } from './pusher/gateway-check.ts';
 import { GatewayClient } from './pusher/gateway-client.ts';
 import { Relay } from './relay.ts';
 import { type Check, SelfCheck } from './self-check.ts';
+import { DeliveryJournal } from './telemetry/delivery-journal.ts';
+import { EmfReporter } from './telemetry/emf.ts';
+import { Inspection } from './telemetry/inspection.ts';
+import { Metrics } from './telemetry/metrics.ts';
+import type { RecentProblems } from './telemetry/recent-problems.ts';
+import { StateLog } from './telemetry/state-log.ts';
 
 /** Row of rowcast.cursor: the one consumer there is. */
 const CONSUMER = 'relay';
@@ -31,7 +36,8 @@ export class Daemon {
   readonly #config: Config;
   readonly #database: DatabaseAccess;
   readonly #log: Logger;
-  readonly #health: HealthServer;
+  readonly #health: HttpService;
+  readonly #inspect: HttpService;
   readonly #gateway: GatewayClient;
   readonly #dynamodb: DynamoDBClient;
   readonly #streams: DynamoDBStreamsClient;
@@ -41,8 +47,7 @@ export class Daemon {
   readonly #abort = new AbortController();
   #stopping: Promise<void> | undefined;
 
-  /** @param print writes a line to stdout */
-  constructor(config: Config, database: DatabaseAccess, log: Logger, print: (line: string) => void) {
+  constructor({ config, database, log, problems, print }: DaemonDeps) {
     this.#config = config;
     this.#database = database;
     this.#log = log;
@@ -75,21 +80,40 @@ export class Daemon {
       log,
     });
     this.#selfCheck = new SelfCheck(this.#checks(), log);
-    const metrics = new Metrics({ relay: this.relay, directory: this.#directory });
+    const { relay } = this;
+    const observed = { relay, directory: this.#directory, feed: config.directoryFeed };
+    const metrics = new Metrics(observed);
+    new StateLog({ relay, log, postsPerSecondLimit: config.relay.postsPerSecondLimit });
     const { emfNamespace: namespace } = config;
     this.#emf = namespace === null ? null : new EmfReporter({ registry: metrics.registry, namespace, print });
-    this.#health = new HealthServer({
+    const readiness = () => this.readiness();
+    this.#health = new HttpService({
       port: config.port,
-      readiness: () => this.readiness(),
-      metrics: () => metrics.text(),
+      paths: '/healthz, /readyz and /metrics',
+      answer: healthRoutes({ readiness, metrics: () => metrics.text() }),
+    });
+    const journal = new DeliveryJournal({ relay, knownConnections: () => this.#directory.size });
+    const inspection = new Inspection({ ...observed, journal, problems, readiness });
+    this.#inspect = new HttpService({
+      port: config.inspectPort,
+      host: '127.0.0.1',
+      paths: '/status and /trace/ID',
+      answer: (path) => inspection.answer(path),
     });
   }
 
   /** Resolves once it leads or stands by. @throws when the schema cannot be made: an operator must look */
   async start(): Promise<void> {
     const port = await this.#health.start();
+    const inspectPort = await this.#startInspection();
     this.#log.info(
-      { event: 'starting', port, table: this.#config.connectionsTable, gateway: this.#config.gatewayEndpoint },
+      {
+        event: 'starting',
+        port,
+        inspectPort,
+        table: this.#config.connectionsTable,
+        gateway: this.#config.gatewayEndpoint,
+      },
       'starting',
     );
     this.#emf?.start();
@@ -97,6 +121,19 @@ export class Daemon {
     this.#selfCheck.start();
     await this.relay.start();
     this.#log.info({ event: 'started', role: this.relay.role, connections: this.#directory.size }, 'started');
+  }
+
+  /** Delivery does not depend on it: a port that is taken, by a second relay on this machine, is no reason not to start. */
+  async #startInspection(): Promise<number | null> {
+    try {
+      return await this.#inspect.start();
+    } catch (error) {
+      this.#log.warn(
+        { event: 'inspection_unavailable', port: this.#config.inspectPort, error: String(error) },
+        'rowcast status and trace cannot ask this relay; set ROWCAST_INSPECT_PORT to a free port',
+      );
+      return null;
+    }
   }
 
   stop(): Promise<void> {
@@ -154,7 +191,17 @@ export class Daemon {
     this.#gateway.destroy();
     this.#dynamodb.destroy();
     this.#streams.destroy();
-    await this.#health.stop();
+    await Promise.all([this.#health.stop(), this.#inspect.stop()]);
     this.#log.info({ event: 'stopped' }, 'stopped');
   }
+}
+
+export interface DaemonDeps {
+  readonly config: Config;
+  readonly database: DatabaseAccess;
+  readonly log: Logger;
+  /** Sees what `log` prints. */
+  readonly problems: RecentProblems;
+  /** Writes a line to stdout. */
+  print(line: string): void;
 }

@@ -8,6 +8,7 @@ import { ConfigError, loadConfig, loadDatabaseConfig } from './config.ts';
 import { Daemon } from './daemon.ts';
 import { databaseAccess } from './database.ts';
 import { type MigrationStep, migrate } from './listener/migrations.ts';
+import { RecentProblems } from './telemetry/recent-problems.ts';
 
 /** ECS kills 30 s after SIGTERM; what is not delivered by then is delivered by the next relay. */
 const STOP_DEADLINE_MS = 25_000;
@@ -40,8 +41,14 @@ await program.parseAsync();
 
 async function start(): Promise<void> {
   const config = loadConfig(process.env);
-  const log = pino({ level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime });
-  const daemon = new Daemon(config, await databaseAccess(config.database), log, print);
+  const problems = new RecentProblems();
+  const log = pino({
+    level: config.logLevel,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    hooks: { streamWrite: problems.see },
+  });
+  const daemon = new Daemon({ config, database: await databaseAccess(config.database), log, problems, print });
   stopOnSignal(() => daemon.stop());
   await daemon.start();
 }

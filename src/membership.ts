@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Connection } from './connections/connection.ts';
 import type { ConnectionDirectory } from './connections/connection-directory.ts';
 import type { ConnectionStore } from './connections/connection-store.ts';
+import { LimitedLog } from './limited-log.ts';
 import type { Served } from './listener/lease.ts';
 import { Snapshot } from './listener/snapshot.ts';
 import type { PositionHistory } from './position-history.ts';
@@ -26,6 +27,7 @@ const BEHIND_DEADLINE_MS = 60_000;
  */
 export class Membership extends EventEmitter<MembershipEvents> {
   readonly #deps: MembershipDeps;
+  readonly #log: LimitedLog;
   /** Live connections that have fallen behind. */
   readonly #behind = new Set<Connection>();
   readonly #joined = (connection: Connection) => this.#join(connection);
@@ -35,11 +37,17 @@ export class Membership extends EventEmitter<MembershipEvents> {
   constructor(deps: MembershipDeps) {
     super();
     this.#deps = deps;
+    this.#log = new LimitedLog(deps.log);
   }
 
   /** Connections fell behind that have not caught up: the cursor waits for them. */
   get someBehind(): boolean {
     return this.#behind.size > 0;
+  }
+
+  /** How many. */
+  get behind(): number {
+    return this.#behind.size;
   }
 
   start(): void {
@@ -108,11 +116,13 @@ export class Membership extends EventEmitter<MembershipEvents> {
 
   /** The gateway says that the connection is over, or it was closed because it could not be served. */
   #forget(connection: Connection): void {
-    const { directory, store, log } = this.#deps;
+    const { directory, store } = this.#deps;
     const { connectionId, connectedAt } = connection;
     directory.forget(connection);
     store.remove(connectionId, connectedAt).catch((error: unknown) => {
-      log.warn(
+      this.#log.line(
+        'warn',
+        'remove_failed',
         { event: 'remove_failed', connectionId, error: String(error) },
         'cannot remove a connection that is over from the table; its ttl will',
       );

@@ -3,6 +3,7 @@ import { hostname } from 'node:os';
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import { aborted, type Backoff, backoffDelayMs, pause } from './backoff.ts';
+import type { Connection } from './connections/connection.ts';
 import type { ConnectionDirectory, ConnectionFeed } from './connections/connection-directory.ts';
 import type { ConnectionStore } from './connections/connection-store.ts';
 import { Lease, type StoredCursor } from './listener/lease.ts';
@@ -10,7 +11,7 @@ import { NotificationListener } from './listener/notification-listener.ts';
 import { Session } from './listener/session.ts';
 import { Wakeup } from './listener/wakeup.ts';
 import type { Gateway } from './pusher/gateway-client.ts';
-import { Term, type TermDeps, type TermEvents, type TermSettings } from './term.ts';
+import { Term, type TermDeps, type TermEvents, type TermSettings, type TermState } from './term.ts';
 
 /** After a lost term or a database that cannot be reached: 0.1–0.2 s, then doubling, at most 2.5–5 s apart, for ever. */
 const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
@@ -40,6 +41,7 @@ export class Relay extends EventEmitter<RelayEvents> {
   #problem: string | null = null;
   #starting: Promise<void> | undefined;
   #campaign: Promise<void> = Promise.resolve();
+  #term: Term | undefined;
 
   constructor(deps: RelayDeps) {
     super();
@@ -64,6 +66,16 @@ export class Relay extends EventEmitter<RelayEvents> {
     return this.#notifications.listening;
   }
 
+  /** How delivery stands now; null for a relay that does not lead. */
+  get state(): TermState | null {
+    return this.#term?.state() ?? null;
+  }
+
+  /** Connections for which an event still waits. */
+  waitingFor(eventId: string): readonly Connection[] {
+    return this.#term?.waitingFor(eventId) ?? [];
+  }
+
   /** Resolves once it leads or stands by, for as long as that takes. */
   start(): Promise<void> {
     this.#starting ??= this.#start();
@@ -79,7 +91,10 @@ export class Relay extends EventEmitter<RelayEvents> {
   }
 
   async #start(): Promise<void> {
-    this.#notifications.on('control', () => this.#leaseMayBeFree.ring());
+    this.#notifications
+      .on('control', () => this.#leaseMayBeFree.ring())
+      .on('notification', () => this.emit('rung'))
+      .on('deaf', () => this.emit('reconnect', 'doorbell'));
     void this.#notifications.start();
     const assumed = new Promise<void>((resolve) => this.once('role', () => resolve()));
     // Without the directory nobody could be delivered to; a relay that leads without it would count everything as delivered.
@@ -104,6 +119,7 @@ export class Relay extends EventEmitter<RelayEvents> {
           { event: 'database_lost', failures, waitMs, error: String(error) },
           'lost the database or the lease; standing in line again',
         );
+        this.emit('reconnect', 'database');
         this.#setRole('starting');
         await pause(waitMs, this.#stop.signal);
       }
@@ -141,6 +157,7 @@ export class Relay extends EventEmitter<RelayEvents> {
         { ...this.#deps, notifications: this.#notifications, emit },
         { lease, stored, feed, replays },
       );
+      this.#term = term;
       this.#setRole('leader');
       log.info(
         { event: 'leading', installation: stored.installation, cursor: stored.position.snapshot.text },
@@ -152,6 +169,7 @@ export class Relay extends EventEmitter<RelayEvents> {
       for (const each of [...sessions, lease.session]) each.destroy();
       throw error;
     } finally {
+      this.#term = undefined;
       await Promise.all(sessions.map((each) => each.close()));
       await lease.release();
     }
@@ -188,6 +206,10 @@ export type Role = 'starting' | 'standby' | 'leader' | 'stopped';
 
 export interface RelayEvents extends TermEvents {
   role: [Role];
+  /** A connection to Postgres was lost: the leader's own, or the one that hears the doorbell. */
+  reconnect: ['database' | 'doorbell'];
+  /** A notification was heard. */
+  rung: [];
 }
 
 export interface RelayDeps {

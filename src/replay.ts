@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import type { Logger } from 'pino';
 import { pause } from './backoff.ts';
 import { AudienceIndex } from './connections/audience-index.ts';
@@ -34,7 +35,7 @@ export const CLOCK_MARGIN_MS = 2000;
  * The seam has no hole: a group reads up to the end of the feed's last window, and goes live in the same
  * turn of the event loop in which it finds that the feed has not moved on; otherwise it reads the difference.
  */
-export class Replay {
+export class Replay extends EventEmitter<ReplayEvents> {
   readonly #deps: ReplayDeps;
   /** Who has not had the whole replay yet, and whom to tell. */
   readonly #members = new Map<Member, (() => void) | undefined>();
@@ -42,7 +43,13 @@ export class Replay {
   #groups = 0;
 
   constructor(deps: ReplayDeps) {
+    super();
     this.#deps = deps;
+  }
+
+  /** How many connections are joining. */
+  get size(): number {
+    return this.#members.size;
   }
 
   /** Connections whose replay, READY included, has not been delivered. */
@@ -64,6 +71,7 @@ export class Replay {
     const member = from ? memberAt(connection, from, true) : this.#memberOf(connection);
     this.#members.set(member, ended);
     this.#pending.push(member);
+    this.emit('joining', connection);
     // Others that joined in the same turn come along.
     queueMicrotask(() => this.#next());
   }
@@ -172,13 +180,14 @@ export class Replay {
         if (member.from.sees(xid)) continue;
         const payload =
           encoded.get(member.from) ??
-          new Payload(encodeEvent(event, formatCursor(member.from, installation), maxFrameBytes));
+          new Payload(encodeEvent(event, formatCursor(member.from, installation), maxFrameBytes), [event.id]);
         encoded.set(member.from, payload);
         const waiting = frames.get(member);
         if (waiting) waiting.push(payload);
         else frames.set(member, [payload]);
       }
     }
+    for (const payloads of frames.values()) this.emit('replayed', payloads.length);
     return new Map([...frames].map(([member, payloads]) => [member, fanout.send(member.connection, payloads)]));
   }
 
@@ -189,6 +198,7 @@ export class Replay {
     for (const member of group) {
       // Retention may have removed rows that this replay was still to read.
       const recovered = member.complete && member.start.xmin >= floor();
+      this.emit('ready', member.connection, recovered);
       // A lane keeps its order: once READY is delivered, the replay is. Until then it is not served.
       void fanout
         .send(member.connection, [new Payload(Buffer.from(readyFrame(cursor, recovered)))])
@@ -197,6 +207,15 @@ export class Replay {
     }
     logger.debug({ event: 'joined', connections: group.length }, 'connections are live');
   }
+}
+
+export interface ReplayEvents {
+  /** A connection that is new, or has fallen behind, waits for its replay. */
+  joining: [Connection];
+  /** Frames of a replay were given to a connection's lane. */
+  replayed: [frames: number];
+  /** READY was given to a connection's lane; from here on it is live. */
+  ready: [Connection, recovered: boolean];
 }
 
 /** Everything visible there has been dispatched, or is being. */

@@ -17,10 +17,9 @@ import { Membership } from './membership.ts';
 import { PositionHistory } from './position-history.ts';
 import { formatCursor, installationTag } from './protocol/cursor.ts';
 import { readyFrame } from './protocol/frame.ts';
-import { Fanout } from './pusher/fanout.ts';
+import { Fanout, type FanoutEvents, type FanoutState } from './pusher/fanout.ts';
 import type { Gateway } from './pusher/gateway-client.ts';
-import type { PostOutcome } from './pusher/post-outcome.ts';
-import { CLOCK_MARGIN_MS, Replay } from './replay.ts';
+import { CLOCK_MARGIN_MS, Replay, type ReplayEvents } from './replay.ts';
 
 /** Connections that are just joining when the relay stops have this long: what is missed, the next relay replays. */
 const JOIN_DEADLINE_MS = 2000;
@@ -121,12 +120,11 @@ export class Term {
     const ring = () => this.#wakeup.ring();
     const { notifications } = this.#deps;
     for (const event of ['notification', 'listening', 'deaf', 'control'] as const) notifications.on(event, ring);
-    this.#fanout.on('posted', (...post) => this.#deps.emit('posted', ...post));
-    this.#retention.on('lost', () => this.#tellOfLoss()).on('removed', (rows) => this.#deps.emit('removed', rows));
+    this.#reportDelivery();
+    this.#retention
+      .on('lost', (rows) => this.#tellOfLoss(rows))
+      .on('removed', (rows) => this.#deps.emit('removed', rows));
     this.#lag.on('lag', (lag) => this.#deps.emit('lag', lag));
-    this.#fanout.on('gateway', (state, outcome) => this.#gatewayChanged(state, outcome));
-    this.#fanout.on('behind', (connection) => this.#deps.emit('behind', connection));
-    this.#fanout.on('ended', (connection, why) => this.#deps.emit('ended', connection, why));
     this.#membership.on('caughtUp', () => {
       if (this.#uncommitted) this.#commit(this.#uncommitted).catch((error: unknown) => this.#failed.abort(error));
     });
@@ -135,7 +133,7 @@ export class Term {
       .on('awake', () => this.#deps.emit('awake'))
       .on('read', (page) => {
         this.#history.record(Date.now(), this.#drain.position.snapshot);
-        if (page.events.length > 0) this.#deps.emit('read', page.events.length);
+        this.#deps.emit('read', page.events.length);
       });
     try {
       this.#membership.start();
@@ -155,12 +153,29 @@ export class Term {
     }
   }
 
+  /** How delivery stands now. */
+  state(): TermState {
+    return {
+      ...this.#fanout.state(),
+      asleep: this.#drain.asleep,
+      bytesInFlight: this.#windows.bytes,
+      joining: this.#replay.size,
+      behind: this.#membership.behind,
+    };
+  }
+
+  /** Connections for which an event still waits. */
+  waitingFor(eventId: string): readonly Connection[] {
+    return this.#fanout.waitingFor(eventId);
+  }
+
   #deliver(page: Page, from: Position): { bytes: number; delivered: Promise<void> } {
     const { maxFrameBytes } = this.#deps.settings;
     // Where the window starts, not where it ends: see protocol/cursor.ts.
     const cursor = formatCursor(from.snapshot, this.#installation);
     const { bytes, settled } = this.#fanout.dispatch(
       page.events.map((event) => ({
+        id: event.id,
         audience: event.audience,
         encode: () => encodeEvent(event, cursor, maxFrameBytes),
       })),
@@ -179,30 +194,44 @@ export class Term {
   }
 
   /** What retention had to remove undelivered is missing for every client. */
-  #tellOfLoss(): void {
+  #tellOfLoss(rows: number): void {
+    this.#deps.emit('lost', rows);
     const cursor = formatCursor(this.#drain.position.snapshot, this.#installation);
     void this.#fanout.dispatch([{ audience: ['all'], encode: () => Buffer.from(readyFrame(cursor, false)) }]);
   }
 
-  #gatewayChanged(state: 'down' | 'up', outcome: PostOutcome): void {
-    const { log, emit } = this.#deps;
-    if (state === 'up') log.info({ event: 'gateway_up' }, 'the gateway answers again; delivering what waited');
-    else
-      log.error(
-        { event: 'gateway_down', outcome },
-        'the gateway does not answer; the cursor stays, and one post at a time probes it',
-      );
-    emit('gateway', state);
+  /** For metrics, logs and status, which hang on the relay's events. */
+  #reportDelivery(): void {
+    const { emit } = this.#deps;
+    this.#fanout
+      .on('dispatched', (...event) => emit('dispatched', ...event))
+      .on('posted', (...post) => emit('posted', ...post))
+      .on('paced', (postsPerSecond) => emit('paced', postsPerSecond))
+      .on('gateway', (state, outcome) => emit('gateway', state, outcome))
+      .on('behind', (connection) => emit('behind', connection))
+      .on('ended', (connection, why) => emit('ended', connection, why));
+    this.#replay
+      .on('joining', (connection) => emit('joining', connection))
+      .on('replayed', (frames) => emit('replayed', frames))
+      .on('ready', (connection, recovered) => emit('ready', connection, recovered));
   }
 }
 
-export interface TermEvents {
-  posted: [Connection, PostOutcome, tookMs: number];
-  gateway: ['down' | 'up'];
-  /** A connection is over by the gateway's word, or was closed because it could not be served. */
-  ended: [Connection, why: 'gone' | 'closed'];
+export interface TermState extends FanoutState {
+  /** It waits for the doorbell. */
+  readonly asleep: boolean;
+  /** Read and not delivered. */
+  readonly bytesInFlight: number;
+  /** Connections that are being replayed to. */
+  readonly joining: number;
+  /** Those among them that were live and could not keep up. */
+  readonly behind: number;
+}
+
+export interface TermEvents extends Omit<FanoutEvents, 'behind'>, ReplayEvents {
   /** A live connection could not keep up, and goes on from the log. */
   behind: [Connection];
+  /** The log was read, with rows or without. */
   read: [rows: number];
   asleep: [];
   awake: [];
@@ -210,6 +239,8 @@ export interface TermEvents {
   lag: [Lag];
   /** Rows that retention removed. */
   removed: [rows: number];
+  /** Those among them that could not be delivered in time. */
+  lost: [rows: number];
 }
 
 export interface TermDeps {

@@ -24,6 +24,11 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     return this.#asOf;
   }
 
+  /** How many users they are of. */
+  users(): number {
+    return new Set(Array.from(this.#connections.values(), ({ userId }) => userId)).size;
+  }
+
   all(): Iterable<Connection> {
     return this.#connections.values();
   }
@@ -74,6 +79,10 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     }
   }
 
+  unreadable(): void {
+    this.emit('unreadable');
+  }
+
   /** Delivery found the connection gone before the feed did. */
   forget(connection: Connection): void {
     this.#forgotten.set(connection.connectionId, { connectedAt: connection.connectedAt, forgottenAt: Date.now() });
@@ -113,6 +122,8 @@ export interface DirectoryEvents {
   /** Was past its ttl already when it was read. */
   overdue: [Connection];
   refreshed: [asOf: number];
+  /** The table could not be read; it goes on with what is known. */
+  unreadable: [];
 }
 
 /** Fills a directory, and keeps it up to date. */
@@ -131,4 +142,6 @@ export interface DirectorySink {
   removed(connection: Connection): void;
   /** @param asOf epoch ms */
   current(asOf: number): void;
+  /** A round failed; another follows. */
+  unreadable(): void;
 }

@@ -47,6 +47,7 @@ export abstract class FeedLoop<Deps extends FeedLoopDeps> implements ConnectionF
       } catch (error) {
         if (this.signal.aborted) break;
         this.failed(error, ++failures);
+        this.deps.sink.unreadable();
       }
       await pause(failures ? backoffDelayMs(RETRY, failures) : this.deps.refreshIntervalMs, this.signal);
     }

@@ -34,6 +34,11 @@ export class DrainLoop extends EventEmitter<DrainLoopEvents> {
     return this.#position;
   }
 
+  /** It waits for the doorbell. */
+  get asleep(): boolean {
+    return this.#deps.doorbell?.asleep ?? false;
+  }
+
   /** Runs `work` between two reads. @throws what `work` throws */
   hold<Result>(work: () => Promise<Result>): Promise<Result> {
     return new Promise((resolve, reject) => {

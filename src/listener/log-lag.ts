@@ -11,10 +11,14 @@ const MAX_COUNTED = 10_000;
 export interface Lag {
   /** Events committed and not delivered to all who should have them; at most 10,000 are counted. */
   readonly events: number;
+  /** About how many wait, where there are more: by their ids, which have gaps. */
+  readonly backlog: number;
   /** How long the oldest of them has waited. */
   readonly seconds: number;
   /** Of Postgres's queue of notifications, which all databases of the server share: 0 to 1. Full, it fails commits. */
   readonly notificationQueueUsage: number;
+  /** On disk, with indexes and free space. */
+  readonly logBytes: number;
 }
 
 /** Measures how far the committed cursor is behind the log, while a relay leads. */
@@ -37,14 +41,19 @@ export class LogLag extends EventEmitter<{ lag: [Lag] }> {
   }
 
   async measure(): Promise<Lag> {
-    const [row] = await this.#session.query<{ events: number; seconds: number; usage: number }>(
-      MEASURE,
-      [this.#consumer, MAX_COUNTED],
-      'log_lag',
-    );
-    const { events = 0, seconds = 0, usage = 0 } = row ?? {};
-    return { events, seconds, notificationQueueUsage: usage };
+    const [row] = await this.#session.query<LagRow>(MEASURE, [this.#consumer, MAX_COUNTED], 'log_lag');
+    const { events = 0, seconds = 0, usage = 0, ids = null, log_bytes: logBytes = 0 } = row ?? {};
+    const backlog = events < MAX_COUNTED ? events : Math.max(events, ids ?? 0);
+    return { events, backlog, seconds, notificationQueueUsage: usage, logBytes };
   }
+}
+
+interface LagRow {
+  events: number;
+  seconds: number;
+  usage: number;
+  ids: number | null;
+  log_bytes: number;
 }
 
 /**
@@ -55,19 +64,21 @@ const MEASURE = `
   with cursor as materialized (select snapshot, after_id from rowcast.cursor where consumer = $1),
   waiting as (
     select e.* from cursor cross join lateral (
-      select occurred_at from rowcast.event where xid >= pg_snapshot_xmax(cursor.snapshot) order by xid limit $2
+      select id, occurred_at from rowcast.event where xid >= pg_snapshot_xmax(cursor.snapshot) order by xid limit $2
     ) e where after_id is null
     union all
     select e.* from cursor cross join lateral pg_snapshot_xip(cursor.snapshot) as late (xid) cross join lateral (
-      select occurred_at from rowcast.event where event.xid = late.xid limit $2
+      select id, occurred_at from rowcast.event where event.xid = late.xid limit $2
     ) e where after_id is null
     union all
     select e.* from cursor cross join lateral (
-      select occurred_at from rowcast.event
+      select id, occurred_at from rowcast.event
       where id > cursor.after_id and not pg_visible_in_snapshot(xid, cursor.snapshot) order by id limit $2
     ) e where after_id is not null
   )
   select count(*)::int as events,
     coalesce(greatest(0, extract(epoch from clock_timestamp() - min(occurred_at))), 0)::float8 as seconds,
-    pg_notification_queue_usage() as usage
+    pg_notification_queue_usage() as usage,
+    ((select max(id) from rowcast.event) - min(id) + 1)::float8 as ids,
+    pg_total_relation_size('rowcast.event')::float8 as log_bytes
   from waiting`;

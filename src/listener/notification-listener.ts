@@ -160,8 +160,9 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
         { event: 'listen_lost', attempt },
         'lost the LISTEN connection; polling the log until it is back',
       );
+    const heard = this.#listening;
     this.#listening = false;
-    this.emit('deaf');
+    if (heard) this.emit('deaf');
   }
 
   /** pg-listen has given up: start over with a new subscriber. */

@@ -20,7 +20,11 @@ export function batchOf(frames: readonly Framed[]): Payload {
     return known.payload;
   const parts = frames.flatMap(({ payload }) => [COMMA, payload.bytes]);
   parts[0] = BATCH_OPEN;
-  const payload = new Payload(Buffer.concat([...parts, BATCH_CLOSE]));
+  const payload = new Payload(
+    Buffer.concat([...parts, BATCH_CLOSE]),
+    frames.flatMap(({ payload }) => payload.eventIds),
+    frames.length,
+  );
   batches.set(first, { frames, payload });
   return payload;
 }

@@ -33,6 +33,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     this.#deps = deps;
     this.#posting = new Posting(deps, {
       posted: (...post) => this.emit('posted', ...post),
+      paced: (postsPerSecond) => this.emit('paced', postsPerSecond),
       gateway: (change, outcome) => this.#gatewayChanged(change, outcome),
       gone: (connection) => {
         this.close(connection);
@@ -75,12 +76,20 @@ export class Fanout extends EventEmitter<FanoutEvents> {
    */
   dispatch(events: Iterable<AddressedEvent>, from?: CursorSnapshot): { bytes: number; settled: Promise<void> } {
     const delivery = new Delivery(from);
-    for (const { audience, encode } of events) {
+    for (const event of events) {
+      const { id, audience } = event;
       let frame: OutgoingFrame | undefined;
+      let reached = 0;
       for (const lane of this.#live.reach(audience)) {
-        frame ??= { payload: new Payload(encode()), delivery, direct: !audience.includes('all') };
+        frame ??= {
+          payload: new Payload(event.encode(), id === undefined ? [] : [id]),
+          delivery,
+          direct: !audience.includes('all'),
+        };
         this.#posting.enqueue(lane, frame);
+        reached++;
       }
+      if (id !== undefined) this.emit('dispatched', id, audience, reached);
     }
     delivery.seal();
     const bytes = delivery.pending * WAITING_BYTES;
@@ -115,6 +124,23 @@ export class Fanout extends EventEmitter<FanoutEvents> {
       this.open(lane.connection);
       this.emit('behind', lane.connection, from);
     }
+  }
+
+  /** Connections for which an event still waits, or is being posted. */
+  waitingFor(eventId: string): Connection[] {
+    return [...this.#lanes.values()].filter((lane) => lane.holds(eventId)).map(({ connection }) => connection);
+  }
+
+  /** How delivery stands now. */
+  state(): FanoutState {
+    let lanesWaiting = 0;
+    for (const lane of this.#lanes.values()) if (lane.waiting > 0) lanesWaiting++;
+    return {
+      lanes: this.#lanes.size,
+      lanesWaiting,
+      gatewayDown: this.#posting.gatewayDown,
+      postsPerSecond: this.#posting.postsPerSecond,
+    };
   }
 
   /** No post is started any more. What is in flight ends by itself; what waits is not settled, and so not committed. */
@@ -163,12 +189,28 @@ export interface FanoutEvents {
   behind: [Connection, CursorSnapshot];
   /** The gateway as a whole stopped answering, or answers again. */
   gateway: ['down' | 'up', PostOutcome];
-  posted: [Connection, PostOutcome, tookMs: number];
+  /** An event was given to the lanes of the live connections of its audience. */
+  dispatched: [eventId: string, audience: readonly string[], reached: number];
+  posted: [Connection, PostOutcome, tookMs: number, Payload];
+  /** Posts a second that are allowed from now on: less than the limit while many connections are throttled. */
+  paced: [postsPerSecond: number];
   /** The connection is over by the gateway's word (`gone`) or by ours (`closed`). */
   ended: [Connection, why: 'gone' | 'closed'];
 }
 
+export interface FanoutState {
+  /** Connections that are delivered or replayed to. */
+  readonly lanes: number;
+  /** Those with something that is not delivered yet. */
+  readonly lanesWaiting: number;
+  readonly gatewayDown: boolean;
+  /** Posts a second that are allowed. */
+  readonly postsPerSecond: number;
+}
+
 export interface AddressedEvent {
+  /** Of the log; a frame that is no event of it has none. */
+  readonly id?: string;
   readonly audience: readonly string[];
   /** The frame in UTF-8; asked for once, and only when somebody is reached. */
   encode(): Buffer;

@@ -37,6 +37,13 @@ export class Lane {
     return this.#frames.length - this.#head;
   }
 
+  /** An event is among what waits. */
+  holds(eventId: string): boolean {
+    for (let i = this.#head; i < this.#frames.length; i++)
+      if (this.#frames[i]?.payload.eventIds.includes(eventId)) return true;
+    return false;
+  }
+
   /** Something waits that is not a broadcast: this lane goes first where posts are paced. */
   get urgent(): boolean {
     return this.#direct > 0;

@@ -3,10 +3,16 @@ import { hash } from 'node:crypto';
 /** What is posted, to however many connections. */
 export class Payload {
   readonly bytes: Buffer;
+  /** Of the events that it carries; frames that are no events, such as READY, have none. */
+  readonly eventIds: readonly string[];
+  /** A batch has several. */
+  readonly frames: number;
   #sha256: string | undefined;
 
-  constructor(bytes: Buffer) {
+  constructor(bytes: Buffer, eventIds: readonly string[] = [], frames = 1) {
     this.bytes = bytes;
+    this.eventIds = eventIds;
+    this.frames = frames;
   }
 
   /** In hex; computed when first asked for. */

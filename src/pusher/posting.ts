@@ -1,9 +1,11 @@
 import type { Logger } from 'pino';
 import { pause } from '../backoff.ts';
 import type { Connection } from '../connections/connection.ts';
+import { LimitedLog } from '../limited-log.ts';
 import { Circuit } from './circuit.ts';
 import type { Gateway } from './gateway-client.ts';
 import type { Lane, OutgoingFrame } from './lane.ts';
+import type { Payload } from './payload.ts';
 import type { PostOutcome } from './post-outcome.ts';
 import { nextStep } from './retry-policy.ts';
 import { Throttle } from './throttle.ts';
@@ -20,6 +22,7 @@ const HELD_POLL_MS = 100;
 export class Posting {
   readonly #deps: PostingDeps;
   readonly #events: PostingEvents;
+  readonly #log: LimitedLog;
   readonly #turns = new Turns();
   readonly #throttle: Throttle;
   readonly #circuit = new Circuit();
@@ -32,11 +35,17 @@ export class Posting {
   constructor(deps: PostingDeps, events: PostingEvents) {
     this.#deps = deps;
     this.#events = events;
-    this.#throttle = new Throttle(deps.postsPerSecondLimit);
+    this.#log = new LimitedLog(deps.log);
+    this.#throttle = new Throttle(deps.postsPerSecondLimit, events.paced);
   }
 
   get gatewayDown(): boolean {
     return this.#circuit.down;
+  }
+
+  /** Allowed now. */
+  get postsPerSecond(): number {
+    return this.#throttle.rate;
   }
 
   enqueue(lane: Lane, frame: OutgoingFrame): void {
@@ -104,10 +113,11 @@ export class Posting {
     this.#postsInFlight++;
     this.#throttle.take();
     const startedAt = performance.now();
-    const outcome = await this.#deps.gateway.post(lane.connection.connectionId, lane.take(this.#deps.maxFrameBytes));
+    const payload = lane.take(this.#deps.maxFrameBytes);
+    const outcome = await this.#deps.gateway.post(lane.connection.connectionId, payload);
     this.#postsInFlight--;
     if (this.#stopped) return;
-    this.#events.posted(lane.connection, outcome, performance.now() - startedAt);
+    this.#events.posted(lane.connection, outcome, performance.now() - startedAt, payload);
     if (outcome.kind === 'throttled') this.#throttle.throttled(lane.connection.connectionId);
     const change = this.#circuit.record(outcome);
     if (change) this.#events.gateway(change, outcome);
@@ -139,7 +149,9 @@ export class Posting {
         this.#events.gone(lane.connection);
         break;
       case 'close':
-        this.#deps.log.warn(
+        this.#log.line(
+          'warn',
+          'connection_closed',
           { event: 'connection_closed', connectionId: lane.connection.connectionId, waiting: lane.waiting, outcome },
           'closing a connection that cannot be served; its client resumes by its cursor',
         );
@@ -150,7 +162,9 @@ export class Posting {
           this.#makeReady(lane);
           break;
         }
-        this.#deps.log.error(
+        this.#log.line(
+          'error',
+          'frame_rejected',
           { event: 'frame_rejected', connectionId: lane.connection.connectionId, reason: next.reason },
           'the gateway refuses this frame for good; leaving it out',
         );
@@ -177,7 +191,9 @@ export class Posting {
 
 /** What the owner of the lanes hears. */
 export interface PostingEvents {
-  posted(connection: Connection, outcome: PostOutcome, tookMs: number): void;
+  posted(connection: Connection, outcome: PostOutcome, tookMs: number, payload: Payload): void;
+  /** The rate was lowered, or is back at the limit. */
+  paced(postsPerSecond: number): void;
   gateway(change: 'down' | 'up', outcome: PostOutcome): void;
   /** The gateway says that the connection is over. */
   gone(connection: Connection): void;

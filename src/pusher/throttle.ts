@@ -18,15 +18,20 @@ const LEAST = 0.02;
  */
 export class Throttle {
   readonly #limit: number;
+  readonly #changed: (postsPerSecond: number) => void;
   #rate: number;
   #tokens: number;
   #filledAt = performance.now();
   #judgedAt = performance.now();
   readonly #throttled = new Set<string>();
 
-  /** @param limit posts a second at most */
-  constructor(limit: number) {
+  /**
+   * @param limit posts a second at most
+   * @param changed is called when the rate leaves the limit, falls further, and reaches the limit again
+   */
+  constructor(limit: number, changed: (postsPerSecond: number) => void = () => undefined) {
     this.#limit = limit;
+    this.#changed = changed;
     this.#rate = limit;
     this.#tokens = limit * BURST_SECONDS;
   }
@@ -54,6 +59,7 @@ export class Throttle {
       // At once, not at the end of the interval: each post until then would be refused too.
       this.#rate = Math.max(this.#limit * LEAST, this.#rate * DECREASE);
       this.#tokens = 0;
+      this.#changed(this.#rate);
     }
   }
 
@@ -65,9 +71,10 @@ export class Throttle {
     );
     this.#filledAt = now;
     if (now - this.#judgedAt < JUDGE_INTERVAL_MS) return;
-    if (this.#throttled.size < MANY_CONNECTIONS) {
+    if (this.#throttled.size < MANY_CONNECTIONS && this.#rate < this.#limit) {
       const intervals = Math.floor((now - this.#judgedAt) / JUDGE_INTERVAL_MS);
       this.#rate = Math.min(this.#limit, this.#rate + this.#limit * INCREASE * intervals);
+      if (this.#rate === this.#limit) this.#changed(this.#rate);
     }
     this.#throttled.clear();
     this.#judgedAt = now;

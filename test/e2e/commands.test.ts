@@ -73,7 +73,7 @@ test('health: alive at once, ready when it leads, a standby is ready too, and pa
   const metrics = async () => (await fetch(`http://127.0.0.1:${leader}/metrics`)).text();
   await expect.poll(metrics).toMatch(/^rowcast_posts_total\{outcome="delivered"\} 2$/m);
   await expect.poll(metrics).toMatch(/^rowcast_doorbell_sleeps_total [1-9]/m);
-  expect(await metrics()).toMatch(/^rowcast_connections 1$[\s\S]*^rowcast_leader 1$/m);
+  expect(await metrics()).toMatch(/^rowcast_connections\{feed="scan"\} 1$[\s\S]*^rowcast_leader 1$/m);
   expect(await metrics()).not.toContain('confidential');
   for (const daemon of [first, second]) {
     daemon.process.kill('SIGTERM');

@@ -1,8 +1,8 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { expect, test } from 'vitest';
-import { ALARMS } from '../deploy/alarms.ts';
-import { EmfReporter } from '../src/emf.ts';
-import { World } from './support/world.ts';
+import { ALARMS } from '../../deploy/alarms.ts';
+import { EmfReporter } from '../../src/telemetry/emf.ts';
+import { World } from '../support/world.ts';
 
 interface EmfLine {
   readonly _aws: {

@@ -17,7 +17,7 @@ export interface EmfOptions {
  * without an agent (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
  *
  * `rowcast_posts_total{outcome="gone"}` becomes `posts_gone`: of a counter what was added since the last line, of a gauge its
- * value, of a histogram the quantiles of what it has observed since then.
+ * value, of a histogram the quantiles of what it has observed since then. `feed` is left out of names: it never changes.
  */
 export class EmfReporter {
   readonly #options: EmfOptions;
@@ -61,7 +61,10 @@ export class EmfReporter {
       if (kind === 'histogram') Object.assign(measured, this.#quantiles(base, values as readonly Bucket[]));
       else
         for (const { value, labels } of values) {
-          const label = Object.values(labels).join('_');
+          const label = Object.entries(labels)
+            .filter(([name]) => name !== 'feed')
+            .map(([, of]) => of)
+            .join('_');
           const metric = label ? `${base}_${label}` : base;
           measured[metric] = kind === 'counter' ? this.#added(metric, value) : value;
         }

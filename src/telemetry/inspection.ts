@@ -1,0 +1,157 @@
+import type { Connection } from '../connections/connection.ts';
+import type { ConnectionDirectory } from '../connections/connection-directory.ts';
+import type { Readiness } from '../health.ts';
+import type { Answer } from '../http-service.ts';
+import type { Lag } from '../listener/log-lag.ts';
+import { termsOf } from '../protocol/audience.ts';
+import type { PostOutcome } from '../pusher/post-outcome.ts';
+import type { Relay, Role } from '../relay.ts';
+import type { TermState } from '../term.ts';
+import type { DeliveryJournal } from './delivery-journal.ts';
+import type { Problem, RecentProblems } from './recent-problems.ts';
+
+/** Connections that an answer names; of a broadcast to more, counts are enough. */
+const NAMED = 100;
+const MINUTE_MS = 60_000;
+
+/**
+ * What this relay knows and nobody else, for `rowcast status` and `rowcast trace`: `/status`, and `/trace/ID` for an event. It names
+ * users and connections, and is therefore served on the loopback interface only.
+ */
+export class Inspection {
+  readonly #deps: InspectionDeps;
+  #lag: Lag | null = null;
+
+  constructor(deps: InspectionDeps) {
+    this.#deps = deps;
+    deps.relay
+      .on('lag', (lag) => {
+        this.#lag = lag;
+      })
+      .on('role', () => {
+        this.#lag = null;
+      });
+  }
+
+  async answer(path: string): Promise<Answer | null> {
+    if (path === '/status') return { status: 200, body: this.status() };
+    const eventId = /^\/trace\/(\d{1,19})$/.exec(path)?.[1];
+    return eventId ? { status: 200, body: this.trace(eventId) } : null;
+  }
+
+  status(): RelayStatus {
+    const { relay, directory, journal, problems, readiness, feed } = this.#deps;
+    return {
+      pid: process.pid,
+      ...readiness(),
+      role: relay.role,
+      listening: relay.listening,
+      term: relay.state,
+      lag: this.#lag,
+      connections: { known: directory.size, users: directory.users(), feed, asOf: directory.asOf },
+      posts: {
+        sinceMs: Math.max(journal.sinceMs, Date.now() - MINUTE_MS),
+        ...journal.outcomesSince(Date.now() - MINUTE_MS),
+      },
+      problems: problems.all,
+    };
+  }
+
+  trace(eventId: string): EventTrace {
+    const { relay, journal } = this.#deps;
+    const dispatches = journal.dispatchesOf(eventId);
+    const deliveries = new Map<Connection, DeliveryTrace>();
+    const of = (connection: Connection): DeliveryTrace => {
+      const known = deliveries.get(connection) ?? {
+        connectionId: connection.connectionId,
+        userId: connection.userId,
+        connectedAt: connection.connectedAt,
+        terms: termsOf(connection),
+        attempts: [],
+        waiting: false,
+      };
+      deliveries.set(connection, known);
+      return known;
+    };
+    for (const { connection, atMs, outcome, tookMs, events } of journal.postsOf(eventId))
+      of(connection).attempts.push({ atMs, tookMs, events, outcome });
+    for (const connection of relay.waitingFor(eventId)) of(connection).waiting = true;
+    const all = [...deliveries.values()];
+    return {
+      role: relay.role,
+      sinceMs: journal.sinceMs,
+      dispatches: dispatches.map(({ atMs, reached, connections }) => ({ atMs, reached, connections })),
+      outcomes: countBy(all, (delivery) => delivery.attempts.at(-1)?.outcome.kind ?? 'waiting'),
+      // Those that did not get it first: they are what is asked for.
+      deliveries: all.toSorted((a, b) => delivered(a) - delivered(b)).slice(0, NAMED),
+    };
+  }
+}
+
+function delivered({ attempts }: DeliveryTrace): number {
+  return Number(attempts.at(-1)?.outcome.kind === 'delivered');
+}
+
+function countBy<Item>(items: readonly Item[], key: (item: Item) => string): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const item of items) counts[key(item)] = (counts[key(item)] ?? 0) + 1;
+  return counts;
+}
+
+/** Times are epoch milliseconds. */
+export interface RelayStatus extends Readiness {
+  readonly pid: number;
+  readonly role: Role;
+  readonly listening: boolean;
+  /** Null for a relay that does not lead. */
+  readonly term: TermState | null;
+  /** As measured last, by a leader. */
+  readonly lag: Lag | null;
+  readonly connections: {
+    readonly known: number;
+    readonly users: number;
+    readonly feed: 'scan' | 'stream';
+    /** What was in the table then is known. */
+    readonly asOf: number;
+  };
+  /** Of the last minute, or since `sinceMs` where there were too many. */
+  readonly posts: { readonly sinceMs: number } & Partial<Record<PostOutcome['kind'], number>>;
+  /** The newest last. */
+  readonly problems: readonly Problem[];
+}
+
+export interface EventTrace {
+  readonly role: Role;
+  /** What was before is forgotten. */
+  readonly sinceMs: number;
+  readonly dispatches: readonly { readonly atMs: number; readonly reached: number; readonly connections: number }[];
+  /** Connections by what became of the last post to each. */
+  readonly outcomes: Readonly<Record<string, number>>;
+  /** At most a hundred, those that did not get it first. */
+  readonly deliveries: readonly DeliveryTrace[];
+}
+
+export interface DeliveryTrace {
+  readonly connectionId: string;
+  readonly userId: string;
+  readonly connectedAt: number;
+  /** By which it is reached. */
+  readonly terms: readonly string[];
+  readonly attempts: {
+    readonly atMs: number;
+    readonly tookMs: number;
+    readonly events: number;
+    readonly outcome: PostOutcome;
+  }[];
+  /** Something waits that is not delivered yet. */
+  waiting: boolean;
+}
+
+export interface InspectionDeps {
+  readonly relay: Relay;
+  readonly directory: ConnectionDirectory;
+  readonly journal: DeliveryJournal;
+  readonly problems: RecentProblems;
+  readonly feed: 'scan' | 'stream';
+  readiness(): Readiness;
+}

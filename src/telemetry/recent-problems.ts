@@ -1,0 +1,36 @@
+const KEPT = 20;
+
+/** As pino numbers them: warn is 40. */
+const PROBLEM = /"level":[456]0/;
+
+/** The last warnings and errors that were logged, for whoever asks this relay what is wrong. */
+export class RecentProblems {
+  readonly #problems: Problem[] = [];
+
+  /** The newest last. */
+  get all(): readonly Problem[] {
+    return this.#problems;
+  }
+
+  /** @param line as it is logged; returned as it is */
+  readonly see = (line: string): string => {
+    if (PROBLEM.test(line)) {
+      const { time, event, msg, reason, error } = JSON.parse(line) as Record<string, string | undefined>;
+      const why = reason ?? error;
+      this.#problems.push({
+        at: new Date(time ?? Date.now()).toISOString(),
+        event: event ?? 'unknown',
+        message: why ? `${msg} (${why})` : (msg ?? ''),
+      });
+      if (this.#problems.length > KEPT) this.#problems.shift();
+    }
+    return line;
+  };
+}
+
+export interface Problem {
+  /** ISO 8601. */
+  readonly at: string;
+  readonly event: string;
+  readonly message: string;
+}

@@ -1,0 +1,99 @@
+import type { Logger } from 'pino';
+import { LimitedLog } from '../limited-log.ts';
+import type { Lag } from '../listener/log-lag.ts';
+import type { PostOutcome } from '../pusher/post-outcome.ts';
+import type { Relay } from '../relay.ts';
+
+/** A backlog of more is worth a line each time it is measured. */
+const BACKLOG_EVENTS = 5000;
+
+/**
+ * One log line for each change of the relay's state, with its cause and what follows from it; no more than one a minute of each
+ * kind. Roles are logged where they are assumed (relay.ts), with what only that place knows.
+ */
+export class StateLog {
+  readonly #log: Logger;
+  readonly #limited: LimitedLog;
+  readonly #postsPerSecondLimit: number;
+  #backlog: { readonly events: number; readonly atMs: number } | undefined;
+
+  constructor(deps: { relay: Relay; log: Logger; postsPerSecondLimit: number }) {
+    this.#log = deps.log;
+    this.#limited = new LimitedLog(deps.log);
+    this.#postsPerSecondLimit = deps.postsPerSecondLimit;
+    deps.relay
+      .on('asleep', () => this.#info('asleep', 'nothing to deliver; the next row rings'))
+      .on('awake', () => this.#info('awake', 'rung, or rows were found by the slow poll; reading'))
+      .on('gateway', (state, outcome) => this.#gateway(state, outcome))
+      .on('paced', (postsPerSecond) => this.#paced(postsPerSecond))
+      .on('posted', (connection, outcome) => this.#posted(connection.connectionId, outcome))
+      .on('behind', ({ connectionId }) =>
+        this.#limited.line(
+          'warn',
+          'behind',
+          { event: 'behind', connectionId },
+          'a connection cannot keep up with the others; it goes on from the log, and the cursor waits for it',
+        ),
+      )
+      .on('lag', (lag) => this.#lag(lag))
+      .on('role', () => {
+        this.#backlog = undefined;
+      });
+  }
+
+  #info(event: string, message: string): void {
+    this.#limited.line('info', event, { event }, message);
+  }
+
+  /** Never limited: an outage that comes and goes is worth each line, and a line costs five failures. */
+  #gateway(state: 'down' | 'up', outcome: PostOutcome): void {
+    if (state === 'up') this.#log.info({ event: 'gateway_up' }, 'the gateway answers again; delivering what waited');
+    else
+      this.#log.error(
+        { event: 'gateway_down', outcome },
+        'the gateway does not answer; the cursor stays, and one post at a time probes it',
+      );
+  }
+
+  #paced(rate: number): void {
+    const postsPerSecond = Math.round(rate);
+    if (rate < this.#postsPerSecondLimit) {
+      const fields = { event: 'throttled', postsPerSecond, limit: this.#postsPerSecondLimit };
+      this.#limited.line(
+        'warn',
+        'throttled',
+        fields,
+        'API Gateway throttles many connections; posting slower. If it lasts, lower POST_RPS_LIMIT or ask AWS for a higher quota',
+      );
+    } else this.#info('unthrottled', 'nobody is throttled any more; posting at POST_RPS_LIMIT again');
+  }
+
+  /** What a client's being gone or slow is, is no failure; what the gateway refuses or fails to do is named with its request id. */
+  #posted(connectionId: string, outcome: PostOutcome): void {
+    if (outcome.kind !== 'failed') return;
+    const { status, reason } = outcome;
+    const fields = { event: 'post_failed', connectionId, ...(status === undefined ? {} : { status }), reason };
+    const cause = `post_failed ${status ?? reason.split(':')[0]}`;
+    this.#limited.line('warn', cause, fields, 'a post failed; its connection is tried again');
+  }
+
+  #lag({ backlog: events }: Lag): void {
+    const before = this.#backlog;
+    const atMs = performance.now();
+    if (events < BACKLOG_EVENTS) {
+      this.#backlog = undefined;
+      if (before) this.#log.info({ event: 'caught_up', waiting: events }, 'caught up with the log');
+      return;
+    }
+    this.#backlog = { events, atMs };
+    const progress = before ? rateOf(before, this.#backlog) : {};
+    this.#log.info({ event: 'catching_up', waiting: events, ...progress }, 'delivering a backlog');
+  }
+}
+
+/** What is left after what comes in meanwhile. */
+function rateOf(before: { events: number; atMs: number }, now: { events: number; atMs: number }) {
+  const perSecond = ((before.events - now.events) / (now.atMs - before.atMs)) * 1000;
+  if (perSecond <= 0) return { perSecond: Math.round(perSecond) };
+  return { perSecond: Math.round(perSecond), etaSeconds: Math.ceil(now.events / perSecond) };
+}
