@@ -33,11 +33,14 @@ export interface Config {
 
 /** All that is wrong with the settings, one line a setting. Values are not repeated: one may be a password. */
 export class ConfigError extends Error {
+  readonly problems: readonly string[];
+
   constructor(problems: readonly string[]) {
     super(
       `${problems.length === 1 ? 'One setting is' : `${problems.length} settings are`} wrong:\n${problems.map((line) => `  ${line}`).join('\n')}`,
     );
     this.name = 'ConfigError';
+    this.problems = problems;
   }
 }
 
@@ -84,6 +87,13 @@ export function loadConfig(env: Environment): Config {
 export function loadDatabaseConfig(env: Environment): Pick<Config, 'database' | 'logLevel'> {
   const s = check(onePassword(v.object({ ...DatabaseEntries, AWS_REGION: v.optional(Region) })), env);
   return { database: databaseOf(s), logLevel: s.LOG_LEVEL };
+}
+
+/** What the commands need that look at a running system. @throws ConfigError */
+export function loadCommandConfig(env: Environment): Pick<Config, 'database' | 'inspectPort'> {
+  const entries = v.object({ ...DatabaseEntries, ...PortEntries, AWS_REGION: v.optional(Region) });
+  const s = check(onePassword(entries), env);
+  return { database: databaseOf(s), inspectPort: inspectPortOf(s) };
 }
 
 function databaseOf(s: v.InferOutput<typeof Database> & { AWS_REGION?: string | undefined }): DatabaseSettings {

@@ -25,7 +25,7 @@ import type { RecentProblems } from './telemetry/recent-problems.ts';
 import { StateLog } from './telemetry/state-log.ts';
 
 /** Row of rowcast.cursor: the one consumer there is. */
-const CONSUMER = 'relay';
+export const CONSUMER = 'relay';
 
 /**
  * All parts of the daemon, made and joined. Starts what is heard first (health), then what it needs (the

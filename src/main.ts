@@ -4,14 +4,29 @@
  */
 import { Command, InvalidArgumentError } from 'commander';
 import { pino } from 'pino';
-import { ConfigError, loadConfig, loadDatabaseConfig } from './config.ts';
-import { Daemon } from './daemon.ts';
+import type { CommandContext } from './cli/context.ts';
+import { devEnvironment } from './cli/dev-environment.ts';
+import { doctor } from './cli/doctor.ts';
+import { status } from './cli/status.ts';
+import { tail } from './cli/tail.ts';
+import { Terminal } from './cli/terminal.ts';
+import { trace } from './cli/trace.ts';
+import { ConfigError, loadCommandConfig, loadConfig, loadDatabaseConfig } from './config.ts';
+import { CONSUMER, Daemon } from './daemon.ts';
 import { databaseAccess } from './database.ts';
 import { type MigrationStep, migrate } from './listener/migrations.ts';
 import { RecentProblems } from './telemetry/recent-problems.ts';
+import { RelayInspector } from './telemetry/relay-inspector.ts';
 
 /** ECS kills 30 s after SIGTERM; what is not delivered by then is delivered by the next relay. */
 const STOP_DEADLINE_MS = 25_000;
+
+/** Where `rowcast dev` keeps its data, and the other commands find it. */
+const DIR = [
+  '--dir <path>',
+  'the folder of a running rowcast dev, used where DATABASE_URL is not set',
+  '.rowcast',
+] as const;
 
 const program = new Command('rowcast').description(
   'Relays committed Postgres rows to WebSocket clients. Settings come from the environment: see the README.',
@@ -31,12 +46,48 @@ program
   .description('run the whole system on this machine, without Docker or AWS')
   .option(
     '--port <first>',
-    'first of five ports in a row: page, gateway, DynamoDB, health, Postgres; 0 takes free ones',
+    'first of six ports in a row: page, gateway, DynamoDB, health, Postgres, inspection; 0 takes free ones',
     port,
     7400,
   )
   .option('--dir <path>', 'where data and dev.json are kept', '.rowcast')
   .action((options: { port: number; dir: string }) => run(() => dev(options)));
+program
+  .command('status')
+  .description('who leads, what waits, what is watched, and what the relay on this machine knows')
+  .option('--json', 'one line of JSON')
+  .option('--watch', 'again every two seconds, until Ctrl-C')
+  .option(...DIR)
+  .action(({ dir, json = false, watch = false }) =>
+    run(() => look(dir, (context) => status(context, { json, watch }))),
+  );
+program
+  .command('doctor')
+  .description('check each setting against the real services, and say what to do; exit code 1 where something is wrong')
+  .option('--url <url>', 'wss://… where clients connect: sends an event to itself through the whole path')
+  .option('--token <jwt>', 'what that client presents')
+  .option('--json', 'one finding a line, as JSON')
+  .option(...DIR)
+  .action((options) => run(() => examineSystem(options)));
+program
+  .command('tail')
+  .description('print events as they are committed, without delivering them')
+  .option('--type <type...>', 'only these types; NEW_* takes all that begin so')
+  .option('--audience <term...>', 'only events for one of these terms: all, user:42, room:lobby …')
+  .option('--json', 'whole frames, as a client would get them')
+  .option(...DIR)
+  .action(({ dir, type: types = [], audience = [], json = false }) =>
+    run(() => look(dir, (context) => tail(context, { types, audience, json }))),
+  );
+program
+  .command('trace')
+  .description('what became of one event: captured, for whom, each post and its outcome')
+  .argument('<event id>', 'the id of its frame', eventId)
+  .option('--json', 'one line of JSON')
+  .option(...DIR)
+  .action((id: string, { dir, json = false }) => run(() => look(dir, (context) => trace(context, id, { json }))));
+// `rowcast tail | head`: whoever read has gone.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 await program.parseAsync();
 
 async function start(): Promise<void> {
@@ -67,6 +118,45 @@ async function migrateDatabase(way: 'up' | 'down', many?: number): Promise<void>
     step,
   );
   process.stdout.write(names.length > 0 ? `${names.map((name) => `${way} ${name}\n`).join('')}` : 'nothing to do\n');
+}
+
+/** Settings from the environment; without DATABASE_URL there, those of a `rowcast dev` that runs here. */
+async function settings(dir: string) {
+  const { env } = process;
+  const local = env.DATABASE_URL ? null : await devEnvironment(dir);
+  // The AWS SDK reads its own variables by itself.
+  Object.assign(env, local?.env);
+  return { env, local };
+}
+
+async function look(dir: string, command: (context: CommandContext) => Promise<void>): Promise<void> {
+  const { env } = await settings(dir);
+  const { database, inspectPort } = loadCommandConfig(env);
+  const ending = new AbortController();
+  stopOnSignal(async () => ending.abort());
+  await command({
+    database,
+    consumer: CONSUMER,
+    inspector: new RelayInspector(inspectPort),
+    terminal: new Terminal(process.stdout, env),
+    note: (line) => process.stderr.write(`${line}\n`),
+    signal: ending.signal,
+  });
+}
+
+async function examineSystem(options: { dir: string; url?: string; token?: string; json?: boolean }): Promise<void> {
+  const { env, local } = await settings(options.dir);
+  const terminal = new Terminal(process.stdout, env);
+  if (local && !options.json) terminal.print(`the system of rowcast dev in ${options.dir}\n`);
+  const healthy = await doctor({
+    env,
+    consumer: CONSUMER,
+    url: options.url ?? local?.websocketUrl ?? null,
+    token: options.token ?? null,
+    json: options.json ?? false,
+    terminal,
+  });
+  if (!healthy) process.exitCode = 1;
 }
 
 async function dev(options: { port: number; dir: string }): Promise<void> {
@@ -139,13 +229,18 @@ function direction(value: string): 'up' | 'down' {
   return value;
 }
 
+function eventId(value: string): string {
+  if (!/^\d{1,19}$/.test(value)) throw new InvalidArgumentError('It is not the id of an event: a whole number.');
+  return value;
+}
+
 function count(value: string): number {
   if (!/^[1-9]\d{0,5}$/.test(value)) throw new InvalidArgumentError('It is not a whole number above 0.');
   return Number(value);
 }
 
 function port(value: string): number {
-  if (!/^\d{1,5}$/.test(value) || Number(value) > 65_531)
-    throw new InvalidArgumentError('It is not a port from 0 to 65531.');
+  if (!/^\d{1,5}$/.test(value) || Number(value) > 65_530)
+    throw new InvalidArgumentError('It is not a port from 0 to 65530.');
   return Number(value);
 }

@@ -1,6 +1,7 @@
 import type { Session } from './session.ts';
 
-const DOORBELL = 1;
+/** Second key of its lock: see rowcast.lock_class(). */
+export const DOORBELL = 1;
 
 /**
  * The relay's "asleep" sign: an advisory lock that it holds while it sleeps. A writer that cannot share the

@@ -15,7 +15,8 @@ const TRUST_MS = 8000;
 /** A holder that proved nothing for this long is frozen: its backend is ended, and with it its lock. */
 const BREAK_AFTER_MS = 12_000;
 
-const LEASE = 2;
+/** Second key of its lock: see rowcast.lock_class(). */
+export const LEASE = 2;
 
 /**
  * The right to deliver: a session advisory lock. The cursor is committed on the very connection that holds

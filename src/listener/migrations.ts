@@ -1,3 +1,5 @@
+import { readdir } from 'node:fs/promises';
+import { parse } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runner } from 'node-pg-migrate';
 import pg from 'pg';
@@ -50,6 +52,28 @@ export async function requireSchema(database: pg.ClientConfig): Promise<void> {
     );
     if (!rows[0]?.exists)
       throw new Error('it has no schema rowcast; run `rowcast migrate up`, or set MIGRATE_ON_START=true');
+  } finally {
+    await client.end();
+  }
+}
+
+/** By name, in their order. @throws when the database cannot be reached */
+export async function pendingMigrations(database: pg.ClientConfig): Promise<{ applied: string[]; pending: string[] }> {
+  const client = new pg.Client({ ...database, application_name: 'rowcast-migrate', connectionTimeoutMillis: 10_000 });
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    const all = (await readdir(DIRECTORY)).map((file) => parse(file).name).sort();
+    const { migrationsSchema, migrationsTable } = await recordedIn(client);
+    const record = `${pg.escapeIdentifier(migrationsSchema)}.${pg.escapeIdentifier(migrationsTable)}`;
+    const { rows: kept } = await client.query<{ exists: boolean }>('select to_regclass($1) is not null as exists', [
+      record,
+    ]);
+    const { rows } = kept[0]?.exists
+      ? await client.query<{ name: string }>(`select name from ${record}`)
+      : { rows: [] };
+    const done = new Set(rows.map(({ name }) => name));
+    return { applied: all.filter((name) => done.has(name)), pending: all.filter((name) => !done.has(name)) };
   } finally {
     await client.end();
   }

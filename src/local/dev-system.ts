@@ -11,13 +11,13 @@ import { Authenticator } from '../lambdas/authenticate.ts';
 import { connectHandler } from '../lambdas/connect.ts';
 import { disconnectHandler } from '../lambdas/disconnect.ts';
 import { type ConnectSettings, loadConnectSettings } from '../lambdas/settings.ts';
-import { createConnectionsTable, dynamoDbClient, LOCAL_CREDENTIALS, LOCAL_REGION, startDynamoDb } from './dynamodb.ts';
+import { createConnectionsTable, dynamoDbClient, LOCAL_ENVIRONMENT, startDynamoDb } from './dynamodb.ts';
 import { LocalGateway } from './gateway.ts';
 import { PageServer } from './page-server.ts';
 import { claimPorts } from './ports.ts';
 import { LocalPostgres } from './postgres.ts';
 
-const SERVICES = ['page', 'gateway', 'dynamodb', 'health', 'postgres'] as const;
+const SERVICES = ['page', 'gateway', 'dynamodb', 'health', 'postgres', 'inspect'] as const;
 const DATABASE = 'rowcast';
 const RELAY_RESTART_MS = 1000;
 
@@ -87,6 +87,7 @@ export class DevSystem {
       WEBSOCKET_ENDPOINT: gateway.managementUrl,
       AWS_ENDPOINT_URL_DYNAMODB: dynamodb.endpoint,
       PORT: String(ports.health),
+      ROWCAST_INSPECT_PORT: String(ports.inspect),
     });
     await this.#untilReady(healthUrl);
     const urls = {
@@ -96,6 +97,7 @@ export class DevSystem {
       dynamodbEndpoint: dynamodb.endpoint,
       pageUrl: page.url,
       healthUrl,
+      inspectUrl: `http://127.0.0.1:${ports.inspect}`,
     };
     // Whoever waits for the file must not find half of it.
     await writeFile(join(this.#dir, 'dev.json.new'), `${JSON.stringify(urls, null, 2)}\n`);
@@ -128,15 +130,7 @@ export class DevSystem {
   async #startRelay(urls: Record<string, string>): Promise<void> {
     const { command, args, env } = this.#options.relay;
     const log = openSync(join(this.#dir, 'relay.log'), 'a');
-    const settings = {
-      DIRECTORY_REFRESH_MS: '200',
-      ...env,
-      AWS_REGION: LOCAL_REGION,
-      AWS_ACCESS_KEY_ID: LOCAL_CREDENTIALS.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: LOCAL_CREDENTIALS.secretAccessKey,
-      AWS_SESSION_TOKEN: '',
-      ...urls,
-    };
+    const settings = { DIRECTORY_REFRESH_MS: '200', ...env, ...LOCAL_ENVIRONMENT, ...urls };
     const launch = (): void => {
       // A group of its own: Ctrl-C in the terminal reaches this process, which stops the relay in its turn.
       const relay = spawn(command, args, { env: settings, stdio: ['ignore', log, log], detached: true });
@@ -249,7 +243,7 @@ function isAlive(pid: number): boolean {
 }
 
 export interface DevOptions {
-  /** First of five ports in a row, or 0 for free ones. */
+  /** First of six ports in a row, or 0 for free ones. */
   readonly port: number;
   readonly dir: string;
   /** How the daemon is started, and the environment it inherits. */

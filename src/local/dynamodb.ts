@@ -15,6 +15,14 @@ const dynalite = createRequire(import.meta.url)('dynalite') as (options: object)
 export const LOCAL_CREDENTIALS = { accessKeyId: 'local', secretAccessKey: 'local' };
 export const LOCAL_REGION = 'us-east-1';
 
+/** The same for a process of its own. */
+export const LOCAL_ENVIRONMENT = {
+  AWS_REGION: LOCAL_REGION,
+  AWS_ACCESS_KEY_ID: LOCAL_CREDENTIALS.accessKeyId,
+  AWS_SECRET_ACCESS_KEY: LOCAL_CREDENTIALS.secretAccessKey,
+  AWS_SESSION_TOKEN: '',
+};
+
 /** A DynamoDB on loopback, in memory: connections do not outlive the gateway that made them. */
 export async function startDynamoDb(port = 0): Promise<{ endpoint: string; stop(): Promise<void> }> {
   const server = dynalite({ createTableMs: 0, deleteTableMs: 0, updateTableMs: 0 });

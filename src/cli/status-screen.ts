@@ -1,0 +1,136 @@
+import type { HoldingTransaction, InstalledLogStatus, RelaySession, WatchedTable } from '../listener/log-status.ts';
+import type { RelayStatus } from '../telemetry/inspection.ts';
+import type { Status } from './status.ts';
+import { clockTime, count, counted, duration, size, type Terminal, wrap } from './terminal.ts';
+
+const LABEL_COLUMNS = 14;
+const PROBLEMS_SHOWN = 5;
+const TABLES_SHOWN = 12;
+
+/** A status as at most 80 columns of text. @param inspector where the relay of this machine would answer */
+export function statusScreen({ at, database, relay }: Status, terminal: Terminal, inspector: string): string {
+  const { paint } = painter(terminal);
+  const title = `Rowcast on ${database.database} (Postgres ${database.version})`;
+  const lines = [
+    `${paint('bold', title)}${at
+      .slice(0, 19)
+      .replace('T', ' ')
+      .padStart(Math.max(21, 79 - title.length))}Z`,
+  ];
+  if (!database.installed) {
+    lines.push('', paint('red', 'The schema rowcast is not there: run `rowcast migrate up`.'));
+    return lines.join('\n');
+  }
+  const row = (label: string, text: string) => `${label.padEnd(LABEL_COLUMNS)}${wrap(text, 80, LABEL_COLUMNS)}`;
+  const rows = (label: string, texts: readonly string[]) => texts.map((text, n) => row(n === 0 ? label : '', text));
+  lines.push(
+    '',
+    ...rows('Relays', relayLines(database.relays, paint)),
+    ...rows('Lag', lagLines(database, relay, paint)),
+    ...rows('Log', [logLine(database)]),
+    ...rows('Transactions', holdingLines(database.holding, paint)),
+    '',
+    ...rows('Watched', watchedLines(database.watched, paint)),
+    '',
+    ...rows(
+      'This relay',
+      relay
+        ? ownLines(relay, paint)
+        : [
+            paint('yellow', 'none answers at ') +
+              `${inspector}: connections, posts and errors are known to the relay alone; run this where it runs`,
+          ],
+    ),
+  );
+  return lines.join('\n');
+}
+
+type Paint = Terminal['paint'];
+
+function painter(terminal: Terminal): { paint: Paint } {
+  return { paint: (style, text) => terminal.paint(style, text) };
+}
+
+function relayLines(relays: readonly RelaySession[], paint: Paint): string[] {
+  const lines = relays.map(({ host, pid, leads, asleep, connected_s }) => {
+    const role = leads ? paint('green', 'leader ') : 'standby';
+    const does = leads ? (asleep ? ', asleep: the next row rings' : ', awake: reading') : '';
+    return `${role}  ${host}  (pid ${pid}, since ${duration(connected_s)})${does}`;
+  });
+  if (!relays.some(({ leads }) => leads))
+    lines.unshift(paint('red', 'no relay leads: nothing is delivered. Start one: rowcast start'));
+  return lines;
+}
+
+function lagLines({ lag, cursor }: InstalledLogStatus, relay: RelayStatus | null, paint: Paint): string[] {
+  if (!cursor) return [paint('red', 'rowcast.cursor has no row: was the schema restored without its data?')];
+  if (!cursor.ours)
+    return [
+      paint(
+        'red',
+        'this database is a copy, and nothing is delivered from it: see `select rowcast.adopt()` in docs/operations.md',
+      ),
+    ];
+  const waits = lag.backlog > lag.events ? `about ${counted(lag.backlog, 'event')}` : counted(lag.events, 'event');
+  const oldest = lag.events > 0 ? `, the oldest for ${duration(lag.seconds)}` : '';
+  const text = `${waits} to deliver${oldest}; the last delivery was ${duration(cursor.age_s)} ago`;
+  const term = relay?.term;
+  const held = term
+    ? `, ${counted(term.lanesWaiting, 'connection')} waiting, ${size(term.bytesInFlight)} in flight`
+    : '';
+  return [
+    paint(lag.seconds > 30 ? 'red' : lag.seconds > 5 ? 'yellow' : 'green', '●') +
+      ` ${text}${lag.events > 0 ? held : ''}`,
+  ];
+}
+
+function logLine({ log, lag }: InstalledLogStatus): string {
+  const span = log.span_s === null ? 'empty' : `about ${counted(log.events, 'event')} of ${duration(log.span_s)}`;
+  return `${span}, ${size(log.bytes)} on disk; notification queue ${(lag.notificationQueueUsage * 100).toFixed(1)} % full`;
+}
+
+function holdingLines(holding: readonly HoldingTransaction[], paint: Paint): string[] {
+  if (holding.length === 0) return ['none is older than a minute'];
+  return holding.map(({ pid, name, role, state, age_s, holds_doorbell }) => {
+    const who = pid === null ? `prepared ${name}` : `pid ${pid}${name ? ` ${name}` : ''}`;
+    const holds = holds_doorbell ? 'vacuum, and the relay awake' : 'vacuum';
+    return `${paint('yellow', age_s === null ? 'hidden' : duration(age_s))}  ${who} (${role}), ${state}: holds up ${holds}`;
+  });
+}
+
+function watchedLines(watched: readonly WatchedTable[], paint: Paint): string[] {
+  if (watched.length === 0) return [paint('yellow', "nothing: select rowcast.watch('your_table')")];
+  const width = Math.max(...watched.slice(0, TABLES_SHOWN).map(({ target }) => target.length));
+  const lines = watched.slice(0, TABLES_SHOWN).map(({ target, audience, operations, problem }) => {
+    const what = `${target.padEnd(width)}  ${operations.join(', ')} → ${audience.join(', ')}`;
+    return problem ? `${paint('red', '✗')} ${what}: ${paint('red', problem)}` : `${paint('green', '✓')} ${what}`;
+  });
+  const more = watched.length - TABLES_SHOWN;
+  return more > 0 ? [...lines, `and ${counted(more, 'more table')}`] : lines;
+}
+
+/** What only the relay itself knows. */
+function ownLines(relay: RelayStatus, paint: Paint): string[] {
+  const { term, connections, posts, problems } = relay;
+  const { sinceMs, ...outcomes } = posts;
+  const posted = Object.entries(outcomes).map(([outcome, n]) => `${count(n)} ${outcome}`);
+  const joining = term ? `, ${count(term.joining)} joining, ${count(term.behind)} behind` : '';
+  const lines = [
+    `${relay.role}, pid ${relay.pid}, ${relay.ready ? paint('green', 'ready') : paint('red', 'not ready')}`,
+    ...(relay.reasons ?? []).map((reason) => paint('red', `✗ ${reason}`)),
+    `${counted(connections.known, 'connection')} of ${counted(connections.users, 'user')}${joining} (${connections.feed}, ${duration(Math.max(0, (Date.now() - connections.asOf) / 1000))} old)`,
+  ];
+  if (term) {
+    lines.push(
+      `posts in the last ${duration((Date.now() - sinceMs) / 1000)}: ${posted.join(', ') || 'none'}; ${count(term.postsPerSecond)}/s allowed`,
+    );
+    if (term.gatewayDown) lines.push(paint('red', '✗ the gateway does not answer; events wait'));
+  }
+  const last = problems
+    .slice(-PROBLEMS_SHOWN)
+    .map(
+      ({ at, event, message }) =>
+        `${paint('dim', clockTime(Date.parse(at)).slice(0, 8))} ${paint('yellow', event)} ${message}`,
+    );
+  return [...lines, ...(last.length > 0 ? ['last warnings and errors:', ...last] : ['no warnings or errors so far'])];
+}

@@ -1,0 +1,60 @@
+import { setTimeout } from 'node:timers/promises';
+import { databaseAccess } from '../database.ts';
+import { type LogStatus, readLogStatus } from '../listener/log-status.ts';
+import { Session } from '../listener/session.ts';
+import type { RelayStatus } from '../telemetry/inspection.ts';
+import type { CommandContext } from './context.ts';
+import { statusScreen } from './status-screen.ts';
+
+const REDRAW_MS = 2000;
+const QUERY_TIMEOUT_MS = 10_000;
+
+/** What `rowcast status --json` prints. */
+export interface Status {
+  /** ISO 8601 */
+  readonly at: string;
+  readonly database: LogStatus;
+  /** Of the relay on this machine; null where none answers. */
+  readonly relay: RelayStatus | null;
+}
+
+/**
+ * One screen, or with `watch` a new one every two seconds until the signal aborts, from one connection that is made again when it is lost.
+ * @throws when the database cannot be reached; with `watch`, only if that is so at first
+ */
+export async function status(context: CommandContext, options: { json: boolean; watch: boolean }): Promise<void> {
+  const { terminal, signal } = context;
+  let session: Session | undefined;
+  let shown = false;
+  try {
+    do {
+      try {
+        if (!session || session.ended.aborted) session = await open(context);
+        const now = await gather(context, session);
+        const text = options.json ? JSON.stringify(now) : statusScreen(now, terminal, context.inspector.where);
+        if (options.watch && !options.json) terminal.redraw(text);
+        else terminal.print(text);
+        shown = true;
+      } catch (error) {
+        if (!options.watch || !shown) throw error;
+        session?.destroy();
+        terminal.print(
+          terminal.paint('red', `the database cannot be asked: ${error instanceof Error ? error.message : error}`),
+        );
+      }
+      if (options.watch) await setTimeout(REDRAW_MS, undefined, { signal }).catch(() => undefined);
+    } while (options.watch && !signal.aborted);
+  } finally {
+    await session?.close();
+  }
+}
+
+async function open({ database }: CommandContext): Promise<Session> {
+  const { client } = await databaseAccess(database);
+  return Session.open({ database: client, applicationName: 'rowcast status', queryTimeoutMs: QUERY_TIMEOUT_MS });
+}
+
+async function gather({ inspector, consumer }: CommandContext, session: Session): Promise<Status> {
+  const [database, relay] = await Promise.all([readLogStatus(session, consumer), inspector.status()]);
+  return { at: new Date().toISOString(), database, relay };
+}

@@ -1,0 +1,88 @@
+import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { databaseAccess } from '../database.ts';
+import { encodeEvent } from '../framing.ts';
+import { EventLog, type LoggedEvent, type Position } from '../listener/event-log.ts';
+import { Session } from '../listener/session.ts';
+import { Snapshot } from '../listener/snapshot.ts';
+import { formatCursor, installationTag } from '../protocol/cursor.ts';
+import type { CommandContext } from './context.ts';
+import { clockTime } from './terminal.ts';
+
+const POLL_MS = 100;
+const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
+const PAGE_ROWS = 500;
+/** What a frame holds at most: larger rows are shown as clients get them, by their key. */
+const MAX_FRAME_BYTES = 131_072;
+
+/**
+ * Prints events as they are committed, until the signal aborts. Reads the log as a relay does, with a cursor of its own: nothing is
+ * delivered, no doorbell is touched, and a connection that is lost costs no event.
+ * @throws when the database cannot be reached at first
+ */
+export async function tail(context: CommandContext, filter: TailFilter): Promise<void> {
+  const { terminal, signal } = context;
+  let position: Position | undefined;
+  for (let failures = 0; !signal.aborted; ) {
+    let session: Session | undefined;
+    try {
+      session = await open(context);
+      const { tag, now } = await start(session);
+      position ??= { snapshot: now };
+      const log = new EventLog({ session, pageRows: PAGE_ROWS, maxDataBytes: MAX_FRAME_BYTES });
+      failures = 0;
+      while (!signal.aborted) {
+        const page = await log.read(position);
+        const cursor = formatCursor(position.snapshot, tag);
+        for (const event of page.events)
+          if (matches(event, filter))
+            terminal.print(filter.json ? encodeEvent(event, cursor, MAX_FRAME_BYTES).toString() : line(event, context));
+        position = page.next;
+        if (!page.more) await pause(POLL_MS, signal);
+      }
+      await session.close();
+    } catch (error) {
+      session?.destroy();
+      if (!position) throw error;
+      context.note(`lost the database (${error instanceof Error ? error.message : error}); connecting again …`);
+      await pause(backoffDelayMs(RETRY, ++failures), signal);
+    }
+  }
+}
+
+export interface TailFilter {
+  /** `NEW_MESSAGE`, or with a star `NEW_*`; all without any. */
+  readonly types: readonly string[];
+  /** Terms, as they are: an event that has one of them is shown. */
+  readonly audience: readonly string[];
+  /** Whole frames, as a client would get them. */
+  readonly json: boolean;
+}
+
+async function open({ database }: CommandContext): Promise<Session> {
+  const { client } = await databaseAccess(database);
+  return Session.open({ database: client, applicationName: 'rowcast tail', queryTimeoutMs: 15_000 });
+}
+
+async function start(session: Session): Promise<{ tag: string; now: Snapshot }> {
+  const [row] = await session.query<{ installation: string; now: string }>(
+    'select id::text as installation, pg_current_snapshot()::text as now from rowcast.installation',
+  );
+  if (!row) throw new Error('rowcast.installation is empty: was the schema restored without its data?');
+  return { tag: installationTag(row.installation), now: Snapshot.parse(row.now) };
+}
+
+function matches({ type, audience }: LoggedEvent, filter: TailFilter): boolean {
+  const typed =
+    filter.types.length === 0 ||
+    filter.types.some((wanted) => (wanted.endsWith('*') ? type.startsWith(wanted.slice(0, -1)) : type === wanted));
+  return typed && (filter.audience.length === 0 || filter.audience.some((term) => audience.includes(term)));
+}
+
+/** As much of the data as a line has room for. */
+function line(event: LoggedEvent, { terminal }: CommandContext): string {
+  const head = `${clockTime(Number(event.timestamp))}  ${event.id}  ${event.type}  ${event.audience.join(',') || '(nobody)'}  `;
+  const data = (event.data ?? (event.key ? `${event.key} (too large for a frame)` : '')).replaceAll(/\s+/g, ' ');
+  const room = Math.max(20, terminal.columns - head.length);
+  const shown = terminal.interactive && data.length > room ? `${data.slice(0, room - 1)}…` : data;
+  return `${terminal.paint('dim', head.slice(0, 12))}${head.slice(12)}${terminal.paint('cyan', shown)}`;
+}

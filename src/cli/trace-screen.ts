@@ -1,0 +1,114 @@
+import type { InstalledLogStatus } from '../listener/log-status.ts';
+import type { PostOutcome } from '../pusher/post-outcome.ts';
+import type { DeliveryTrace, EventTrace } from '../telemetry/inspection.ts';
+import { clockTime, count, counted, duration, size, type Terminal, wrap } from './terminal.ts';
+import type { Trace, TracedEvent } from './trace.ts';
+
+const SHOWN = 20;
+const LABEL_COLUMNS = 11;
+
+/** The way of one event, hop by hop, until where it went or why it went no further. */
+export function traceScreen({ id, event, log, relay }: Trace, terminal: Terminal, inspector: string): string {
+  const row = (label: string, text: string) => `${label.padEnd(LABEL_COLUMNS)}${wrap(text, 80, LABEL_COLUMNS)}`;
+  if (!log.installed) return terminal.paint('red', 'The schema rowcast is not there: run `rowcast migrate up`.');
+  if (!event) return [`Event ${id}`, '', row('log', terminal.paint('red', '✗ ') + absent(id, log))].join('\n');
+  const lines = [
+    `${terminal.paint('bold', `Event ${id}`)}  ${event.type}`,
+    '',
+    row(
+      'captured',
+      `${clockTime(event.occurred_ms)} from ${event.source ?? 'rowcast.send()'}, ${size(event.data_bytes)}, transaction ${event.xid}`,
+    ),
+    row(
+      'audience',
+      event.audience.join(', ') || terminal.paint('red', 'nobody: the columns that its terms name were null'),
+    ),
+    row('cursor', cursorLine(event, log, terminal)),
+  ];
+  if (!relay)
+    lines.push(
+      row(
+        'relay',
+        terminal.paint(
+          'yellow',
+          `none answers at ${inspector}: whom it reached is known to the relay alone; run this where it runs`,
+        ),
+      ),
+    );
+  else lines.push(...relayRows(event, relay, terminal).map(([label, text]) => row(label, text)));
+  return lines.join('\n');
+}
+
+function absent(id: string, { log, watched }: InstalledLogStatus): string {
+  const sick = watched.filter(({ problem }) => problem).map(({ target, problem }) => `${target}: ${problem}`);
+  const why = `no event ${id}: it was never committed, or retention has removed it. The log has about ${counted(log.events, 'event')}${log.span_s === null ? '' : ` of the last ${duration(log.span_s)}`}.`;
+  return sick.length > 0 ? `${why} Not captured now: ${sick.join('; ')}` : why;
+}
+
+function cursorLine({ delivered }: TracedEvent, { lag, relays }: InstalledLogStatus, terminal: Terminal): string {
+  if (delivered) return `${terminal.paint('green', '✓')} has passed it: delivered to all who were to have it`;
+  const leads = relays.some((each) => each.leads);
+  const why = leads
+    ? `${counted(lag.events, 'event')} wait, the oldest for ${duration(lag.seconds)}`
+    : 'no relay leads: start one with `rowcast start`';
+  return `${terminal.paint('yellow', '…')} has not passed it: ${why}`;
+}
+
+function relayRows(event: TracedEvent, relay: EventTrace, terminal: Terminal): [string, string][] {
+  const { dispatches, deliveries, outcomes } = relay;
+  if (dispatches.length === 0 && deliveries.length === 0) return [['relay', unknown(event, relay, terminal)]];
+  const rows: [string, string][] = dispatches.map(({ atMs, reached, connections }) => [
+    'read',
+    reached > 0
+      ? `${clockTime(atMs)} (${since(event, atMs)}), for ${count(reached)} of ${counted(connections, 'connection')}`
+      : terminal.paint(
+          'yellow',
+          `${clockTime(atMs)}: for nobody. ${counted(connections, 'connection')} known then, and none of them is ${event.audience.join(' or ')}`,
+        ),
+  ]);
+  if (deliveries.length > 0)
+    rows.push([
+      'outcome',
+      Object.entries(outcomes)
+        .map(([outcome, n]) => `${count(n)} ${outcome}`)
+        .join(', '),
+    ]);
+  for (const delivery of deliveries.slice(0, SHOWN)) rows.push(['', deliveryLine(delivery, event, terminal)]);
+  const total = Object.values(outcomes).reduce((sum, n) => sum + n, 0);
+  if (total > SHOWN) rows.push(['', `and ${count(total - SHOWN)} more`]);
+  return rows;
+}
+
+function unknown(event: TracedEvent, { role, sinceMs }: EventTrace, terminal: Terminal): string {
+  if (role !== 'leader')
+    return terminal.paint(
+      'yellow',
+      `the one on this machine does not lead (${role}), and delivers nothing: ask the leader (rowcast status)`,
+    );
+  if (event.occurred_ms < sinceMs) return `it is too long ago: the relay remembers since ${clockTime(sinceMs)}`;
+  return 'has not read it yet';
+}
+
+function deliveryLine(delivery: DeliveryTrace, event: TracedEvent, terminal: Terminal): string {
+  const { connectionId, userId, terms, attempts, waiting } = delivery;
+  const why = event.audience.filter((term) => terms.includes(term)).join(', ');
+  const last = attempts.at(-1);
+  const sign =
+    last?.outcome.kind === 'delivered'
+      ? terminal.paint('green', '✓')
+      : terminal.paint(waiting ? 'yellow' : 'red', waiting ? '…' : '✗');
+  const tried = attempts.map(
+    ({ atMs, tookMs, events, outcome }) =>
+      `${clockTime(atMs)} ${outcomeText(outcome)} in ${tookMs.toFixed(0)} ms (${since(event, atMs)})${events > 1 ? `, with ${counted(events - 1, 'other')}` : ''}`,
+  );
+  return `${sign} ${connectionId} of ${userId}, by ${why || 'a replay'}: ${tried.join('; ') || 'not posted yet'}${waiting && last ? '; waits for its next try' : ''}`;
+}
+
+function outcomeText(outcome: PostOutcome): string {
+  return 'reason' in outcome ? `${outcome.kind} (${outcome.reason})` : outcome.kind;
+}
+
+function since({ occurred_ms }: TracedEvent, atMs: number): string {
+  const ms = Math.round(atMs - occurred_ms);
+  return `${ms < 10_000 ? `${ms} ms` : duration(ms / 1000)} after it was written`;
+}

@@ -1,0 +1,51 @@
+import type { InstalledLogStatus } from '../listener/log-status.ts';
+import type { Session } from '../listener/session.ts';
+import { type Findings, findingsOf } from './finding.ts';
+
+const { ok, warning, problem } = findingsOf('capture');
+
+/** Whether what is written gets into the log, and may leave it. */
+export async function* captureFindings(session: Session, { cursor, watched }: InstalledLogStatus): Findings {
+  if (!cursor)
+    yield problem(
+      'installation',
+      'rowcast.installation or rowcast.cursor is empty: the schema was restored without its data',
+      'take the migrations down and apply them again',
+    );
+  else if (!cursor.ours)
+    yield problem(
+      'installation',
+      'this database is a copy of the one Rowcast was installed in; nothing is delivered from it',
+      'if it has clients of its own: select rowcast.adopt()',
+    );
+  else if (cursor.void)
+    yield problem(
+      'installation',
+      'the cursor names transactions that this database never had: it was restored to an earlier state',
+      'the relay starts over by itself, and clients fetch again; start one',
+    );
+  else yield ok('installation', 'this is the database that Rowcast was installed in, and its cursor holds');
+  if (watched.length === 0) yield warning('watched tables', 'none', "select rowcast.watch('your_table')");
+  for (const { target, operations, audience, problem: sick } of watched) {
+    if (sick) yield problem(target, sick, fixOf(sick));
+    else yield ok(target, `${operations.join(', ')} → ${audience.join(', ')}; its triggers are there and enabled`);
+  }
+  const roles = await session.query<{ name: string }>(REPLICA_ROLES);
+  if (roles.length > 0)
+    yield ok(
+      'replicas',
+      `${roles.map(({ name }) => name).join(', ')}: writes with session_replication_role=replica; Rowcast's triggers fire there too`,
+    );
+}
+
+/** `rowcast.watched` says what to call; with which arguments is known to whoever called it first. */
+function fixOf(sick: string): string {
+  return sick.includes('append to the log')
+    ? 'call rowcast.watch() for it again, as its owner or a superuser: it grants what is missing'
+    : 'call rowcast.watch() for it again, with the arguments it was given (rowcast.watched shows them)';
+}
+
+const REPLICA_ROLES = `
+  select coalesce(r.rolname, 'all roles') || coalesce(' in ' || d.datname, '') as name
+  from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole left join pg_database d on d.oid = s.setdatabase
+  where 'session_replication_role=replica' = any (s.setconfig)`;

@@ -1,0 +1,103 @@
+import { type Config, ConfigError, loadCommandConfig, loadConfig } from '../config.ts';
+import { databaseAccess } from '../database.ts';
+import { readLogStatus } from '../listener/log-status.ts';
+import { Session } from '../listener/session.ts';
+import { awsFindings } from './aws-checks.ts';
+import { captureFindings } from './capture-checks.ts';
+import { clockFindings } from './clock-checks.ts';
+import { connectFinding, databaseFindings } from './database-checks.ts';
+import { type Finding, type Findings, findingsOf } from './finding.ts';
+import { type ProbeTarget, probeFindings } from './probe.ts';
+import { relayFindings } from './relay-checks.ts';
+
+const QUERY_TIMEOUT_MS = 10_000;
+const SETTINGS = findingsOf('settings');
+
+/**
+ * Looks at everything that Rowcast needs, in the order in which one rests on another, and says of each what it found. Each check asks
+ * the real service; none changes anything, but for the probe, whose event only its own connection gets. What cannot be looked at because of an
+ * earlier finding is skipped, and said so.
+ */
+export async function* examine(options: DoctorOptions): Findings {
+  const { config, database, findings } = readSettings(options.env);
+  yield* findings;
+  if (database) yield* aboutDatabase(options, database, config);
+  else yield findingsOf('database').skipped('database', 'DATABASE_URL is to be mended first');
+  if (!config) {
+    yield findingsOf('aws').skipped('gateway, table', 'the settings are to be mended first');
+    return;
+  }
+  yield* awsFindings(config);
+  yield* clockFindings(config.gatewayEndpoint, database);
+  if (options.probe) yield* probeFindings({ ...options.probe, config });
+  else yield findingsOf('probe').skipped('probe', 'without --url no event is sent through the whole path');
+}
+
+export interface DoctorOptions {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Row of rowcast.cursor. */
+  readonly consumer: string;
+  /** Where clients connect; null sends no probe. */
+  readonly probe: ProbeTarget | null;
+}
+
+/** What there is of the settings: where some are wrong, the database may still be looked at. */
+function readSettings(env: DoctorOptions['env']) {
+  try {
+    const config = loadConfig(env);
+    const { gatewayEndpoint, connectionsTable, region } = config;
+    const ok = SETTINGS.ok('settings', `all are well formed; ${gatewayEndpoint}, table ${connectionsTable}, ${region}`);
+    return { config, database: config.database, findings: [ok] };
+  } catch (error) {
+    const problems = problemsOf(error);
+    const findings = problems.map((problem) => {
+      const [name = '', ...rest] = problem.split(': ');
+      return SETTINGS.problem(name, rest.join(': '));
+    });
+    try {
+      return { config: null, database: loadCommandConfig(env).database, findings };
+    } catch {
+      return { config: null, database: null, findings };
+    }
+  }
+}
+
+function problemsOf(error: unknown): readonly string[] {
+  if (error instanceof ConfigError) return error.problems;
+  throw error;
+}
+
+async function* aboutDatabase(options: DoctorOptions, settings: Config['database'], config: Config | null): Findings {
+  const access = await databaseAccess(settings);
+  let session: Session;
+  try {
+    session = await Session.open({
+      database: access.client,
+      applicationName: 'rowcast doctor',
+      queryTimeoutMs: QUERY_TIMEOUT_MS,
+    });
+  } catch (error) {
+    yield connectFinding(error);
+    yield findingsOf('capture').skipped('capture', 'the database is to be reached first');
+    return;
+  }
+  try {
+    yield* databaseFindings({ session, access, doorbell: config?.relay.doorbell ?? true });
+    const status = await readLogStatus(session, options.consumer);
+    if (!status.installed) {
+      yield findingsOf('capture').skipped('capture', 'the migrations are to be applied first');
+      return;
+    }
+    yield* captureFindings(session, status);
+    yield* relayFindings(status, config?.relay.doorbell ?? true);
+  } catch (error) {
+    yield lostFinding(error);
+  } finally {
+    await session.close();
+  }
+}
+
+function lostFinding(error: unknown): Finding {
+  const { message } = error as Error;
+  return findingsOf('database').problem('questions', `the database could not be asked further: ${message}`);
+}

@@ -1,0 +1,34 @@
+/** What one check found. */
+export interface Finding {
+  /** Of checks: what is looked at. */
+  readonly group: 'settings' | 'database' | 'capture' | 'relay' | 'aws' | 'clocks' | 'probe';
+  readonly name: string;
+  /** `skipped`: it could not be looked at, because of another finding. */
+  readonly verdict: 'ok' | 'warning' | 'problem' | 'skipped';
+  readonly detail: string;
+  /** What to do, for a warning or a problem. */
+  readonly fix?: string;
+}
+
+export type Findings = AsyncGenerator<Finding, void>;
+
+/** Makes the findings of one group. */
+export function findingsOf(group: Finding['group']) {
+  const finding =
+    (verdict: Finding['verdict']) =>
+    (name: string, detail: string, fix?: string): Finding => ({
+      group,
+      name,
+      verdict,
+      detail,
+      ...(fix ? { fix } : {}),
+    });
+  return { ok: finding('ok'), warning: finding('warning'), problem: finding('problem'), skipped: finding('skipped') };
+}
+
+/** The message of whatever was thrown, with its causes. */
+export function why(error: unknown): string {
+  if (error instanceof AggregateError && !error.message) return error.errors.map(why).join('; ');
+  if (!(error instanceof Error)) return String(error);
+  return error.cause ? `${error.message}: ${why(error.cause)}` : error.message || error.name;
+}

@@ -1,0 +1,143 @@
+import { DOORBELL } from './doorbell.ts';
+import { LEASE } from './lease.ts';
+import { type Lag, LogLag } from './log-lag.ts';
+import type { Session } from './session.ts';
+
+/** Younger transactions hold nothing up that anybody would notice. */
+const OLD_TRANSACTION_SECONDS = 60;
+
+/** What the database knows of Rowcast: for `rowcast status` and `doctor`. Reads only. */
+export async function readLogStatus(session: Session, consumer: string): Promise<LogStatus> {
+  const [server] = await session.query<{ database: string; version: string; standby: boolean; installed: boolean }>(
+    `select current_database() as database, current_setting('server_version') as version, pg_is_in_recovery() as standby,
+       to_regclass('rowcast.event') is not null as installed`,
+  );
+  const status = server as { database: string; version: string; standby: boolean; installed: boolean };
+  if (!status.installed) return { ...status, installed: false };
+  const [log] = await session.query<LogSize>(SIZE);
+  const [cursor] = await session.query<CursorAge>(CURSOR, [consumer]);
+  return {
+    ...status,
+    installed: true,
+    relays: await session.query<RelaySession>(RELAYS, [LEASE, DOORBELL]),
+    lag: await new LogLag({ session, consumer }).measure(),
+    cursor: cursor ?? null,
+    log: log as LogSize,
+    watched: await session.query<WatchedTable>(WATCHED),
+    holding: await session.query<HoldingTransaction>(HOLDING, [DOORBELL, OLD_TRANSACTION_SECONDS]),
+  };
+}
+
+export type LogStatus = (ServerStatus & { readonly installed: false }) | InstalledLogStatus;
+
+interface ServerStatus {
+  readonly database: string;
+  /** `18.0` */
+  readonly version: string;
+  readonly standby: boolean;
+}
+
+export interface InstalledLogStatus extends ServerStatus {
+  readonly installed: true;
+  /** The leader first. */
+  readonly relays: readonly RelaySession[];
+  readonly lag: Lag;
+  /** Null where the consumer has no row. */
+  readonly cursor: CursorAge | null;
+  readonly log: LogSize;
+  readonly watched: readonly WatchedTable[];
+  /** The oldest first. */
+  readonly holding: readonly HoldingTransaction[];
+}
+
+export interface RelaySession {
+  readonly host: string;
+  readonly pid: number;
+  readonly leads: boolean;
+  /** It holds the doorbell's lock: the next row rings. */
+  readonly asleep: boolean;
+  readonly connected_s: number;
+}
+
+export interface CursorAge {
+  readonly snapshot: string;
+  /** Since something was delivered last. */
+  readonly age_s: number;
+  /** A window is being delivered page by page. */
+  readonly backlog: boolean;
+  /** False for a copy of the database that Rowcast was installed in. */
+  readonly ours: boolean;
+  /** True for a cursor that names transactions this database never had. */
+  readonly void: boolean;
+}
+
+export interface LogSize {
+  readonly bytes: number;
+  /** About: ids have gaps. */
+  readonly events: number;
+  /** From the oldest event to now; null for an empty log. */
+  readonly span_s: number | null;
+}
+
+export interface WatchedTable {
+  readonly target: string;
+  readonly entity: string;
+  readonly audience: readonly string[];
+  readonly operations: readonly string[];
+  readonly problem: string | null;
+}
+
+export interface HoldingTransaction {
+  /** Null for a prepared transaction. */
+  readonly pid: number | null;
+  /** Of the session, or the prepared transaction's own. */
+  readonly name: string;
+  readonly role: string;
+  /** Null where the right to see it is missing (pg_read_all_stats). */
+  readonly age_s: number | null;
+  readonly state: string;
+  /** It keeps the relay from sleeping. */
+  readonly holds_doorbell: boolean;
+}
+
+/** $1 lease, $2 doorbell: second keys of the advisory locks (see rowcast.lock_class()). Standbys have the session without the lock. */
+const RELAYS = `
+  with held as (
+    select l.pid, bool_or(l.objid = $1) as leads, bool_or(l.objid = $2) as asleep
+    from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
+    where l.locktype = 'advisory' and l.granted and l.mode = 'ExclusiveLock' and l.classid = rowcast.lock_class() and l.objsubid = 2
+    group by l.pid)
+  select substr(a.application_name, length('rowcast lease ') + 1) as host, a.pid, coalesce(h.leads, false) as leads,
+    coalesce(h.asleep, false) as asleep, extract(epoch from clock_timestamp() - a.backend_start)::float8 as connected_s
+  from pg_stat_activity a left join held h on h.pid = a.pid
+  where a.datname = current_database() and a.application_name like 'rowcast lease %'
+  order by 3 desc, a.backend_start`;
+
+const CURSOR = `
+  select c.snapshot::text, extract(epoch from clock_timestamp() - c.updated_at)::float8 as age_s, c.until is not null as backlog,
+    i.identity = rowcast.database_identity() as ours,
+    pg_snapshot_xmax(c.snapshot) > pg_snapshot_xmax(pg_current_snapshot()) as void
+  from rowcast.installation i join rowcast.cursor c on c.consumer = $1`;
+
+const SIZE = `
+  with ends as (select min(id) as first, max(id) as last from rowcast.event)
+  select pg_total_relation_size('rowcast.event')::float8 as bytes, coalesce(last - first + 1, 0)::float8 as events,
+    (select extract(epoch from clock_timestamp() - occurred_at)::float8 from rowcast.event where id = first) as span_s
+  from ends`;
+
+const WATCHED = `
+  select target::text, entity, audience, operations, problem from rowcast.watched order by problem is null, target::text`;
+
+/** $1 doorbell, $2 seconds. Whoever has an xid or a snapshot keeps vacuum from removing what was deleted since. */
+const HOLDING = `
+  select a.pid, a.application_name as name, coalesce(a.usename, '') as role, coalesce(a.state, 'hidden') as state,
+    extract(epoch from clock_timestamp() - a.xact_start)::float8 as age_s,
+    exists (select from pg_locks l where l.pid = a.pid and l.locktype = 'advisory' and l.granted and l.mode = 'ShareLock'
+      and l.classid = rowcast.lock_class() and l.objid = $1 and l.objsubid = 2) as holds_doorbell
+  from pg_stat_activity a
+  where a.pid <> pg_backend_pid() and a.backend_type = 'client backend' and (a.backend_xid is not null or a.backend_xmin is not null)
+    and (a.xact_start is null or a.xact_start < clock_timestamp() - $2 * interval '1 second')
+  union all
+  select null, p.gid, p.owner::text, 'prepared', extract(epoch from clock_timestamp() - p.prepared)::float8, false
+  from pg_prepared_xacts p where p.prepared < clock_timestamp() - $2 * interval '1 second'
+  order by age_s desc nulls last limit 5`;
