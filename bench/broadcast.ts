@@ -7,9 +7,10 @@ export async function broadcast(size: Size): Promise<Outcome> {
   const connections = size.of(10_000, 500);
   const system = await BenchSystem.start();
   await system.connect(connections);
+  size.begin(2);
   const designs = {
-    ours: await measure(system, 'ours', () => system.ours(), connections, size.of(5, 1)),
-    plain: await measure(system, 'classic', () => system.plain(), connections, size.of(3, 1)),
+    ours: size.done(await measure(system, 'ours', () => system.ours(), connections, size.of(5, 1))),
+    plain: size.done(await measure(system, 'classic', () => system.plain(), connections, size.of(3, 1))),
   };
   await system.stop();
   return {

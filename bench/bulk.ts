@@ -9,14 +9,16 @@ export async function bulk(size: Size): Promise<Outcome> {
   const count = size.of(100_000, 5000);
   const system = await BenchSystem.start();
   const found: Record<string, number[]> = {};
-  for (let round = 0; round < size.of(4, 1); round++) {
+  const rounds = size.of(4, 1);
+  size.begin(rounds * DESIGNS.length);
+  for (let round = 0; round < rounds; round++) {
     for (const design of DESIGNS) {
       await system.database(design);
       const ms = await system.sql(
         design,
         `insert into messages (sender, content) select 'ann', 'hello number ' || n from generate_series(1, ${count}) n`,
       );
-      found[design] = [...(found[design] ?? []), ms];
+      found[design] = [...(found[design] ?? []), size.done(ms)];
       await system.sql(design, 'checkpoint');
     }
   }

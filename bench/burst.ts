@@ -9,10 +9,11 @@ const CONNECTIONS = 100;
 
 export async function burst(size: Size): Promise<Outcome> {
   const count = size.of(10_000, 500);
+  size.begin(3);
   const found = {
-    batch: await measure(true, count, 'ours', (system) => system.ours()),
-    single: await measure(false, count, 'ours', (system) => system.ours()),
-    plain: await measure(false, size.of(300, 30), 'classic', (system) => system.plain()),
+    batch: size.done(await measure(true, count, 'ours', (system) => system.ours())),
+    single: size.done(await measure(false, count, 'ours', (system) => system.ours())),
+    plain: size.done(await measure(false, size.of(300, 30), 'classic', (system) => system.plain())),
   };
   const scale = count / size.of(300, 30);
   const plain = { ms: found.plain.ms * scale, posts: found.plain.posts * scale };

@@ -29,9 +29,11 @@ export async function fanout(size: Size): Promise<Outcome> {
     measured: [] as Measured[],
   }));
   for (const contender of contenders) await once(contender.process, 'message');
-  for (let round = 0; round < size.of(6, 2); round++) {
+  const rounds = size.of(6, 2);
+  size.begin(rounds * contenders.length);
+  for (let round = 0; round < rounds; round++) {
     for (const contender of contenders) {
-      const measured = await broadcast(contender.process, contender.frames);
+      const measured = size.done(await broadcast(contender.process, contender.frames));
       // The first round warms up.
       if (round > 0) contender.measured.push(measured);
     }

@@ -18,11 +18,12 @@ export async function latency(size: Size): Promise<Outcome> {
   };
   const rows: Record<string, string | number>[] = [];
   const ratios: Record<string, number> = {};
+  size.begin(2 * Object.keys(cases).length);
   for (const [name, each] of Object.entries(cases)) {
     const system = await BenchSystem.start();
     await system.connect(each.connections);
-    const ours = await measure(system, 'ours', () => system.ours(), each);
-    const plain = await measure(system, 'classic', () => system.plain(), each);
+    const ours = size.done(await measure(system, 'ours', () => system.ours(), each));
+    const plain = size.done(await measure(system, 'classic', () => system.plain(), each));
     await system.stop();
     for (const [design, latencies] of Object.entries({ ours, plain }))
       rows.push({

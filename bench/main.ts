@@ -3,6 +3,8 @@
  * the last line is one JSON object.
  */
 import { Argument, Command } from 'commander';
+import { Progress } from '../src/cli/progress.ts';
+import { Terminal } from '../src/cli/terminal.ts';
 import { broadcast } from './broadcast.ts';
 import { bulk } from './bulk.ts';
 import { burst } from './burst.ts';
@@ -30,7 +32,11 @@ new Command('bench')
   .option('--quick', 'a small size, to see that it runs')
   .action(async (name: string, options: { json?: boolean; quick?: boolean }) => {
     const benchmark = BENCHMARKS[name] as (size: Size) => Promise<Outcome>;
-    const { rows, ratios, targets = {} } = await benchmark(new Size(options.quick ?? false));
+    // Beside the table, which may go into a file.
+    const terminal = new Terminal(process.stderr, process.env);
+    const size = new Size(options.quick ?? false, (measurements) => new Progress(terminal, name, measurements));
+    const { rows, ratios, targets = {} } = await benchmark(size);
+    if (terminal.interactive) terminal.print('');
     console.table(rows);
     console.table(
       Object.entries(ratios).map(([ratio, value]) => {

@@ -1,3 +1,5 @@
+import type { Progress } from '../src/cli/progress.ts';
+
 /** What a benchmark found. */
 export interface Outcome {
   /** The table, a contender or a case a row. */
@@ -11,9 +13,25 @@ export interface Outcome {
 /** How large: the figures of bench/README.md, or small enough for CI to see that the benchmark still runs. */
 export class Size {
   readonly #quick: boolean;
+  readonly #progress: (measurements: number) => Progress;
+  #running: Progress | undefined;
+  #measured = 0;
 
-  constructor(quick: boolean) {
+  /** @param progress shows how far the measurements have come */
+  constructor(quick: boolean, progress: (measurements: number) => Progress) {
     this.#quick = quick;
+    this.#progress = progress;
+  }
+
+  /** There will be so many measurements, of about the same length each. */
+  begin(measurements: number): void {
+    this.#running = this.#progress(measurements);
+  }
+
+  /** One more is done. @returns what it found */
+  done<Found>(found: Found): Found {
+    this.#running?.update(++this.#measured);
+    return found;
   }
 
   of(full: number, quick: number): number {

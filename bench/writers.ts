@@ -21,6 +21,7 @@ const DESIGNS: readonly Design[] = ['none', 'classic', 'always', 'ours'];
 export async function writers(size: Size): Promise<Outcome> {
   const rows: Record<string, string | number>[] = [];
   const ratios: Record<string, number> = {};
+  size.begin(2 * size.of(4, 1) * DESIGNS.length);
   for (const [commits, settings] of Object.entries({
     native: {},
     slow: { commit_delay: '2000', commit_siblings: '0' },
@@ -54,7 +55,8 @@ async function measure(size: Size, settings: Record<string, string>): Promise<Re
   const relay = await system.ours();
   const rates: Record<Design, number[]> = { none: [], classic: [], always: [], ours: [] };
   for (let round = 0; round < size.of(4, 1); round++)
-    for (const design of DESIGNS) rates[design].push(await commitsPerSecond(system, design, size.of(3000, 300)));
+    for (const design of DESIGNS)
+      rates[design].push(size.done(await commitsPerSecond(system, design, size.of(3000, 300))));
   await relay.stop();
   await system.stop();
   // The first round warms up.

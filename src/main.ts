@@ -2,11 +2,13 @@
 /**
  * Entry and composition root: the only reader of process.env, the only one who ends the process.
  */
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { pino } from 'pino';
+import { count, direction, eventId, port } from './cli/arguments.ts';
 import type { CommandContext } from './cli/context.ts';
 import { devEnvironment } from './cli/dev-environment.ts';
 import { doctor } from './cli/doctor.ts';
+import { Progress } from './cli/progress.ts';
 import { status } from './cli/status.ts';
 import { tail } from './cli/tail.ts';
 import { Terminal } from './cli/terminal.ts';
@@ -14,7 +16,7 @@ import { trace } from './cli/trace.ts';
 import { ConfigError, loadCommandConfig, loadConfig, loadDatabaseConfig } from './config.ts';
 import { CONSUMER, Daemon } from './daemon.ts';
 import { databaseAccess } from './database.ts';
-import { type MigrationStep, migrate } from './listener/migrations.ts';
+import { type MigrationStep, migrate, pendingMigrations } from './listener/migrations.ts';
 import { RecentProblems } from './telemetry/recent-problems.ts';
 import { RelayInspector } from './telemetry/relay-inspector.ts';
 
@@ -113,10 +115,19 @@ async function migrateDatabase(way: 'up' | 'down', many?: number): Promise<void>
       : many === undefined
         ? { direction: 'up' }
         : { direction: 'up', count: many };
+  const { applied, pending } = await pendingMigrations(client);
+  const due = way === 'up' ? pending.slice(0, many) : applied.slice(-(many ?? 1)).toReversed();
+  const progress = new Progress(new Terminal(process.stderr, process.env), 'migrations', due.length);
   const names = await migrate(
-    { database: client, log: pino({ level: logLevel, base: null }), signal: new AbortController().signal },
+    {
+      database: client,
+      log: pino({ level: logLevel, base: null }),
+      signal: new AbortController().signal,
+      began: (name) => progress.update(due.indexOf(name), name),
+    },
     step,
   );
+  progress.end(names.length);
   process.stdout.write(names.length > 0 ? `${names.map((name) => `${way} ${name}\n`).join('')}` : 'nothing to do\n');
 }
 
@@ -222,25 +233,4 @@ function describe(error: unknown): string {
   return [error.message || error.name, hint && `(${hint})`, error.cause && `caused by: ${describe(error.cause)}`]
     .filter(Boolean)
     .join(' ');
-}
-
-function direction(value: string): 'up' | 'down' {
-  if (value !== 'up' && value !== 'down') throw new InvalidArgumentError('It is neither up nor down.');
-  return value;
-}
-
-function eventId(value: string): string {
-  if (!/^\d{1,19}$/.test(value)) throw new InvalidArgumentError('It is not the id of an event: a whole number.');
-  return value;
-}
-
-function count(value: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(value)) throw new InvalidArgumentError('It is not a whole number above 0.');
-  return Number(value);
-}
-
-function port(value: string): number {
-  if (!/^\d{1,5}$/.test(value) || Number(value) > 65_530)
-    throw new InvalidArgumentError('It is not a port from 0 to 65530.');
-  return Number(value);
 }

@@ -1,8 +1,3 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { chmod, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { CreateTableCommand } from '@aws-sdk/client-dynamodb';
 import { expect, onTestFinished, test } from 'vitest';
 import { checkTable } from '../src/connections/table-check.ts';
@@ -10,7 +5,7 @@ import { checkNotifications } from '../src/listener/notification-check.ts';
 import { dynamoDbClient } from '../src/local/dynamodb.ts';
 import { freePort } from '../src/local/ports.ts';
 import { startTable } from './support/dynamodb.ts';
-import { temporaryFolder } from './support/temporary-folder.ts';
+import { pgbouncer, startPooler } from './support/pgbouncer.ts';
 import { World } from './support/world.ts';
 
 /** A relay with these settings, and what it says of its readiness. */
@@ -77,13 +72,11 @@ test('the table is checked for what its readers and writers need', async () => {
   expect((await check('of_users')).problem).toMatch(/has the key userId HASH .*must be connectionId \(S\)/);
 });
 
-const pgbouncer = ['/usr/sbin/pgbouncer', '/usr/bin/pgbouncer'].find(existsSync);
-
 test.skipIf(!pgbouncer)(
   'a pooler in transaction mode is noticed by the notification that does not come back',
   async () => {
     const world = await World.start();
-    const pooled = await startPooler(world.database.url);
+    const pooled = await startPooler(world.database.url, 'options,extra_float_digits');
     expect(await checkNotifications({ connectionString: pooled })).toMatch(
       /pooler in transaction mode.*ROWCAST_DOORBELL=off/,
     );
@@ -91,42 +84,3 @@ test.skipIf(!pgbouncer)(
   },
   60_000,
 );
-
-/** PgBouncer as Debian ships it, before one database. @returns its URL */
-async function startPooler(databaseUrl: string): Promise<string> {
-  const target = new URL(databaseUrl);
-  const folder = await temporaryFolder('pgbouncer');
-  const port = await freePort();
-  const database = target.pathname.slice(1);
-  const password = decodeURIComponent(target.password);
-  await writeFile(join(folder, 'users'), `"${target.username}" "${password}"\n`);
-  await writeFile(
-    join(folder, 'ini'),
-    [
-      '[databases]',
-      `${database} = host=${target.hostname} port=${target.port || 5432}`,
-      '[pgbouncer]',
-      `listen_addr = 127.0.0.1\nlisten_port = ${port}\nunix_socket_dir =`,
-      `auth_type = scram-sha-256\nauth_file = ${folder}/users\nlogfile = ${folder}/log`,
-      'pool_mode = transaction\nignore_startup_parameters = options,extra_float_digits',
-    ].join('\n'),
-  );
-  for (const [path, mode] of [
-    [folder, 0o777],
-    [join(folder, 'users'), 0o644],
-    [join(folder, 'ini'), 0o644],
-  ] as const)
-    await chmod(path, mode);
-  const user = process.getuid?.() === 0 ? ['-u', 'nobody'] : [];
-  const child = spawn(pgbouncer as string, [...user, join(folder, 'ini')], { stdio: 'ignore' });
-  onTestFinished(async () => {
-    child.kill('SIGKILL');
-    if (child.exitCode === null) await once(child, 'exit');
-    await rm(folder, { recursive: true, force: true });
-  });
-  const url = Object.assign(new URL(databaseUrl), { hostname: '127.0.0.1', port: String(port) });
-  await expect
-    .poll(async () => ((await checkNotifications({ connectionString: url.href })) ?? '').includes('ECONNREFUSED'))
-    .toBe(false);
-  return url.href;
-}

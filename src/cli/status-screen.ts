@@ -1,5 +1,7 @@
 import type { HoldingTransaction, InstalledLogStatus, RelaySession, WatchedTable } from '../listener/log-status.ts';
+import type { Pace } from '../progress.ts';
 import type { RelayStatus } from '../telemetry/inspection.ts';
+import type { RelayInspector } from '../telemetry/relay-inspector.ts';
 import type { Status } from './status.ts';
 import { clockTime, count, counted, duration, size, type Terminal, wrap } from './terminal.ts';
 
@@ -7,8 +9,8 @@ const LABEL_COLUMNS = 14;
 const PROBLEMS_SHOWN = 5;
 const TABLES_SHOWN = 12;
 
-/** A status as at most 80 columns of text. @param inspector where the relay of this machine would answer */
-export function statusScreen({ at, database, relay }: Status, terminal: Terminal, inspector: string): string {
+/** A status as at most 80 columns of text. */
+export function statusScreen({ at, database, relay }: Status, { terminal, inspector, pace }: Screen): string {
   const { paint } = painter(terminal);
   const title = `Rowcast on ${database.database} (Postgres ${database.version})`;
   const lines = [
@@ -26,7 +28,7 @@ export function statusScreen({ at, database, relay }: Status, terminal: Terminal
   lines.push(
     '',
     ...rows('Relays', relayLines(database.relays, paint)),
-    ...rows('Lag', lagLines(database, relay, paint)),
+    ...rows('Lag', lagLines(database, relay, pace, paint)),
     ...rows('Log', [logLine(database)]),
     ...rows('Transactions', holdingLines(database.holding, paint)),
     '',
@@ -38,11 +40,18 @@ export function statusScreen({ at, database, relay }: Status, terminal: Terminal
         ? ownLines(relay, paint)
         : [
             paint('yellow', 'none answers at ') +
-              `${inspector}: connections, posts and errors are known to the relay alone; run this where it runs`,
+              `${inspector.where}: connections, posts and errors are known to the relay alone; run this where it runs`,
           ],
     ),
   );
   return lines.join('\n');
+}
+
+interface Screen {
+  readonly terminal: Terminal;
+  readonly inspector: RelayInspector;
+  /** Of a backlog that shrinks; null where nobody has looked twice. */
+  readonly pace: Pace | null;
 }
 
 type Paint = Terminal['paint'];
@@ -62,7 +71,12 @@ function relayLines(relays: readonly RelaySession[], paint: Paint): string[] {
   return lines;
 }
 
-function lagLines({ lag, cursor }: InstalledLogStatus, relay: RelayStatus | null, paint: Paint): string[] {
+function lagLines(
+  { lag, cursor }: InstalledLogStatus,
+  relay: RelayStatus | null,
+  pace: Pace | null,
+  paint: Paint,
+): string[] {
   if (!cursor) return [paint('red', 'rowcast.cursor has no row: was the schema restored without its data?')];
   if (!cursor.ours)
     return [
@@ -72,15 +86,18 @@ function lagLines({ lag, cursor }: InstalledLogStatus, relay: RelayStatus | null
       ),
     ];
   const waits = lag.backlog > lag.events ? `about ${counted(lag.backlog, 'event')}` : counted(lag.events, 'event');
+  const colour = lag.seconds > 30 ? 'red' : lag.seconds > 5 ? 'yellow' : 'green';
   const oldest = lag.events > 0 ? `, the oldest for ${duration(lag.seconds)}` : '';
-  const text = `${waits} to deliver${oldest}; the last delivery was ${duration(cursor.age_s)} ago`;
+  const rate =
+    pace?.etaSeconds === undefined ? '' : `, ${count(pace.perSecond)}/s, done in ${duration(pace.etaSeconds)}`;
   const term = relay?.term;
-  const held = term
-    ? `, ${counted(term.lanesWaiting, 'connection')} waiting, ${size(term.bytesInFlight)} in flight`
-    : '';
+  const held =
+    term && lag.events > 0
+      ? `; ${counted(term.lanesWaiting, 'connection')} waiting, ${size(term.bytesInFlight)} in flight`
+      : '';
   return [
-    paint(lag.seconds > 30 ? 'red' : lag.seconds > 5 ? 'yellow' : 'green', '●') +
-      ` ${text}${lag.events > 0 ? held : ''}`,
+    `${paint(colour, '●')} ${waits} to deliver${oldest}${rate}`,
+    `  last delivery ${duration(cursor.age_s)} ago${held}`,
   ];
 }
 

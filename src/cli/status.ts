@@ -2,6 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import { databaseAccess } from '../database.ts';
 import { type LogStatus, readLogStatus } from '../listener/log-status.ts';
 import { Session } from '../listener/session.ts';
+import { type Left, paceOf } from '../progress.ts';
 import type { RelayStatus } from '../telemetry/inspection.ts';
 import type { CommandContext } from './context.ts';
 import { statusScreen } from './status-screen.ts';
@@ -26,12 +27,18 @@ export async function status(context: CommandContext, options: { json: boolean; 
   const { terminal, signal } = context;
   let session: Session | undefined;
   let shown = false;
+  let before: Left | null = null;
   try {
     do {
       try {
         if (!session || session.ended.aborted) session = await open(context);
         const now = await gather(context, session);
-        const text = options.json ? JSON.stringify(now) : statusScreen(now, terminal, context.inspector.where);
+        const left = leftOf(now);
+        const pace = before && left ? paceOf(before, left) : null;
+        before = left;
+        const text = options.json
+          ? JSON.stringify(now)
+          : statusScreen(now, { terminal, inspector: context.inspector, pace });
         if (options.watch && !options.json) terminal.redraw(text);
         else terminal.print(text);
         shown = true;
@@ -47,6 +54,10 @@ export async function status(context: CommandContext, options: { json: boolean; 
   } finally {
     await session?.close();
   }
+}
+
+function leftOf({ database }: Status): Left | null {
+  return database.installed ? { left: database.lag.backlog, atMs: performance.now() } : null;
 }
 
 async function open({ database }: CommandContext): Promise<Session> {

@@ -85,9 +85,9 @@ export function count(value: number): string {
   return value.toLocaleString('en-US', { maximumFractionDigits: 0 });
 }
 
-/** `3 events`, `1 event` */
+/** `3 events`, `1 event`, `2 tries` */
 export function counted(value: number, noun: string): string {
-  return `${count(value)} ${noun}${value === 1 ? '' : 's'}`;
+  return `${count(value)} ${value === 1 ? noun : noun.replace(/y?$/, (end) => (end ? 'ies' : 's'))}`;
 }
 
 /** `14:03:21.482`, of this machine's day. @param epochMs milliseconds */

@@ -5,6 +5,7 @@ import { clockTime, count, counted, duration, size, type Terminal, wrap } from '
 import type { Trace, TracedEvent } from './trace.ts';
 
 const SHOWN = 20;
+const ATTEMPTS_SHOWN = 3;
 const LABEL_COLUMNS = 11;
 
 /** The way of one event, hop by hop, until where it went or why it went no further. */
@@ -49,7 +50,7 @@ function cursorLine({ delivered }: TracedEvent, { lag, relays }: InstalledLogSta
   if (delivered) return `${terminal.paint('green', '✓')} has passed it: delivered to all who were to have it`;
   const leads = relays.some((each) => each.leads);
   const why = leads
-    ? `${counted(lag.events, 'event')} wait, the oldest for ${duration(lag.seconds)}`
+    ? `${counted(lag.events, 'event')} ${lag.events === 1 ? 'waits' : 'wait'}, the oldest for ${duration(lag.seconds)}`
     : 'no relay leads: start one with `rowcast start`';
   return `${terminal.paint('yellow', '…')} has not passed it: ${why}`;
 }
@@ -60,7 +61,7 @@ function relayRows(event: TracedEvent, relay: EventTrace, terminal: Terminal): [
   const rows: [string, string][] = dispatches.map(({ atMs, reached, connections }) => [
     'read',
     reached > 0
-      ? `${clockTime(atMs)} (${since(event, atMs)}), for ${count(reached)} of ${counted(connections, 'connection')}`
+      ? `${clockTime(atMs)} (${delay(event, atMs)} after it was written), for ${count(reached)} of ${counted(connections, 'connection')}`
       : terminal.paint(
           'yellow',
           `${clockTime(atMs)}: for nobody. ${counted(connections, 'connection')} known then, and none of them is ${event.audience.join(' or ')}`,
@@ -97,18 +98,26 @@ function deliveryLine(delivery: DeliveryTrace, event: TracedEvent, terminal: Ter
     last?.outcome.kind === 'delivered'
       ? terminal.paint('green', '✓')
       : terminal.paint(waiting ? 'yellow' : 'red', waiting ? '…' : '✗');
-  const tried = attempts.map(
-    ({ atMs, tookMs, events, outcome }) =>
-      `${clockTime(atMs)} ${outcomeText(outcome)} in ${tookMs.toFixed(0)} ms (${since(event, atMs)})${events > 1 ? `, with ${counted(events - 1, 'other')}` : ''}`,
-  );
-  return `${sign} ${connectionId} of ${userId}, by ${why || 'a replay'}: ${tried.join('; ') || 'not posted yet'}${waiting && last ? '; waits for its next try' : ''}`;
+  const earlier =
+    attempts.length > ATTEMPTS_SHOWN ? [`${counted(attempts.length - ATTEMPTS_SHOWN, 'try')} before`] : [];
+  const tries = attempts
+    .slice(-ATTEMPTS_SHOWN)
+    .map(
+      ({ atMs, tookMs, events, outcome }) =>
+        `${clockTime(atMs)} ${outcomeText(outcome)} in ${tookMs.toFixed(0)} ms (+${delay(event, atMs)})${events > 1 ? `, with ${counted(events - 1, 'other')}` : ''}`,
+    );
+  const next = waiting && last ? ['waits for its next try'] : [];
+  const tried = [...earlier, ...tries, ...next].join('; ');
+  return `${sign} ${connectionId} of ${userId}, by ${why || 'a replay'}: ${tried || 'not posted yet'}`;
 }
 
 function outcomeText(outcome: PostOutcome): string {
-  return 'reason' in outcome ? `${outcome.kind} (${outcome.reason})` : outcome.kind;
+  if (!('reason' in outcome)) return outcome.kind;
+  return `${outcome.kind}${outcome.status ? ` ${outcome.status}` : ''} (${outcome.reason})`;
 }
 
-function since({ occurred_ms }: TracedEvent, atMs: number): string {
+/** Since it was written. */
+function delay({ occurred_ms }: TracedEvent, atMs: number): string {
   const ms = Math.round(atMs - occurred_ms);
-  return `${ms < 10_000 ? `${ms} ms` : duration(ms / 1000)} after it was written`;
+  return ms < 10_000 ? `${ms} ms` : duration(ms / 1000);
 }

@@ -34,8 +34,8 @@ export function connectFinding(error: unknown): Finding {
   );
 }
 
-/** The server, and whether this connection leads to it as it must. */
-export async function* databaseFindings(deps: DatabaseDeps): Findings {
+/** The server, and whether this connection leads to it as it must. @returns whether what is in it may be looked at */
+export async function* databaseFindings(deps: DatabaseDeps): AsyncGenerator<Finding, boolean> {
   const { session, access, doorbell } = deps;
   const startedAt = performance.now();
   const [row] = await session.query<Server>(SERVER);
@@ -51,8 +51,13 @@ export async function* databaseFindings(deps: DatabaseDeps): Findings {
     ? problem('primary', 'DATABASE_URL leads to a read-only standby', 'give it the writer endpoint')
     : ok('primary', 'it takes writes');
   yield* directFindings(deps, server);
-  yield await migrationsFinding(access);
-  yield await rightsFinding(session);
+  const rights = await rightsFinding(session);
+  yield rights;
+  const migrations =
+    rights.verdict === 'ok'
+      ? await migrationsFinding(access)
+      : skipped('migrations', 'the rights are to be granted first');
+  yield migrations;
   yield server.prepared > 0 && doorbell
     ? warning(
         'two-phase commit',
@@ -63,6 +68,7 @@ export async function* databaseFindings(deps: DatabaseDeps): Findings {
         'two-phase commit',
         server.prepared > 0 ? 'possible: the doorbell is off' : 'not possible here, so no conflict with NOTIFY',
       );
+  return migrations.verdict === 'ok';
 }
 
 interface DatabaseDeps {

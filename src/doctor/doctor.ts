@@ -82,14 +82,15 @@ async function* aboutDatabase(options: DoctorOptions, settings: Config['database
     return;
   }
   try {
-    yield* databaseFindings({ session, access, doorbell: config?.relay.doorbell ?? true });
-    const status = await readLogStatus(session, options.consumer);
-    if (!status.installed) {
-      yield findingsOf('capture').skipped('capture', 'the migrations are to be applied first');
+    const doorbell = config?.relay.doorbell ?? true;
+    const usable = yield* databaseFindings({ session, access, doorbell });
+    const status = usable ? await readLogStatus(session, options.consumer) : null;
+    if (!status?.installed) {
+      yield findingsOf('capture').skipped('capture', 'rights and migrations come first');
       return;
     }
     yield* captureFindings(session, status);
-    yield* relayFindings(status, config?.relay.doorbell ?? true);
+    yield* relayFindings(status, doorbell);
   } catch (error) {
     yield lostFinding(error);
   } finally {

@@ -101,7 +101,7 @@ async function runOnce(options: MigrateOptions, step: MigrationStep): Promise<st
       ...(await recordedIn(client)),
       singleTransaction: true,
       advisoryLockMode: 'wait',
-      logger: quietLogger(options.log),
+      logger: quietLogger(options),
     });
     if (step.direction === 'down') await forgetRecordOfNothing(client);
     return migrations.map(({ name }) => name);
@@ -136,10 +136,14 @@ async function forgetRecordOfNothing(client: pg.Client): Promise<void> {
   if (rows[0]?.empty) await client.query('drop table rowcast.migrations; drop schema rowcast;');
 }
 
-function quietLogger(log: Logger) {
+function quietLogger({ log, began }: MigrateOptions) {
   return {
     debug: (message: string) => log.debug({ event: 'migration' }, message),
-    info: (message: string) => log.debug({ event: 'migration' }, message),
+    info: (message: string) => {
+      const name = /^### MIGRATION (.+) \((UP|DOWN)\) ###$/.exec(message)?.[1];
+      if (name) began?.(name);
+      log.debug({ event: 'migration' }, message);
+    },
     warn: (message: string) => log.warn({ event: 'migration' }, message),
     error: (message: string) => log.error({ event: 'migration' }, message),
   };
@@ -149,4 +153,6 @@ export interface MigrateOptions {
   readonly database: pg.ClientConfig;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  /** A migration is run now; again from the first when a lock was not to be had. */
+  began?(name: string): void;
 }

@@ -15,8 +15,9 @@ export class RecentProblems {
   /** @param line as it is logged; returned as it is */
   readonly see = (line: string): string => {
     if (PROBLEM.test(line)) {
-      const { time, event, msg, reason, error } = JSON.parse(line) as Record<string, string | undefined>;
-      const why = reason ?? error;
+      const { time, event, msg, outcome, error, ...rest } = JSON.parse(line) as LogLine;
+      const { status, reason } = outcome ?? rest;
+      const why = [status, reason ?? error].filter(Boolean).join(' ');
       this.#problems.push({
         at: new Date(time ?? Date.now()).toISOString(),
         event: event ?? 'unknown',
@@ -26,6 +27,16 @@ export class RecentProblems {
     }
     return line;
   };
+}
+
+interface LogLine {
+  readonly time?: string;
+  readonly event?: string;
+  readonly msg?: string;
+  readonly error?: string;
+  readonly status?: number;
+  readonly reason?: string;
+  readonly outcome?: { readonly status?: number; readonly reason?: string };
 }
 
 export interface Problem {

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { LimitedLog } from '../limited-log.ts';
 import type { Lag } from '../listener/log-lag.ts';
+import { type Left, paceOf } from '../progress.ts';
 import type { PostOutcome } from '../pusher/post-outcome.ts';
 import type { Relay } from '../relay.ts';
 
@@ -15,7 +16,7 @@ export class StateLog {
   readonly #log: Logger;
   readonly #limited: LimitedLog;
   readonly #postsPerSecondLimit: number;
-  #backlog: { readonly events: number; readonly atMs: number } | undefined;
+  #backlog: Left | undefined;
 
   constructor(deps: { relay: Relay; log: Logger; postsPerSecondLimit: number }) {
     this.#log = deps.log;
@@ -85,15 +86,8 @@ export class StateLog {
       if (before) this.#log.info({ event: 'caught_up', waiting: events }, 'caught up with the log');
       return;
     }
-    this.#backlog = { events, atMs };
-    const progress = before ? rateOf(before, this.#backlog) : {};
-    this.#log.info({ event: 'catching_up', waiting: events, ...progress }, 'delivering a backlog');
+    this.#backlog = { left: events, atMs };
+    const pace = before ? paceOf(before, this.#backlog) : {};
+    this.#log.info({ event: 'catching_up', waiting: events, ...pace }, 'delivering a backlog');
   }
-}
-
-/** What is left after what comes in meanwhile. */
-function rateOf(before: { events: number; atMs: number }, now: { events: number; atMs: number }) {
-  const perSecond = ((before.events - now.events) / (now.atMs - before.atMs)) * 1000;
-  if (perSecond <= 0) return { perSecond: Math.round(perSecond) };
-  return { perSecond: Math.round(perSecond), etaSeconds: Math.ceil(now.events / perSecond) };
 }

@@ -9,6 +9,8 @@
 import { setTimeout } from 'node:timers/promises';
 import { Command } from 'commander';
 import pg from 'pg';
+import { Progress } from '../../src/cli/progress.ts';
+import { Terminal } from '../../src/cli/terminal.ts';
 import { seeded } from '../support/random.ts';
 import { ChaosClient } from './client.ts';
 import { FAULTS } from './faults.ts';
@@ -29,6 +31,7 @@ const options = new Command()
   .parse()
   .opts<{ minutes: number; seed: number; postgres: string }>();
 
+const terminal = new Terminal(process.stdout, process.env);
 const random = seeded(options.seed);
 const system = await startSystem(options.postgres);
 const ledger = new Ledger();
@@ -79,17 +82,20 @@ async function makeFaults(): Promise<number> {
   await setTimeout(3000);
   const end = performance.now() + options.minutes * 60_000;
   const names = Object.keys(FAULTS);
+  const total = options.minutes * 60;
+  const progress = new Progress(terminal, 'seconds', total);
   let made = 0;
   while (performance.now() < end) {
     const name = names[Math.floor(random() * names.length)] as string;
     const pauseMs = random() < 0.3 ? 200 : 1000 + random() * 5000;
-    console.log(
-      `${String(Math.round((end - performance.now()) / 1000)).padStart(4)} s left  ${ledger.events.size} events  ${name}`,
-    );
+    const seconds = Math.round((end - performance.now()) / 1000);
+    if (terminal.interactive) progress.update(total - seconds, `${ledger.events.size} events  ${name}`);
+    else terminal.print(`${String(seconds).padStart(4)} s left  ${ledger.events.size} events  ${name}`);
     await FAULTS[name]?.(system);
     made++;
     await setTimeout(pauseMs);
   }
+  if (terminal.interactive) progress.end(total, `${made} faults`);
   return made;
 }
 

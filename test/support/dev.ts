@@ -13,6 +13,7 @@ export interface DevUrls {
   dynamodbEndpoint: string;
   pageUrl: string;
   healthUrl: string;
+  inspectUrl: string;
 }
 
 /** `npm run dev` as a person starts it; ends with its test. */

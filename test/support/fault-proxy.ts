@@ -15,6 +15,8 @@ export class FaultProxy {
   fault: (request: { method: string; connectionId: string }) => Fault | null = () => null;
   /** Delays the passing on, in the order of arrival. */
   gate: Promise<unknown> = Promise.resolve();
+  /** How far its clock is ahead. */
+  clockOffsetMs = 0;
   /** POSTs that came, and those among them that were passed on. */
   posts = 0;
   passed = 0;
@@ -70,7 +72,8 @@ export class FaultProxy {
       headers: incoming.headers,
     });
     outgoing.on('response', (answer) => {
-      response.writeHead(answer.statusCode as number, answer.headers);
+      const date = new Date(Date.now() + this.clockOffsetMs).toUTCString();
+      response.writeHead(answer.statusCode as number, { ...answer.headers, date });
       answer.pipe(response);
     });
     outgoing.on('error', () => response.destroy());

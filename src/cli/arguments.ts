@@ -1,0 +1,24 @@
+import { InvalidArgumentError } from 'commander';
+
+/** Parsers of arguments. @throws InvalidArgumentError saying what is wrong */
+
+export function direction(value: string): 'up' | 'down' {
+  if (value !== 'up' && value !== 'down') throw new InvalidArgumentError('It is neither up nor down.');
+  return value;
+}
+
+export function eventId(value: string): string {
+  if (!/^\d{1,19}$/.test(value)) throw new InvalidArgumentError('It is not the id of an event: a whole number.');
+  return value;
+}
+
+export function count(value: string): number {
+  if (!/^[1-9]\d{0,5}$/.test(value)) throw new InvalidArgumentError('It is not a whole number above 0.');
+  return Number(value);
+}
+
+export function port(value: string): number {
+  if (!/^\d{1,5}$/.test(value) || Number(value) > 65_530)
+    throw new InvalidArgumentError('It is not a port from 0 to 65530.');
+  return Number(value);
+}

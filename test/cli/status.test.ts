@@ -1,0 +1,82 @@
+import { stripVTControlCharacters } from 'node:util';
+import { expect, test } from 'vitest';
+import type { Status } from '../../src/cli/status.ts';
+import { command, leaderOf } from '../support/command.ts';
+import { TestDatabase } from '../support/database.ts';
+import { runDaemon } from '../support/run-daemon.ts';
+import { World } from '../support/world.ts';
+
+test('status tells who leads and who stands by, what waits, what is watched and how it is sick', async () => {
+  const world = await World.start();
+  const leader = await leaderOf(world);
+  const standby = await leaderOf(world);
+  await world.live({ userId: 'ada' });
+  await world.live({ userId: 'ada' });
+  await world.sql('alter table complaints disable trigger "!rowcast_insert"');
+  world.posts.fault = () => ({ status: 503 });
+  await world.sql(`insert into messages (content) select 'row' from generate_series(1, 7)`);
+  await leader.daemon.logged('gateway_down');
+
+  const json = await command(['status', '--json'], leader.env);
+  const { database, relay } = JSON.parse(json.output) as Status;
+  expect(json.code).toBe(0);
+  expect(database).toMatchObject({
+    installed: true,
+    standby: false,
+    relays: [{ leads: true }, { leads: false }],
+    lag: { events: 7, backlog: 7, seconds: expect.any(Number) },
+    log: { events: expect.any(Number), bytes: expect.any(Number), span_s: expect.any(Number) },
+    watched: [
+      {
+        target: 'complaints',
+        problem: 'a trigger of public.complaints is missing or disabled; call rowcast.watch() again',
+      },
+      { target: 'messages', problem: null },
+    ],
+  });
+  expect(relay).toMatchObject({
+    role: 'leader',
+    connections: { known: 2, users: 1, feed: 'scan' },
+    term: { lanesWaiting: 2, gatewayDown: true },
+    posts: { delivered: 2, failed: expect.any(Number) },
+    problems: expect.arrayContaining([expect.objectContaining({ event: 'gateway_down' })]),
+  });
+
+  const screen = (await command(['status'], leader.env)).output;
+  expect(screen).toMatch(/^Rowcast on \w+ \(Postgres 1[48]/);
+  expect(screen).toMatch(/^Relays +leader .*\n +standby /m);
+  expect(screen).toMatch(/^Lag +● 7 events to deliver, the oldest for .*\n.*2 connections waiting/m);
+  expect(screen).toMatch(/✗ complaints .*\n? *.*missing or disabled/);
+  expect(screen).toMatch(/✓ messages +insert, update, delete → all/);
+  expect(screen).toMatch(/✗ the gateway does not answer/);
+  expect(screen).toMatch(/gateway_down/);
+  for (const line of screen.split('\n')) expect(stripVTControlCharacters(line).length).toBeLessThanOrEqual(80);
+
+  const ofStandby = JSON.parse((await command(['status', '--json'], standby.env)).output) as Status;
+  expect(ofStandby.relay).toMatchObject({ role: 'standby', term: null, lag: null });
+});
+
+test('status without a relay on this machine, or without any, says so', async () => {
+  const world = await World.start();
+  const { code, output } = await command(['status'], { ...world.environment(), ROWCAST_INSPECT_PORT: '1' });
+  expect(code).toBe(0);
+  expect(output).toMatch(/no relay leads: nothing is delivered. Start one: rowcast start/);
+  expect(output).toMatch(/This relay +none answers at 127\.0\.0\.1:1/);
+});
+
+test('status of a database without the schema, or of none, is one clear line', async () => {
+  const database = await TestDatabase.create({ empty: true });
+  expect((await command(['status'], { DATABASE_URL: database.url })).output).toMatch(/run `rowcast migrate up`/);
+  await database.close();
+  const away = await command(['status'], { DATABASE_URL: 'postgres://user:hunter2@127.0.0.1:1/app' });
+  expect(away).toMatchObject({ code: 1, errors: expect.stringMatching(/^rowcast: .*ECONNREFUSED/) });
+  expect(away.errors).not.toContain('hunter2');
+});
+
+test('status --watch prints one screen after another, until it is interrupted', async () => {
+  const world = await World.start();
+  const watching = runDaemon(['status', '--watch', '--json'], world.environment());
+  await expect.poll(() => watching.stdout.length).toBeGreaterThan(1);
+  watching.process.kill('SIGINT');
+  expect(await watching.exited).toBe(0);
+});
