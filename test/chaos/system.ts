@@ -24,9 +24,9 @@ import type { FaultySystem } from './faults.ts';
 const TABLE = 'websocket_connections';
 
 /** Everything real, with proxies where faults are made, and two relays in processes of their own. */
-export async function startSystem(postgresPackage: string): Promise<ChaosSystem> {
+export async function startSystem(binaries?: string): Promise<ChaosSystem> {
   const folder = await temporaryFolder('chaos');
-  const options = { dataDir: join(folder, 'data'), logFile: join(folder, 'log'), package: postgresPackage };
+  const options = { dataDir: join(folder, 'data'), logFile: join(folder, 'log'), ...(binaries ? { binaries } : {}) };
   let postgres = await LocalPostgres.start(options);
   const { port } = postgres;
   const adminUrl = postgres.url('postgres');

