@@ -92,7 +92,7 @@ export class Daemon {
       paths: '/healthz, /readyz and /metrics',
       answer: healthRoutes({ readiness, metrics: () => metrics.text() }),
     });
-    const journal = new DeliveryJournal({ relay, knownConnections: () => this.#directory.size });
+    const journal = new DeliveryJournal({ relay, known: () => this.#directory.size });
     const inspection = new Inspection({ ...observed, journal, problems, readiness });
     this.#inspect = new HttpService({
       port: config.inspectPort,

@@ -71,6 +71,11 @@ export class Relay extends EventEmitter<RelayEvents> {
     return this.#term?.state() ?? null;
   }
 
+  /** Connections that are being replayed to. */
+  get joining(): number {
+    return this.#term?.joining ?? 0;
+  }
+
   /** Connections for which an event still waits. */
   waitingFor(eventId: string): readonly Connection[] {
     return this.#term?.waitingFor(eventId) ?? [];

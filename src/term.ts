@@ -159,9 +159,14 @@ export class Term {
       ...this.#fanout.state(),
       asleep: this.#drain.asleep,
       bytesInFlight: this.#windows.bytes,
-      joining: this.#replay.size,
+      joining: this.joining,
       behind: this.#membership.behind,
     };
+  }
+
+  /** Connections that are being replayed to. */
+  get joining(): number {
+    return this.#replay.size;
   }
 
   /** Connections for which an event still waits. */

@@ -58,15 +58,7 @@ function cursorLine({ delivered }: TracedEvent, { lag, relays }: InstalledLogSta
 function relayRows(event: TracedEvent, relay: EventTrace, terminal: Terminal): [string, string][] {
   const { dispatches, deliveries, outcomes } = relay;
   if (dispatches.length === 0 && deliveries.length === 0) return [['relay', unknown(event, relay, terminal)]];
-  const rows: [string, string][] = dispatches.map(({ atMs, reached, connections }) => [
-    'read',
-    reached > 0
-      ? `${clockTime(atMs)} (${delay(event, atMs)} after it was written), for ${count(reached)} of ${counted(connections, 'connection')}`
-      : terminal.paint(
-          'yellow',
-          `${clockTime(atMs)}: for nobody. ${counted(connections, 'connection')} known then, and none of them is ${event.audience.join(' or ')}`,
-        ),
-  ]);
+  const rows = dispatches.map((dispatch): [string, string] => ['read', dispatchLine(dispatch, event, terminal)]);
   if (deliveries.length > 0)
     rows.push([
       'outcome',
@@ -78,6 +70,17 @@ function relayRows(event: TracedEvent, relay: EventTrace, terminal: Terminal): [
   const total = Object.values(outcomes).reduce((sum, n) => sum + n, 0);
   if (total > SHOWN) rows.push(['', `and ${count(total - SHOWN)} more`]);
   return rows;
+}
+
+function dispatchLine(dispatch: EventTrace['dispatches'][number], event: TracedEvent, terminal: Terminal): string {
+  const { atMs, reached, connections, joining } = dispatch;
+  const at = `${clockTime(atMs)} (${delay(event, atMs)} after it was written)`;
+  const joins = joining > 0 ? `; ${count(joining)} were joining, and get it by their replay` : '';
+  if (reached > 0) return `${at}, for ${count(reached)} of ${counted(connections, 'connection')}${joins}`;
+  const known = `${counted(connections, 'connection')} known then, and none of them is ${event.audience.join(' or ')}`;
+  return joining > 0
+    ? `${at}, for none that was live then${joins}`
+    : terminal.paint('yellow', `${at}, for nobody: ${known}`);
 }
 
 function unknown(event: TracedEvent, { role, sinceMs }: EventTrace, terminal: Terminal): string {

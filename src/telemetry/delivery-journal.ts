@@ -20,15 +20,16 @@ export class DeliveryJournal {
   readonly #tookMs = new Float32Array(POSTS);
   readonly #dispatched: Omit<Dispatch, 'atMs'>[] = [];
 
-  /** @param knownConnections how many there are now */
-  constructor(deps: { relay: Relay; knownConnections: () => number }) {
+  /** @param deps.known connections now */
+  constructor(deps: { relay: Relay; known: () => number }) {
     deps.relay
       .on('dispatched', (eventId, audience, reached) => {
         this.#dispatched[this.#dispatches.add()] = {
           eventId,
           audience,
           reached,
-          connections: deps.knownConnections(),
+          connections: deps.known(),
+          joining: deps.relay.joining,
         };
       })
       .on('posted', (connection, outcome, tookMs, { eventIds }) => {
@@ -86,6 +87,8 @@ export interface Dispatch {
   readonly reached: number;
   /** Connections that were known then. */
   readonly connections: number;
+  /** Those among them that were being replayed to, and get it that way. */
+  readonly joining: number;
 }
 
 export interface Post {

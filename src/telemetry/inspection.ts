@@ -7,7 +7,7 @@ import { termsOf } from '../protocol/audience.ts';
 import type { PostOutcome } from '../pusher/post-outcome.ts';
 import type { Relay, Role } from '../relay.ts';
 import type { TermState } from '../term.ts';
-import type { DeliveryJournal } from './delivery-journal.ts';
+import type { DeliveryJournal, Dispatch } from './delivery-journal.ts';
 import type { Problem, RecentProblems } from './recent-problems.ts';
 
 /** Connections that an answer names; of a broadcast to more, counts are enough. */
@@ -80,7 +80,12 @@ export class Inspection {
     return {
       role: relay.role,
       sinceMs: journal.sinceMs,
-      dispatches: dispatches.map(({ atMs, reached, connections }) => ({ atMs, reached, connections })),
+      dispatches: dispatches.map(({ atMs, reached, connections, joining }) => ({
+        atMs,
+        reached,
+        connections,
+        joining,
+      })),
       outcomes: countBy(all, (delivery) => delivery.attempts.at(-1)?.outcome.kind ?? 'waiting'),
       // Those that did not get it first: they are what is asked for.
       deliveries: all.toSorted((a, b) => delivered(a) - delivered(b)).slice(0, NAMED),
@@ -124,7 +129,7 @@ export interface EventTrace {
   readonly role: Role;
   /** What was before is forgotten. */
   readonly sinceMs: number;
-  readonly dispatches: readonly { readonly atMs: number; readonly reached: number; readonly connections: number }[];
+  readonly dispatches: readonly Pick<Dispatch, 'atMs' | 'reached' | 'connections' | 'joining'>[];
   /** Connections by what became of the last post to each. */
   readonly outcomes: Readonly<Record<string, number>>;
   /** At most a hundred, those that did not get it first. */

@@ -37,7 +37,7 @@ test('trace tells why nobody got an event', async () => {
   const id = await send(world, `rowcast.send_to_user('Ada', 'note', '1')`);
   await expect
     .poll(async () => (await command(['trace', id], env)).output.replaceAll(/\s+/g, ' '))
-    .toMatch(/for nobody\. 1 connection known then, and none of them is user:Ada/);
+    .toMatch(/for nobody: 1 connection known then, and none of them is user:Ada/);
   await world.sql('alter table complaints disable trigger "!rowcast_update"');
   const absent = (await command(['trace', '77'], env)).output.replaceAll(/\s+/g, ' ');
   expect(absent).toMatch(/✗ no event 77: it was never committed, or retention has removed it/);

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { NOBODY } from '../../src/pusher/gateway-check.ts';
 
 /** How a request is answered instead of being passed on. */
-export type Fault = { readonly status: number; readonly type?: string } | 'reset' | 'hang';
+export type Fault = { readonly status: number; readonly type?: string; readonly requestId?: string } | 'reset' | 'hang';
 
 /**
  * Before the gateway's callback API: passes requests on, or answers as API Gateway does when it throttles, fails,
@@ -57,6 +57,7 @@ export class FaultProxy {
       incoming.resume();
       response.writeHead(fault.status, {
         'content-type': 'application/json',
+        ...(fault.requestId ? { 'x-amzn-requestid': fault.requestId } : {}),
         'x-amzn-errortype': fault.type ?? ERROR_TYPES[fault.status] ?? 'InternalFailure',
       });
       response.end('{"message":null}');
