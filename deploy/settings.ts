@@ -26,6 +26,8 @@ export interface DeploySettings {
   /** Needs a role for API Gateway's logs in the account (docs/deploy.md). */
   readonly accessLogs: boolean;
   readonly alarmEmail: string | undefined;
+  /** ECS Exec, for rowcast status, trace and doctor beside the relay. Its agent writes: the root file system cannot be read-only then. */
+  readonly exec: boolean;
 }
 
 export interface ExistingDatabase {
@@ -94,6 +96,7 @@ const Context = v.strictObject({
   memoryMiB: v.optional(whole(512, 122_880), 1024),
   accessLogs: v.optional(flag, false),
   alarmEmail: v.optional(v.pipe(text, v.email('is not an e-mail address'))),
+  exec: v.optional(flag, false),
 });
 
 /** @throws with all that is wrong, each with the name of its context variable */
@@ -187,5 +190,6 @@ function settingsOf(s: Given): DeploySettings {
     memoryMiB: s.memoryMiB,
     accessLogs: s.accessLogs,
     alarmEmail: s.alarmEmail,
+    exec: s.exec,
   };
 }

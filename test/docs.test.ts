@@ -1,8 +1,11 @@
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { transform } from 'esbuild';
 import { expect, onTestFinished, test } from 'vitest';
+import { loadConfig } from '../src/config.ts';
 import { TestDatabase } from './support/database.ts';
 
 /** `-- TYPE to TERM, TERM: DATA` after a statement is the event that it makes. */
@@ -70,5 +73,43 @@ test('every setting that deploy/compose.yaml passes on is one of the README', as
   for (const [inside = '', outside] of names) {
     expect(outside).toBe(inside);
     if (!inside.startsWith('AWS_')) expect(readme).toContain(`\`${inside}\``);
+  }
+});
+
+test('.env.example and the README name the same settings, and the defaults are those of the program', async () => {
+  const [example, readme] = await Promise.all([readFile('.env.example', 'utf8'), readFile('README.md', 'utf8')]);
+  const set = [...example.matchAll(/^(?:# )?([A-Z_]+)=(.*)$/gm)].map(([, name, value]) => [name, value] as const);
+  const table = readme.slice(readme.indexOf('| relay | default'), readme.indexOf('| Lambdas | default'));
+  const named = [...table.matchAll(/^\| (`[^|]*`)/gm)].flatMap(([, cell]) =>
+    [...(cell as string).matchAll(/`([A-Z_]+)`/g)].map(([, name]) => name as string),
+  );
+  expect(set.map(([name]) => name).sort()).toEqual(named.sort());
+  const required = Object.fromEntries(
+    [...example.matchAll(/^([A-Z_]+)=(.*)$/gm)].map(([, name, value]) => [name, value]),
+  );
+  const all = Object.fromEntries(set.filter(([name]) => name !== 'DATABASE_SECRET_ARN'));
+  expect(loadConfig(all)).toEqual(loadConfig(required));
+});
+
+test('links of the documentation lead to files and headings that there are', async () => {
+  const files = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'bench/README.md', 'test/fault/README.md'].concat(
+    (await readdir('docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`),
+  );
+  for (const file of files) {
+    const text = await readFile(file, 'utf8');
+    for (const [, link = ''] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^https?:/.test(link)) continue;
+      const [path = '', heading] = link.split('#');
+      const target = path === '' ? file : join(dirname(file), path);
+      expect(existsSync(target), `${file}: ${link}`).toBe(true);
+      if (!heading) continue;
+      const headings = [...(await readFile(target, 'utf8')).matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
+        (title as string)
+          .toLowerCase()
+          .replaceAll(/[^\w\s-]/g, '')
+          .replaceAll(' ', '-'),
+      );
+      expect(headings, `${file}: ${link}`).toContain(heading);
+    }
   }
 });

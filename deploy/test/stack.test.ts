@@ -312,6 +312,7 @@ test('each alarm is made as it is described, and docs/operations.md says what it
 test.each([
   ['an existing VPC and database', EXISTING],
   ['a trial', {}],
+  ['with ECS Exec', { ...EXISTING, exec: true }],
 ])('cdk-nag finds nothing that is not acknowledged, and each acknowledgement is needed: %s', (_, context) => {
   const { app, settings, stack } = stackOf(context);
   Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
@@ -324,6 +325,17 @@ test.each([
   const needed = new Set(nag?.suppressedViolations.map(({ acknowledgedId }) => acknowledgedId));
   const given = Object.keys(acknowledgements(settings, stack.webSocketApiId)).map((rule) => `AwsSolutions::${rule}`);
   expect([...needed].sort()).toEqual(given.sort());
+});
+
+test('commands are run beside the relay where that is asked for, and nowhere else', () => {
+  for (const exec of [true, false]) {
+    const { template } = synthesise({ ...EXISTING, exec });
+    template.hasResourceProperties('AWS::ECS::Service', { EnableExecuteCommand: exec });
+    template.hasResourceProperties('AWS::ECS::TaskDefinition', {
+      ContainerDefinitions: [Match.objectLike({ ReadonlyRootFilesystem: !exec })],
+    });
+    expect(JSON.stringify(template.toJSON()).includes('ssmmessages:')).toBe(exec);
+  }
 });
 
 test('the task definition for others is what the stack makes, with placeholders for what an account knows', () => {

@@ -30,7 +30,7 @@ export function connectFinding(error: unknown): Finding {
   return problem(
     'reachable',
     why(error),
-    pooler ?? (code ? CONNECT_FIXES[code] : undefined) ?? silent ?? 'see docs/operations.md, "Poolers, standbys"',
+    pooler ?? (code ? CONNECT_FIXES[code] : undefined) ?? silent ?? 'see docs/operations.md, "Poolers"',
   );
 }
 
@@ -121,7 +121,7 @@ async function rightsFinding(session: Session): Promise<Finding> {
   return problem(
     'rights',
     `this user may not: ${missing.map((each) => each.missing).join(', ')}`,
-    'grant them as docs/sql.md says, "A role for the relay"; or connect as the role that applied the migrations',
+    'docs/sql.md has the grants of a relay; or connect as the role that applied the migrations',
   );
 }
 

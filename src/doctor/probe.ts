@@ -36,7 +36,12 @@ export async function* probeFindings(target: ProbeTarget & { readonly config: Co
   try {
     const startedAt = performance.now();
     const refusal = await client.opened;
-    if (refusal) return yield problem('connect', refusal, 'docs/connect.md says what tokens need; --token sends one');
+    if (refusal)
+      return yield problem(
+        'connect',
+        refusal,
+        'a token may be missing or wrong (--token sends one; docs/connect.md says what it needs), or the stage of the URL: API Gateway answers 403 Forbidden then',
+      );
     yield ok('connect', `$connect let it in after ${since(startedAt)}`);
     const connection = await findConnection(target.config, mark);
     if (!connection)

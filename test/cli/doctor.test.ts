@@ -131,7 +131,9 @@ test('a wrong password, a database without the schema, and a role without rights
   expect(wrong.problems['database: reachable']).toMatch(/password authentication failed.* DO the user or password/);
   expect(JSON.stringify(wrong)).not.toContain('hunter2');
   expect(noSchema.problems['database: migrations']).toMatch(/0001_log.* not applied DO rowcast migrate up/);
-  expect(noRights.problems['database: rights']).toMatch(/may not: usage on schema rowcast.*DO grant them/);
+  expect(noRights.problems['database: rights']).toMatch(
+    /may not: usage on schema rowcast.*DO docs\/sql\.md has the grants/,
+  );
 });
 
 test('a copy of a database, and a cursor of a time before its restore, are told', async () => {
