@@ -47,11 +47,6 @@ export class Replay extends EventEmitter<ReplayEvents> {
     this.#deps = deps;
   }
 
-  /** How many connections are joining. */
-  get size(): number {
-    return this.#members.size;
-  }
-
   /** Connections whose replay, READY included, has not been delivered. */
   *joining(): Iterable<Connection> {
     for (const { connection } of this.#members.keys()) yield connection;

@@ -159,14 +159,13 @@ export class Term {
       ...this.#fanout.state(),
       asleep: this.#drain.asleep,
       bytesInFlight: this.#windows.bytes,
-      joining: this.joining,
       behind: this.#membership.behind,
     };
   }
 
   /** Connections that are being replayed to. */
   get joining(): number {
-    return this.#replay.size;
+    return this.#fanout.joining;
   }
 
   /** Connections for which an event still waits. */
@@ -227,8 +226,6 @@ export interface TermState extends FanoutState {
   readonly asleep: boolean;
   /** Read and not delivered. */
   readonly bytesInFlight: number;
-  /** Connections that are being replayed to. */
-  readonly joining: number;
   /** Those among them that were live and could not keep up. */
   readonly behind: number;
 }

@@ -1,24 +1,35 @@
-import type { HoldingTransaction, InstalledLogStatus, RelaySession, WatchedTable } from '../listener/log-status.ts';
+import type {
+  HoldingTransaction,
+  InstalledLogStatus,
+  LogStatus,
+  RelaySession,
+  WatchedTable,
+} from '../listener/log-status.ts';
 import type { Pace } from '../progress.ts';
 import type { RelayStatus } from '../telemetry/inspection.ts';
 import type { RelayInspector } from '../telemetry/relay-inspector.ts';
-import type { Status } from './status.ts';
 import { clockTime, count, counted, duration, size, type Terminal, wrap } from './terminal.ts';
 
 const LABEL_COLUMNS = 14;
 const PROBLEMS_SHOWN = 5;
 const TABLES_SHOWN = 12;
 
+/** What `rowcast status --json` prints. */
+export interface Status {
+  /** ISO 8601 */
+  readonly at: string;
+  readonly database: LogStatus;
+  /** Of the relay on this machine; null where none answers. */
+  readonly relay: RelayStatus | null;
+}
+
 /** A status as at most 80 columns of text. */
 export function statusScreen({ at, database, relay }: Status, { terminal, inspector, pace }: Screen): string {
   const { paint } = painter(terminal);
   const title = `Rowcast on ${database.database} (Postgres ${database.version})`;
-  const lines = [
-    `${paint('bold', title)}${at
-      .slice(0, 19)
-      .replace('T', ' ')
-      .padStart(Math.max(21, 79 - title.length))}Z`,
-  ];
+  const time = `${at.slice(0, 19).replace('T', ' ')}Z`;
+  const gap = 80 - title.length - time.length;
+  const lines = [paint('bold', title) + (gap > 0 ? ' '.repeat(gap) : '\n') + time];
   if (!database.installed) {
     lines.push('', paint('red', 'The schema rowcast is not there: run `rowcast migrate up`.'));
     return lines.join('\n');

@@ -1,23 +1,13 @@
 import { setTimeout } from 'node:timers/promises';
 import { databaseAccess } from '../database.ts';
-import { type LogStatus, readLogStatus } from '../listener/log-status.ts';
+import { readLogStatus } from '../listener/log-status.ts';
 import { Session } from '../listener/session.ts';
 import { type Left, paceOf } from '../progress.ts';
-import type { RelayStatus } from '../telemetry/inspection.ts';
 import type { CommandContext } from './context.ts';
-import { statusScreen } from './status-screen.ts';
+import { type Status, statusScreen } from './status-screen.ts';
 
 const REDRAW_MS = 2000;
 const QUERY_TIMEOUT_MS = 10_000;
-
-/** What `rowcast status --json` prints. */
-export interface Status {
-  /** ISO 8601 */
-  readonly at: string;
-  readonly database: LogStatus;
-  /** Of the relay on this machine; null where none answers. */
-  readonly relay: RelayStatus | null;
-}
 
 /**
  * One screen, or with `watch` a new one every two seconds until the signal aborts, from one connection that is made again when it is lost.

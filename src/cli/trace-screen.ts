@@ -1,12 +1,34 @@
-import type { InstalledLogStatus } from '../listener/log-status.ts';
+import type { InstalledLogStatus, LogStatus } from '../listener/log-status.ts';
 import type { PostOutcome } from '../pusher/post-outcome.ts';
 import type { DeliveryTrace, EventTrace } from '../telemetry/inspection.ts';
 import { clockTime, count, counted, duration, size, type Terminal, wrap } from './terminal.ts';
-import type { Trace, TracedEvent } from './trace.ts';
 
 const SHOWN = 20;
 const ATTEMPTS_SHOWN = 3;
 const LABEL_COLUMNS = 11;
+
+/** What became of one event: what the log says of it, and what the relay on this machine remembers. */
+export interface Trace {
+  readonly id: string;
+  /** Null where the log has no such event (any more). */
+  readonly event: TracedEvent | null;
+  readonly log: LogStatus;
+  /** Null where no relay of this machine answers. */
+  readonly relay: EventTrace | null;
+}
+
+export interface TracedEvent {
+  readonly type: string;
+  readonly audience: readonly string[];
+  /** Schema and table, or null for a message of the application's own. */
+  readonly source: string | null;
+  /** When the row was written, epoch ms. */
+  readonly occurred_ms: number;
+  readonly xid: string;
+  /** The committed cursor sees it: delivered to all who should have it. */
+  readonly delivered: boolean;
+  readonly data_bytes: number;
+}
 
 /** The way of one event, hop by hop, until where it went or why it went no further. */
 export function traceScreen({ id, event, log, relay }: Trace, terminal: Terminal, inspector: string): string {
@@ -75,7 +97,7 @@ function relayRows(event: TracedEvent, relay: EventTrace, terminal: Terminal): [
 function dispatchLine(dispatch: EventTrace['dispatches'][number], event: TracedEvent, terminal: Terminal): string {
   const { atMs, reached, connections, joining } = dispatch;
   const at = `${clockTime(atMs)} (${delay(event, atMs)} after it was written)`;
-  const joins = joining > 0 ? `; ${count(joining)} were joining, and get it by their replay` : '';
+  const joins = joining > 0 ? `; ${counted(joining, 'connection')} joining, whose replays carry it` : '';
   if (reached > 0) return `${at}, for ${count(reached)} of ${counted(connections, 'connection')}${joins}`;
   const known = `${counted(connections, 'connection')} known then, and none of them is ${event.audience.join(' or ')}`;
   return joining > 0

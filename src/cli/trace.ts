@@ -1,34 +1,10 @@
 import { databaseAccess } from '../database.ts';
-import { type LogStatus, readLogStatus } from '../listener/log-status.ts';
+import { readLogStatus } from '../listener/log-status.ts';
 import { Session } from '../listener/session.ts';
-import type { EventTrace } from '../telemetry/inspection.ts';
 import type { CommandContext } from './context.ts';
-import { traceScreen } from './trace-screen.ts';
+import { type Trace, type TracedEvent, traceScreen } from './trace-screen.ts';
 
 const QUERY_TIMEOUT_MS = 10_000;
-
-/** What became of one event: what the log says of it, and what the relay on this machine remembers. */
-export interface Trace {
-  readonly id: string;
-  /** Null where the log has no such event (any more). */
-  readonly event: TracedEvent | null;
-  readonly log: LogStatus;
-  /** Null where no relay of this machine answers. */
-  readonly relay: EventTrace | null;
-}
-
-export interface TracedEvent {
-  readonly type: string;
-  readonly audience: readonly string[];
-  /** Schema and table, or null for a message of the application's own. */
-  readonly source: string | null;
-  /** When the row was written, epoch ms. */
-  readonly occurred_ms: number;
-  readonly xid: string;
-  /** The committed cursor sees it: delivered to all who should have it. */
-  readonly delivered: boolean;
-  readonly data_bytes: number;
-}
 
 /** @throws when the database cannot be reached */
 export async function trace(context: CommandContext, id: string, options: { json: boolean }): Promise<void> {

@@ -82,7 +82,12 @@ async function* eventFindings(
 
 /** What happened within the relay, where it runs on this machine. */
 async function hopsFinding(inspector: RelayInspector, id: string, committedAt: number): Promise<Finding> {
-  const trace = await inspector.trace(id);
+  let trace = await inspector.trace(id);
+  // The frame may arrive before the gateway's answer.
+  for (let looks = 1; trace && trace.deliveries.length === 0 && looks < 10; looks++) {
+    await setTimeout(LOOK_INTERVAL_MS);
+    trace = await inspector.trace(id);
+  }
   const read = trace?.dispatches.at(-1)?.atMs;
   const post = trace?.deliveries[0]?.attempts.at(-1);
   if (read === undefined || !post)

@@ -23,6 +23,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   readonly #lanes = new Map<string, Lane>();
   /** Lanes that get every frame of their audience as it is dispatched; the others are still being replayed to. */
   readonly #live = new AudienceIndex<Lane>();
+  #liveLanes = 0;
   readonly #posting: Posting;
   /** Connections whose sockets are being closed, by id and `connectedAt`. */
   readonly #closing = new Set<string>();
@@ -51,7 +52,10 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   /** From now on the connection gets what is dispatched. No-op for a connection that is over. */
   goLive(connection: Connection): void {
     const lane = this.#laneOf(connection);
-    if (lane) this.#live.add(connection, lane);
+    if (!lane || lane.live) return;
+    lane.live = true;
+    this.#liveLanes++;
+    this.#live.add(connection, lane);
   }
 
   /** The connection is over: whatever waits for it is settled. */
@@ -60,6 +64,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     if (!lane) return;
     this.#lanes.delete(connection.connectionId);
     this.#live.remove(connection, lane);
+    if (lane.live) this.#liveLanes--;
     lane.state = 'closed';
     lane.settleAll();
   }
@@ -131,12 +136,18 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     return [...this.#lanes.values()].filter((lane) => lane.holds(eventId)).map(({ connection }) => connection);
   }
 
+  /** Connections that are being replayed to. */
+  get joining(): number {
+    return this.#lanes.size - this.#liveLanes;
+  }
+
   /** How delivery stands now. */
   state(): FanoutState {
     let lanesWaiting = 0;
     for (const lane of this.#lanes.values()) if (lane.waiting > 0) lanesWaiting++;
     return {
       lanes: this.#lanes.size,
+      joining: this.joining,
       lanesWaiting,
       gatewayDown: this.#posting.gatewayDown,
       postsPerSecond: this.#posting.postsPerSecond,
@@ -201,6 +212,8 @@ export interface FanoutEvents {
 export interface FanoutState {
   /** Connections that are delivered or replayed to. */
   readonly lanes: number;
+  /** Those that are being replayed to. */
+  readonly joining: number;
   /** Those with something that is not delivered yet. */
   readonly lanesWaiting: number;
   readonly gatewayDown: boolean;

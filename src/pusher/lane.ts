@@ -19,6 +19,8 @@ export class Lane {
   /** When the first of them failed, by performance.now(). */
   failingSince = 0;
   retry: NodeJS.Timeout | undefined;
+  /** It gets what is dispatched; not so while its connection is being replayed to. */
+  live = false;
   /** The gateway refused a batch: its frames go one by one, to leave out only the one it means. */
   #single = false;
   /** Frames are shared between lanes; a queue entry is one reference. Those before #head are done. */

@@ -212,7 +212,7 @@ test('the probe tells at which hop an event gets lost', async () => {
     doctor(other.environment(), ...url, '--token', token),
     doctor(env, '--url', 'ws://127.0.0.1:1/x'),
   ]);
-  expect(refused.problems['probe: connect']).toMatch(/refused with 401: .* DO docs\/connect\.md/);
+  expect(refused.problems['probe: connect']).toMatch(/refused with 401: .* DO a token may be missing or wrong/);
   expect(welcome.problems).toEqual({});
   expect(elsewhere.problems['probe: stored']).toMatch(
     /its item is not in table .* DO CONNECTIONS_TABLE of the \$connect Lambda/,

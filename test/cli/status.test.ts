@@ -1,6 +1,6 @@
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
-import type { Status } from '../../src/cli/status.ts';
+import type { Status } from '../../src/cli/status-screen.ts';
 import { command, leaderOf } from '../support/command.ts';
 import { TestDatabase } from '../support/database.ts';
 import { runDaemon } from '../support/run-daemon.ts';

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
-import type { Trace } from '../../src/cli/trace.ts';
+import type { Trace } from '../../src/cli/trace-screen.ts';
 import { command, leaderOf } from '../support/command.ts';
 import { World } from '../support/world.ts';
 
