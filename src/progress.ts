@@ -1,4 +1,4 @@
-/** How much was left at a moment of performance.now(). */
+/** How much was left at a moment, by one and the same clock. */
 export interface Left {
   readonly left: number;
   readonly atMs: number;

@@ -1,8 +1,8 @@
-import { setTimeout } from 'node:timers/promises';
+import { pause } from '../backoff.ts';
 import { databaseAccess } from '../database.ts';
 import { readLogStatus } from '../listener/log-status.ts';
 import { Session } from '../listener/session.ts';
-import { type Left, paceOf } from '../progress.ts';
+import { type Left, type Pace, paceOf } from '../progress.ts';
 import type { CommandContext } from './context.ts';
 import { type Status, statusScreen } from './status-screen.ts';
 
@@ -10,52 +10,68 @@ const REDRAW_MS = 2000;
 const QUERY_TIMEOUT_MS = 10_000;
 
 /**
- * One screen, or with `watch` a new one every two seconds until the signal aborts, from one connection that is made again when it is lost.
+ * One screen, or with `watch` a new one every two seconds until the signal aborts.
  * @throws when the database cannot be reached; with `watch`, only if that is so at first
  */
 export async function status(context: CommandContext, options: { json: boolean; watch: boolean }): Promise<void> {
-  const { terminal, signal } = context;
-  let session: Session | undefined;
-  let shown = false;
-  let before: Left | null = null;
+  const { terminal, signal, inspector } = context;
+  const source = new StatusSource(context);
+  const show = (now: Status, pace: Pace | null) => {
+    if (options.json) terminal.print(JSON.stringify(now));
+    else if (options.watch) terminal.redraw(statusScreen(now, { terminal, inspector, pace }));
+    else terminal.print(statusScreen(now, { terminal, inspector, pace }));
+  };
   try {
-    do {
+    let before = await source.read();
+    show(before, null);
+    while (options.watch && !signal.aborted) {
+      await pause(REDRAW_MS, signal);
       try {
-        if (!session || session.ended.aborted) session = await open(context);
-        const now = await gather(context, session);
-        const left = leftOf(now);
-        const pace = before && left ? paceOf(before, left) : null;
-        before = left;
-        const text = options.json
-          ? JSON.stringify(now)
-          : statusScreen(now, { terminal, inspector: context.inspector, pace });
-        if (options.watch && !options.json) terminal.redraw(text);
-        else terminal.print(text);
-        shown = true;
+        const now = await source.read();
+        show(now, paceOf(leftOf(before), leftOf(now)));
+        before = now;
       } catch (error) {
-        if (!options.watch || !shown) throw error;
-        session?.destroy();
-        terminal.print(
-          terminal.paint('red', `the database cannot be asked: ${error instanceof Error ? error.message : error}`),
-        );
+        const why = error instanceof Error ? error.message : error;
+        context.note(terminal.paint('red', `the database cannot be asked: ${why}`));
       }
-      if (options.watch) await setTimeout(REDRAW_MS, undefined, { signal }).catch(() => undefined);
-    } while (options.watch && !signal.aborted);
+    }
   } finally {
-    await session?.close();
+    await source.close();
   }
 }
 
-function leftOf({ database }: Status): Left | null {
-  return database.installed ? { left: database.lag.backlog, atMs: performance.now() } : null;
+function leftOf({ at, database }: Status): Left {
+  return { left: database.installed ? database.lag.backlog : 0, atMs: Date.parse(at) };
 }
 
-async function open({ database }: CommandContext): Promise<Session> {
-  const { client } = await databaseAccess(database);
-  return Session.open({ database: client, applicationName: 'rowcast status', queryTimeoutMs: QUERY_TIMEOUT_MS });
-}
+/** Asks the database through one connection, which is made again when it is lost, and the relay on this machine. */
+class StatusSource {
+  readonly #context: CommandContext;
+  #session: Session | undefined;
 
-async function gather({ inspector, consumer }: CommandContext, session: Session): Promise<Status> {
-  const [database, relay] = await Promise.all([readLogStatus(session, consumer), inspector.status()]);
-  return { at: new Date().toISOString(), database, relay };
+  constructor(context: CommandContext) {
+    this.#context = context;
+  }
+
+  async read(): Promise<Status> {
+    const { consumer, inspector } = this.#context;
+    try {
+      this.#session ??= await this.#open();
+      const [database, relay] = await Promise.all([readLogStatus(this.#session, consumer), inspector.status()]);
+      return { at: new Date().toISOString(), database, relay };
+    } catch (error) {
+      this.#session?.destroy();
+      this.#session = undefined;
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#session?.close();
+  }
+
+  async #open(): Promise<Session> {
+    const { client: database } = await databaseAccess(this.#context.database);
+    return Session.open({ database, applicationName: 'rowcast status', queryTimeoutMs: QUERY_TIMEOUT_MS });
+  }
 }

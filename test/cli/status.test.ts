@@ -73,10 +73,16 @@ test('status of a database without the schema, or of none, is one clear line', a
   expect(away.errors).not.toContain('hunter2');
 });
 
-test('status --watch prints one screen after another, until it is interrupted', async () => {
+test('status --watch prints one screen after another, also after its connection was cut, until it is interrupted', async () => {
   const world = await World.start();
   const watching = runDaemon(['status', '--watch', '--json'], world.environment());
-  await expect.poll(() => watching.stdout.length).toBeGreaterThan(1);
+  await expect.poll(() => watching.stdout.length).toBeGreaterThan(0);
+  await world.sql(
+    `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'rowcast status' and datname = current_database()`,
+  );
+  await expect.poll(() => watching.stderr.join()).toMatch(/the database cannot be asked/);
+  const before = watching.stdout.length;
+  await expect.poll(() => watching.stdout.length).toBeGreaterThan(before);
   watching.process.kill('SIGINT');
   expect(await watching.exited).toBe(0);
 });
