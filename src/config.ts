@@ -152,7 +152,8 @@ function onePassword<Schema extends v.GenericSchema<unknown, v.InferOutput<typeo
   return v.pipe(
     schema,
     v.rawCheck(({ dataset, addIssue }) => {
-      if (!dataset.typed) return;
+      // A URL that is none has been told already; it counts as typed none the less.
+      if (!dataset.typed || !URL.canParse(dataset.value.DATABASE_URL)) return;
       const { DATABASE_URL, DATABASE_SECRET_ARN, DATABASE_AUTH } = dataset.value;
       const { password, searchParams } = new URL(DATABASE_URL);
       const plain = ['disable', 'no-verify'].includes(sslModeOf(searchParams) ?? '');
@@ -169,14 +170,17 @@ function onePassword<Schema extends v.GenericSchema<unknown, v.InferOutput<typeo
   );
 }
 
+/** Not beside PORT: a second relay on this machine may have that for its own. */
+const INSPECT_PORT = 7480;
+
 const PortEntries = {
   PORT: whole(8080, 0, 65_535),
-  ROWCAST_INSPECT_PORT: portOr('that after PORT'),
+  ROWCAST_INSPECT_PORT: portOr(String(INSPECT_PORT)),
 };
 
-/** The port after PORT where it is not given; a free one where that is 0. */
+/** A free one where PORT is a free one. */
 function inspectPortOf(s: { PORT: number; ROWCAST_INSPECT_PORT?: number | undefined }): number {
-  return s.ROWCAST_INSPECT_PORT ?? (s.PORT === 0 ? 0 : Math.min(s.PORT + 1, 65_535));
+  return s.ROWCAST_INSPECT_PORT ?? (s.PORT === 0 ? 0 : INSPECT_PORT);
 }
 
 const Entries = v.object({

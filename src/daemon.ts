@@ -146,12 +146,12 @@ export class Daemon {
     const reasons = [
       ...(problem ? [problem] : []),
       ...this.#selfCheck.problems,
-      ...(role === 'leader' || role === 'standby'
-        ? []
-        : ['it neither leads nor stands by: the database cannot be reached, or is being migrated']),
-      ...(this.#directory.asOf > 0
-        ? []
-        : [`the connections table ${this.#config.connectionsTable} has not been read yet`]),
+      // It stands for the lease once it has read the table.
+      ...(this.#directory.asOf === 0
+        ? [`the connections table ${this.#config.connectionsTable} has not been read yet`]
+        : role === 'leader' || role === 'standby'
+          ? []
+          : ['it neither leads nor stands by: the database cannot be reached, or is being migrated']),
       ...(listening ? [] : ['it does not hear notifications; rows are polled']),
     ];
     return reasons.length > 0 ? { ready: false, role, reasons } : { ready: true, role };

@@ -4,29 +4,41 @@ import type { Logger } from 'pino';
 const INTERVAL_MS = 60_000;
 
 /**
- * Log lines by cause: the first at once, then at most one in `INTERVAL_MS`, which says how many were left out since the last
- * (`suppressed`). What is left out at the end stays unsaid; metrics count everything.
+ * Log lines by cause: the first at once, then at most one in `INTERVAL_MS`: the last of those that came meanwhile, with how many were
+ * left out (`suppressed`). So the newest line of a cause is never older than its last change by more than that.
  */
 export class LimitedLog {
   readonly #log: Logger;
-  readonly #intervalMs: number;
-  readonly #causes = new Map<string, { loggedAt: number; suppressed: number }>();
+  readonly #waiting = new Map<string, { last: (() => void) | null; suppressed: number }>();
 
-  constructor(log: Logger, intervalMs = INTERVAL_MS) {
+  constructor(log: Logger) {
     this.#log = log;
-    this.#intervalMs = intervalMs;
   }
 
-  /** @param cause what counts as the same; of few kinds, since each is remembered */
+  /** @param cause what counts as the same; of few kinds. States that follow one another are of one cause */
   line(level: 'info' | 'warn' | 'error', cause: string, fields: LogFields, message: string): void {
-    const now = performance.now();
-    const known = this.#causes.get(cause);
-    if (known && now - known.loggedAt < this.#intervalMs) {
-      known.suppressed++;
+    const waiting = this.#waiting.get(cause);
+    const write = (suppressed: number) =>
+      this.#log[level](suppressed > 0 ? { ...fields, suppressed } : fields, message);
+    if (!waiting) {
+      write(0);
+      this.#wait(cause);
       return;
     }
-    this.#causes.set(cause, { loggedAt: now, suppressed: 0 });
-    this.#log[level](known?.suppressed ? { ...fields, suppressed: known.suppressed } : fields, message);
+    if (waiting.last) waiting.suppressed++;
+    const { suppressed } = waiting;
+    waiting.last = () => write(suppressed);
+  }
+
+  #wait(cause: string): void {
+    this.#waiting.set(cause, { last: null, suppressed: 0 });
+    setTimeout(() => {
+      const last = this.#waiting.get(cause)?.last;
+      this.#waiting.delete(cause);
+      if (!last) return;
+      last();
+      this.#wait(cause);
+    }, INTERVAL_MS).unref();
   }
 }
 

@@ -139,13 +139,14 @@ async function settings(dir: string) {
   return { env, local };
 }
 
-async function look(dir: string, command: (context: CommandContext) => Promise<void>): Promise<void> {
+/** @param command resolves with false where it did not find what was asked for: exit code 1 */
+async function look(dir: string, command: (context: CommandContext) => Promise<unknown>): Promise<void> {
   const { env } = await settings(dir);
   const { database, inspectPort } = loadCommandConfig(env);
   endWithReader();
   const ending = new AbortController();
   stopOnSignal(async () => ending.abort());
-  await command({
+  const found = await command({
     database,
     consumer: CONSUMER,
     inspector: new RelayInspector(inspectPort),
@@ -153,6 +154,7 @@ async function look(dir: string, command: (context: CommandContext) => Promise<v
     note: (line) => process.stderr.write(`${line}\n`),
     signal: ending.signal,
   });
+  if (found === false) process.exitCode = 1;
 }
 
 async function examineSystem(options: { dir: string; url?: string; token?: string; json?: boolean }): Promise<void> {

@@ -39,6 +39,7 @@ export class Relay extends EventEmitter<RelayEvents> {
   readonly #stop = new AbortController();
   #role: Role = 'starting';
   #problem: string | null = null;
+  #installation: string | null = null;
   #starting: Promise<void> | undefined;
   #campaign: Promise<void> = Promise.resolve();
   #term: Term | undefined;
@@ -56,6 +57,11 @@ export class Relay extends EventEmitter<RelayEvents> {
   /** Why it neither leads nor stands by, where that needs an operator. */
   get problem(): string | null {
     return this.#problem;
+  }
+
+  /** Uuid of what is installed in the database; null for a relay that has not led. */
+  get installation(): string | null {
+    return this.#installation;
   }
 
   get role(): Role {
@@ -153,6 +159,7 @@ export class Relay extends EventEmitter<RelayEvents> {
     try {
       const stored = await this.#readCursor(lease);
       if (!stored) return;
+      this.#installation = stored.installation;
       const feed = await Session.open(session('feed'));
       sessions.push(feed);
       const replays = await Session.open(session('replay'));

@@ -8,7 +8,9 @@ export function direction(value: string): 'up' | 'down' {
 }
 
 export function eventId(value: string): string {
-  if (!/^\d{1,19}$/.test(value)) throw new InvalidArgumentError('It is not the id of an event: a whole number.');
+  // As Postgres's bigint.
+  if (!/^\d{1,19}$/.test(value) || BigInt(value) > 9_223_372_036_854_775_807n)
+    throw new InvalidArgumentError('It is not the id of an event: a whole number of a frame.');
   return value;
 }
 

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 export async function devEnvironment(dir: string): Promise<DevEnvironment | null> {
   const text = await readFile(join(dir, 'dev.json'), 'utf8').catch(() => null);
   if (text === null) return null;
-  const urls = JSON.parse(text) as Record<
+  const urls = parsed(text) as Record<
     'databaseUrl' | 'websocketUrl' | 'managementUrl' | 'dynamodbEndpoint' | 'inspectUrl',
     string
   >;
@@ -24,6 +24,18 @@ export async function devEnvironment(dir: string): Promise<DevEnvironment | null
       ROWCAST_INSPECT_PORT: new URL(urls.inspectUrl).port,
     },
   };
+}
+
+/** @throws when the file is of another version, or none of ours */
+function parsed(text: string): unknown {
+  try {
+    const urls = JSON.parse(text) as Record<string, string>;
+    for (const name of ['databaseUrl', 'websocketUrl', 'managementUrl', 'dynamodbEndpoint', 'inspectUrl'])
+      new URL(urls[name] as string);
+    return urls;
+  } catch {
+    throw new Error('dev.json is not that of this version: start rowcast dev again, or set DATABASE_URL');
+  }
 }
 
 export interface DevEnvironment {

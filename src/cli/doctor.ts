@@ -1,6 +1,6 @@
 import { examine } from '../doctor/doctor.ts';
 import type { Finding } from '../doctor/finding.ts';
-import { counted, type Terminal, wrap } from './terminal.ts';
+import { counted, printable, type Terminal, wrap } from './terminal.ts';
 
 const SIGNS = { ok: ['green', '✓'], warning: ['yellow', '!'], problem: ['red', '✗'], skipped: ['dim', '–'] } as const;
 const NAME_COLUMNS = 20;
@@ -18,7 +18,7 @@ export async function doctor(options: DoctorCommand): Promise<boolean> {
     else {
       if (finding.group !== group) terminal.print(`${group ? '\n' : ''}${terminal.paint('bold', finding.group)}`);
       group = finding.group;
-      terminal.print(line(finding, terminal));
+      terminal.print(line(printable(finding), terminal));
     }
   }
   const of = (verdict: Finding['verdict']) => found.filter((finding) => finding.verdict === verdict).length;
@@ -28,8 +28,10 @@ export async function doctor(options: DoctorCommand): Promise<boolean> {
 
 function line({ name, verdict, detail, fix }: Finding, terminal: Terminal): string {
   const [style, sign] = SIGNS[verdict];
-  const text = `  ${terminal.paint(style, sign)} ${name.padEnd(NAME_COLUMNS - 1)} ${wrap(detail, 80, INDENT)}`;
-  return fix ? `${text}\n${' '.repeat(INDENT)}${wrap(`${terminal.paint('bold', 'do:')} ${fix}`, 80, INDENT)}` : text;
+  const indented = (words: string) => wrap(words, terminal.textColumns, INDENT);
+  const gap = name.length < NAME_COLUMNS ? ' '.repeat(NAME_COLUMNS - name.length) : `\n${' '.repeat(INDENT)}`;
+  const text = `  ${terminal.paint(style, sign)} ${name}${gap}${indented(detail)}`;
+  return fix ? `${text}\n${' '.repeat(INDENT)}${indented(`${terminal.paint('bold', 'do:')} ${fix}`)}` : text;
 }
 
 function summary(problems: number, warnings: number, terminal: Terminal): string {

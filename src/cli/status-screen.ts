@@ -1,61 +1,76 @@
-import type {
-  HoldingTransaction,
-  InstalledLogStatus,
-  LogStatus,
-  RelaySession,
-  WatchedTable,
-} from '../listener/log-status.ts';
+import type { InstalledLogStatus, LogStatus, RelaySession } from '../listener/log-status.ts';
 import type { Pace } from '../progress.ts';
 import type { RelayStatus } from '../telemetry/inspection.ts';
 import type { RelayInspector } from '../telemetry/relay-inspector.ts';
-import { clockTime, count, counted, duration, size, type Terminal, wrap } from './terminal.ts';
+import { clockTime, count, counted, dateTime, duration, size, type Terminal, wrap } from './terminal.ts';
 
 const LABEL_COLUMNS = 14;
 const PROBLEMS_SHOWN = 5;
 const TABLES_SHOWN = 12;
+const NAME_COLUMNS = 24;
 
 /** What `rowcast status --json` prints. */
 export interface Status {
   /** ISO 8601 */
   readonly at: string;
-  readonly database: LogStatus;
+  /** Null where it cannot be asked. */
+  readonly database: LogStatus | null;
+  /** Why not. */
+  readonly problem?: string;
   /** Of the relay on this machine; null where none answers. */
   readonly relay: RelayStatus | null;
 }
 
 /** A status as at most 80 columns of text. */
-export function statusScreen({ at, database, relay }: Status, { terminal, inspector, pace }: Screen): string {
-  const { paint } = painter(terminal);
-  const title = `Rowcast on ${database.database} (Postgres ${database.version})`;
-  const time = `${at.slice(0, 19).replace('T', ' ')}Z`;
-  const gap = 80 - title.length - time.length;
-  const lines = [paint('bold', title) + (gap > 0 ? ' '.repeat(gap) : '\n') + time];
-  if (!database.installed) {
-    lines.push('', paint('red', 'The schema rowcast is not there: run `rowcast migrate up`.'));
-    return lines.join('\n');
-  }
-  const row = (label: string, text: string) => `${label.padEnd(LABEL_COLUMNS)}${wrap(text, 80, LABEL_COLUMNS)}`;
-  const rows = (label: string, texts: readonly string[]) => texts.map((text, n) => row(n === 0 ? label : '', text));
-  lines.push(
+export function statusScreen(status: Status, { terminal, inspector, pace }: Screen): string {
+  const paint: Paint = (style, text) => terminal.paint(style, text);
+  const lines = (sections: Section[]) =>
+    sections.flatMap(([label, texts]) =>
+      texts.map((text, n) => {
+        const head = (n === 0 ? label : '').padEnd(LABEL_COLUMNS);
+        return `${head}${wrap(text, terminal.textColumns, LABEL_COLUMNS)}`;
+      }),
+    );
+  const { database, relay, problem } = status;
+  const none = `none answers at ${inspector.where}: connections, posts and errors are known to the relay alone; run this where it runs`;
+  return [
+    head(status, terminal),
     '',
-    ...rows('Relays', relayLines(database.relays, paint)),
-    ...rows('Lag', lagLines(database, relay, pace, paint)),
-    ...rows('Log', [logLine(database)]),
-    ...rows('Transactions', holdingLines(database.holding, paint)),
+    ...(database?.installed
+      ? [
+          ...lines(logSections(database, relay, pace, paint)),
+          '',
+          ...lines([['Watched', watchedLines(database, paint)]]),
+        ]
+      : [paint('red', database ? NOT_INSTALLED : `The database cannot be asked: ${problem}`)]),
     '',
-    ...rows('Watched', watchedLines(database.watched, paint)),
-    '',
-    ...rows(
-      'This relay',
-      relay
-        ? ownLines(relay, paint)
-        : [
-            paint('yellow', 'none answers at ') +
-              `${inspector.where}: connections, posts and errors are known to the relay alone; run this where it runs`,
-          ],
-    ),
-  );
-  return lines.join('\n');
+    ...lines([['This relay', relay ? ownLines(relay, paint) : [paint('yellow', none)]]]),
+  ].join('\n');
+}
+
+const NOT_INSTALLED = 'The schema rowcast is not there: run `rowcast migrate up`.';
+
+function head({ at, database }: Status, terminal: Terminal): string {
+  const title = database ? `Rowcast on ${database.database} (Postgres ${database.version})` : 'Rowcast';
+  const time = dateTime(Date.parse(at));
+  const gap = terminal.textColumns - title.length - time.length;
+  return terminal.paint('bold', title) + (gap > 0 ? ' '.repeat(gap) : '\n') + time;
+}
+
+type Section = [label: string, texts: readonly string[]];
+
+function logSections(
+  database: InstalledLogStatus,
+  relay: RelayStatus | null,
+  pace: Pace | null,
+  paint: Paint,
+): Section[] {
+  return [
+    ['Relays', relayLines(database.relays, paint)],
+    ['Lag', lagLines(database, relay, pace, paint)],
+    ['Log', [logLine(database)]],
+    ['Transactions', holdingLines(database, paint)],
+  ];
 }
 
 interface Screen {
@@ -67,15 +82,12 @@ interface Screen {
 
 type Paint = Terminal['paint'];
 
-function painter(terminal: Terminal): { paint: Paint } {
-  return { paint: (style, text) => terminal.paint(style, text) };
-}
-
 function relayLines(relays: readonly RelaySession[], paint: Paint): string[] {
   const lines = relays.map(({ host, pid, leads, asleep, connected_s }) => {
     const role = leads ? paint('green', 'leader ') : 'standby';
     const does = leads ? (asleep ? ', asleep: the next row rings' : ', awake: reading') : '';
-    return `${role}  ${host}  (pid ${pid}, since ${duration(connected_s)})${does}`;
+    const since = connected_s === null ? '' : `, since ${duration(connected_s)}`;
+    return `${role}  ${host}  (pid ${pid}${since})${does}`;
   });
   if (!relays.some(({ leads }) => leads))
     lines.unshift(paint('red', 'no relay leads: nothing is delivered. Start one: rowcast start'));
@@ -117,24 +129,28 @@ function logLine({ log, lag }: InstalledLogStatus): string {
   return `${span}, ${size(log.bytes)} on disk; notification queue ${(lag.notificationQueueUsage * 100).toFixed(1)} % full`;
 }
 
-function holdingLines(holding: readonly HoldingTransaction[], paint: Paint): string[] {
-  if (holding.length === 0) return ['none is older than a minute'];
-  return holding.map(({ pid, name, role, state, age_s, holds_doorbell }) => {
+function holdingLines({ holding, hidden }: InstalledLogStatus, paint: Paint): string[] {
+  const lines = holding.map(({ pid, name, role, state, age_s, holds_doorbell }) => {
     const who = pid === null ? `prepared ${name}` : `pid ${pid}${name ? ` ${name}` : ''}`;
     const holds = holds_doorbell ? 'vacuum, and the relay awake' : 'vacuum';
-    return `${paint('yellow', age_s === null ? 'hidden' : duration(age_s))}  ${who} (${role}), ${state}: holds up ${holds}`;
+    return `${paint('yellow', duration(age_s))}  ${who} (${role}), ${state}: holds up ${holds}`;
   });
+  if (hidden > 0) lines.push(`${counted(hidden, 'session')} of other roles cannot be seen: grant pg_read_all_stats`);
+  return lines.length > 0 ? lines : ['none is older than a minute'];
 }
 
-function watchedLines(watched: readonly WatchedTable[], paint: Paint): string[] {
-  if (watched.length === 0) return [paint('yellow', "nothing: select rowcast.watch('your_table')")];
-  const width = Math.max(...watched.slice(0, TABLES_SHOWN).map(({ target }) => target.length));
+function watchedLines({ watched, dropped }: InstalledLogStatus, paint: Paint): string[] {
+  const lost = dropped.map((entity) =>
+    paint('yellow', `! the table of ${entity} was dropped, and is captured no more`),
+  );
+  if (watched.length === 0) return [...lost, paint('yellow', "nothing: select rowcast.watch('your_table')")];
+  const width = Math.min(NAME_COLUMNS, Math.max(...watched.slice(0, TABLES_SHOWN).map(({ target }) => target.length)));
   const lines = watched.slice(0, TABLES_SHOWN).map(({ target, audience, operations, problem }) => {
     const what = `${target.padEnd(width)}  ${operations.join(', ')} → ${audience.join(', ')}`;
     return problem ? `${paint('red', '✗')} ${what}: ${paint('red', problem)}` : `${paint('green', '✓')} ${what}`;
   });
   const more = watched.length - TABLES_SHOWN;
-  return more > 0 ? [...lines, `and ${counted(more, 'more table')}`] : lines;
+  return [...lost, ...lines, ...(more > 0 ? [`and ${counted(more, 'more table')}`] : [])];
 }
 
 /** What only the relay itself knows. */
@@ -142,11 +158,12 @@ function ownLines(relay: RelayStatus, paint: Paint): string[] {
   const { term, connections, posts, problems } = relay;
   const { sinceMs, ...outcomes } = posts;
   const posted = Object.entries(outcomes).map(([outcome, n]) => `${count(n)} ${outcome}`);
+  const age = connections.asOf ? `${duration(Math.max(0, (Date.now() - connections.asOf) / 1000))} old` : 'never read';
   const joining = term ? `, ${count(term.joining)} joining, ${count(term.behind)} behind` : '';
   const lines = [
     `${relay.role}, pid ${relay.pid}, ${relay.ready ? paint('green', 'ready') : paint('red', 'not ready')}`,
     ...(relay.reasons ?? []).map((reason) => paint('red', `✗ ${reason}`)),
-    `${counted(connections.known, 'connection')} of ${counted(connections.users, 'user')}${joining} (${connections.feed}, ${duration(Math.max(0, (Date.now() - connections.asOf) / 1000))} old)`,
+    `${counted(connections.known, 'connection')} of ${counted(connections.users, 'user')}${joining} (${connections.feed}, ${age})`,
   ];
   if (term) {
     lines.push(
@@ -158,7 +175,7 @@ function ownLines(relay: RelayStatus, paint: Paint): string[] {
     .slice(-PROBLEMS_SHOWN)
     .map(
       ({ at, event, message }) =>
-        `${paint('dim', clockTime(Date.parse(at)).slice(0, 8))} ${paint('yellow', event)} ${message}`,
+        `${paint('dim', `${clockTime(Date.parse(at)).slice(0, 8)}Z`)} ${paint('yellow', event)} ${message}`,
     );
   return [...lines, ...(last.length > 0 ? ['last warnings and errors:', ...last] : ['no warnings or errors so far'])];
 }

@@ -5,21 +5,23 @@ import { Session } from '../listener/session.ts';
 import { type Left, type Pace, paceOf } from '../progress.ts';
 import type { CommandContext } from './context.ts';
 import { type Status, statusScreen } from './status-screen.ts';
+import { printable } from './terminal.ts';
 
 const REDRAW_MS = 2000;
 const QUERY_TIMEOUT_MS = 10_000;
 
 /**
  * One screen, or with `watch` a new one every two seconds until the signal aborts.
- * @throws when the database cannot be reached; with `watch`, only if that is so at first
+ * @returns whether the database could be asked
+ * @throws when neither it nor a relay can; with `watch`, only if that is so at first
  */
-export async function status(context: CommandContext, options: { json: boolean; watch: boolean }): Promise<void> {
+export async function status(context: CommandContext, options: { json: boolean; watch: boolean }): Promise<boolean> {
   const { terminal, signal, inspector } = context;
   const source = new StatusSource(context);
   const show = (now: Status, pace: Pace | null) => {
     if (options.json) terminal.print(JSON.stringify(now));
-    else if (options.watch) terminal.redraw(statusScreen(now, { terminal, inspector, pace }));
-    else terminal.print(statusScreen(now, { terminal, inspector, pace }));
+    else if (options.watch) terminal.redraw(statusScreen(printable(now), { terminal, inspector, pace }));
+    else terminal.print(statusScreen(printable(now), { terminal, inspector, pace }));
   };
   try {
     let before = await source.read();
@@ -32,16 +34,17 @@ export async function status(context: CommandContext, options: { json: boolean; 
         before = now;
       } catch (error) {
         const why = error instanceof Error ? error.message : error;
-        context.note(terminal.paint('red', `the database cannot be asked: ${why}`));
+        context.note(terminal.paint('red', `neither database nor relay can be asked: ${why}`));
       }
     }
+    return before.database !== null;
   } finally {
     await source.close();
   }
 }
 
 function leftOf({ at, database }: Status): Left {
-  return { left: database.installed ? database.lag.backlog : 0, atMs: Date.parse(at) };
+  return { left: database?.installed ? database.lag.backlog : 0, atMs: Date.parse(at) };
 }
 
 /** Asks the database through one connection, which is made again when it is lost, and the relay on this machine. */
@@ -53,16 +56,21 @@ class StatusSource {
     this.#context = context;
   }
 
+  /** @throws when neither can be asked */
   async read(): Promise<Status> {
     const { consumer, inspector } = this.#context;
+    const at = new Date().toISOString();
     try {
       this.#session ??= await this.#open();
-      const [database, relay] = await Promise.all([readLogStatus(this.#session, consumer), inspector.status()]);
-      return { at: new Date().toISOString(), database, relay };
+      const database = await readLogStatus(this.#session, consumer);
+      const installation = database.installed ? (database.cursor?.installation ?? null) : null;
+      return { at, database, relay: await inspector.status(installation) };
     } catch (error) {
       this.#session?.destroy();
       this.#session = undefined;
-      throw error;
+      const relay = await inspector.status(null);
+      if (!relay) throw error;
+      return { at, database: null, problem: error instanceof Error ? error.message : String(error), relay };
     }
   }
 

@@ -6,7 +6,7 @@ import { Session } from '../listener/session.ts';
 import { Snapshot } from '../listener/snapshot.ts';
 import { formatCursor, installationTag } from '../protocol/cursor.ts';
 import type { CommandContext } from './context.ts';
-import { clockTime } from './terminal.ts';
+import { clockTime, printable } from './terminal.ts';
 
 const POLL_MS = 100;
 const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
@@ -37,6 +37,7 @@ export async function tail(context: CommandContext, filter: TailFilter): Promise
           if (matches(event, filter))
             terminal.print(filter.json ? encodeEvent(event, cursor, MAX_FRAME_BYTES).toString() : line(event, context));
         position = page.next;
+        await terminal.drained(signal);
         if (!page.more) await pause(POLL_MS, signal);
       }
       await session.close();
@@ -80,9 +81,11 @@ function matches({ type, audience }: LoggedEvent, filter: TailFilter): boolean {
 
 /** As much of the data as a line has room for. */
 function line(event: LoggedEvent, { terminal }: CommandContext): string {
-  const head = `${clockTime(Number(event.timestamp))}  ${event.id}  ${event.type}  ${event.audience.join(',') || '(nobody)'}  `;
-  const data = (event.data ?? (event.key ? `${event.key} (too large for a frame)` : '')).replaceAll(/\s+/g, ' ');
+  const { id, type, audience, timestamp } = event;
+  const head = printable(`${clockTime(Number(timestamp))}  ${id}  ${type}  ${audience.join(',') || '(nobody)'}  `);
+  const json = event.data ?? (event.key ? `${event.key} (too large for a frame)` : '');
+  const data = printable(json.replaceAll(/\s+/g, ' '));
   const room = Math.max(20, terminal.columns - head.length);
   const shown = terminal.interactive && data.length > room ? `${data.slice(0, room - 1)}…` : data;
-  return `${terminal.paint('dim', head.slice(0, 12))}${head.slice(12)}${terminal.paint('cyan', shown)}`;
+  return `${terminal.paint('dim', head.slice(0, 13))}${head.slice(13)}${terminal.paint('cyan', shown)}`;
 }

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { stripVTControlCharacters, styleText } from 'node:util';
 
 type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
@@ -23,8 +24,18 @@ export class Terminal {
     return this.#stream.isTTY ? this.#stream.columns || 80 : 80;
   }
 
+  /** Of a screen's text: lines of more than 80 columns are hard to read. */
+  get textColumns(): number {
+    return Math.min(80, this.columns);
+  }
+
   print(text: string): void {
     this.#stream.write(`${text}\n`);
+  }
+
+  /** Resolves once whoever reads has caught up: what waits for a slow reader is held in memory. */
+  async drained(signal: AbortSignal): Promise<void> {
+    if (this.#stream.writableNeedDrain) await once(this.#stream, 'drain', { signal }).catch(() => undefined);
   }
 
   /** In the place of what was drawn before, on a terminal; below it elsewhere. */
@@ -90,9 +101,26 @@ export function counted(value: number, noun: string): string {
   return `${count(value)} ${value === 1 ? noun : noun.replace(/y?$/, (end) => (end ? 'ies' : 's'))}`;
 }
 
-/** `14:03:21.482`, of this machine's day. @param epochMs milliseconds */
+/** `14:03:21.482Z`: UTC, as in the logs. @param epochMs milliseconds */
 export function clockTime(epochMs: number): string {
-  const at = new Date(epochMs);
-  const two = (value: number) => String(value).padStart(2, '0');
-  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.${String(at.getMilliseconds()).padStart(3, '0')}`;
+  return new Date(epochMs).toISOString().slice(11);
+}
+
+/** `2026-11-21 14:03:21Z` */
+export function dateTime(epochMs: number): string {
+  return `${new Date(epochMs).toISOString().slice(0, 19).replace('T', ' ')}Z`;
+}
+
+/** What others wrote (types, terms, names, data), without what would move a terminal's cursor or turn its text around. */
+export function printable<Value>(value: Value): Value {
+  return JSON.parse(
+    JSON.stringify(value, (_, each) => (typeof each === 'string' ? each.replaceAll(UNPRINTABLE, escaped) : each)),
+  ) as Value;
+}
+
+/** Control characters, and those that change the direction of writing (Unicode's Cc and Cf but for what joins emoji and scripts). */
+const UNPRINTABLE = /\p{Cc}|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
+
+function escaped(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }

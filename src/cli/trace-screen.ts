@@ -1,7 +1,7 @@
 import type { InstalledLogStatus, LogStatus } from '../listener/log-status.ts';
 import type { PostOutcome } from '../pusher/post-outcome.ts';
 import type { DeliveryTrace, EventTrace } from '../telemetry/inspection.ts';
-import { clockTime, count, counted, duration, size, type Terminal, wrap } from './terminal.ts';
+import { clockTime, count, counted, dateTime, duration, size, type Terminal, wrap } from './terminal.ts';
 
 const SHOWN = 20;
 const ATTEMPTS_SHOWN = 3;
@@ -32,7 +32,8 @@ export interface TracedEvent {
 
 /** The way of one event, hop by hop, until where it went or why it went no further. */
 export function traceScreen({ id, event, log, relay }: Trace, terminal: Terminal, inspector: string): string {
-  const row = (label: string, text: string) => `${label.padEnd(LABEL_COLUMNS)}${wrap(text, 80, LABEL_COLUMNS)}`;
+  const row = (label: string, text: string) =>
+    `${label.padEnd(LABEL_COLUMNS)}${wrap(text, terminal.textColumns, LABEL_COLUMNS)}`;
   if (!log.installed) return terminal.paint('red', 'The schema rowcast is not there: run `rowcast migrate up`.');
   if (!event) return [`Event ${id}`, '', row('log', terminal.paint('red', '✗ ') + absent(id, log))].join('\n');
   const lines = [
@@ -40,7 +41,7 @@ export function traceScreen({ id, event, log, relay }: Trace, terminal: Terminal
     '',
     row(
       'captured',
-      `${clockTime(event.occurred_ms)} from ${event.source ?? 'rowcast.send()'}, ${size(event.data_bytes)}, transaction ${event.xid}`,
+      `${dateTime(event.occurred_ms)} from ${event.source ?? 'rowcast.send()'}, ${size(event.data_bytes)}, transaction ${event.xid}`,
     ),
     row(
       'audience',
@@ -63,8 +64,10 @@ export function traceScreen({ id, event, log, relay }: Trace, terminal: Terminal
 }
 
 function absent(id: string, { log, watched }: InstalledLogStatus): string {
+  if (BigInt(id) > BigInt(log.last ?? 0)) return `no event ${id} yet: the newest is ${log.last ?? 'none'}`;
   const sick = watched.filter(({ problem }) => problem).map(({ target, problem }) => `${target}: ${problem}`);
-  const why = `no event ${id}: it was never committed, or retention has removed it. The log has about ${counted(log.events, 'event')}${log.span_s === null ? '' : ` of the last ${duration(log.span_s)}`}.`;
+  const span = log.span_s === null ? '' : ` of the last ${duration(log.span_s)}`;
+  const why = `no event ${id}: its transaction was rolled back or is still open, or retention has removed it. The log has about ${counted(log.events, 'event')}${span}.`;
   return sick.length > 0 ? `${why} Not captured now: ${sick.join('; ')}` : why;
 }
 
@@ -111,7 +114,8 @@ function unknown(event: TracedEvent, { role, sinceMs }: EventTrace, terminal: Te
       'yellow',
       `the one on this machine does not lead (${role}), and delivers nothing: ask the leader (rowcast status)`,
     );
-  if (event.occurred_ms < sinceMs) return `it is too long ago: the relay remembers since ${clockTime(sinceMs)}`;
+  if (event.delivered || event.occurred_ms < sinceMs)
+    return `the one on this machine remembers since ${clockTime(sinceMs)}: it was before that, or another relay's`;
   return 'has not read it yet';
 }
 

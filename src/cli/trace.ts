@@ -2,12 +2,13 @@ import { databaseAccess } from '../database.ts';
 import { readLogStatus } from '../listener/log-status.ts';
 import { Session } from '../listener/session.ts';
 import type { CommandContext } from './context.ts';
+import { printable } from './terminal.ts';
 import { type Trace, type TracedEvent, traceScreen } from './trace-screen.ts';
 
 const QUERY_TIMEOUT_MS = 10_000;
 
-/** @throws when the database cannot be reached */
-export async function trace(context: CommandContext, id: string, options: { json: boolean }): Promise<void> {
+/** @returns whether the log has such an event. @throws when the database cannot be reached */
+export async function trace(context: CommandContext, id: string, options: { json: boolean }): Promise<boolean> {
   const { client } = await databaseAccess(context.database);
   const session = await Session.open({
     database: client,
@@ -17,10 +18,12 @@ export async function trace(context: CommandContext, id: string, options: { json
   try {
     const log = await readLogStatus(session, context.consumer);
     const [event] = log.installed ? await session.query<TracedEvent>(EVENT, [id, context.consumer]) : [];
-    const found: Trace = { id, event: event ?? null, log, relay: await context.inspector.trace(id) };
+    const installation = log.installed ? (log.cursor?.installation ?? null) : null;
+    const found: Trace = { id, event: event ?? null, log, relay: await context.inspector.trace(id, installation) };
     context.terminal.print(
-      options.json ? JSON.stringify(found) : traceScreen(found, context.terminal, context.inspector.where),
+      options.json ? JSON.stringify(found) : traceScreen(printable(found), context.terminal, context.inspector.where),
     );
+    return found.event !== null;
   } finally {
     await session.close();
   }

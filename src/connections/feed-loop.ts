@@ -1,4 +1,6 @@
+import type { Logger } from 'pino';
 import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { LimitedLog } from '../limited-log.ts';
 import type { ConnectionFeed, DirectorySink } from './connection-directory.ts';
 
 /** After a failed round: 0.25–0.5 s, then doubling, at most 10 s. The directory goes on with what it has. */
@@ -7,11 +9,13 @@ const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
 /** What every feed does: one round after another until it is stopped, later after a failure. Connections expire meanwhile. */
 export abstract class FeedLoop<Deps extends FeedLoopDeps> implements ConnectionFeed {
   protected readonly deps: Deps;
+  protected readonly log: LimitedLog;
   readonly #abort = new AbortController();
   #running: Promise<void> | undefined;
 
   constructor(deps: Deps) {
     this.deps = deps;
+    this.log = new LimitedLog(deps.log);
   }
 
   /** Resolves once the table was read whole for the first time. */
@@ -58,4 +62,5 @@ export interface FeedLoopDeps {
   /** Between rounds. */
   readonly refreshIntervalMs: number;
   readonly sink: DirectorySink;
+  readonly log: Logger;
 }

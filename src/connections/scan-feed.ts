@@ -1,5 +1,4 @@
 import { type DynamoDBDocumentClient, paginateScan } from '@aws-sdk/lib-dynamodb';
-import type { Logger } from 'pino';
 import { type Connection, fromItem } from './connection.ts';
 import { FeedLoop, type FeedLoopDeps } from './feed-loop.ts';
 
@@ -21,8 +20,10 @@ export class ScanFeed extends FeedLoop<ScanFeedDeps> {
   }
 
   protected failed(error: unknown, failures: number): void {
-    const { log, table } = this.deps;
-    log.warn(
+    const { table } = this.deps;
+    this.log.line(
+      'warn',
+      'directory_scan_failed',
       { event: 'directory_scan_failed', table, failures, error: String(error) },
       'cannot read the connections table; delivering to the connections known so far',
     );
@@ -61,6 +62,4 @@ export interface TableReader {
   readonly table: string;
 }
 
-export interface ScanFeedDeps extends TableReader, FeedLoopDeps {
-  readonly log: Logger;
-}
+export type ScanFeedDeps = TableReader & FeedLoopDeps;

@@ -6,7 +6,6 @@ import {
   type Shard,
 } from '@aws-sdk/client-dynamodb-streams';
 import { unmarshall } from '@aws-sdk/util-dynamodb';
-import type { Logger } from 'pino';
 import { fromItem } from './connection.ts';
 import { FeedLoop, type FeedLoopDeps } from './feed-loop.ts';
 import { scanConnections, type TableReader } from './scan-feed.ts';
@@ -49,9 +48,11 @@ export class StreamFeed extends FeedLoop<StreamFeedDeps> {
   }
 
   protected failed(error: unknown, failures: number): void {
-    const { log, table } = this.deps;
+    const { table } = this.deps;
     if (error instanceof GapError) this.#synced = false;
-    log.warn(
+    this.log.line(
+      'warn',
+      'directory_stream_failed',
       { event: 'directory_stream_failed', table, failures, rescan: !this.#synced, error: String(error) },
       'cannot follow the stream of the connections table; delivering to the connections known so far',
     );
@@ -176,5 +177,4 @@ function imageOf(image: Record<string, unknown> | undefined) {
 export interface StreamFeedDeps extends TableReader, FeedLoopDeps {
   readonly dynamodb: DynamoDBClient;
   readonly streams: DynamoDBStreamsClient;
-  readonly log: Logger;
 }

@@ -5,7 +5,7 @@ import { type Findings, findingsOf } from './finding.ts';
 const { ok, warning, problem } = findingsOf('capture');
 
 /** Whether what is written gets into the log, and may leave it. */
-export async function* captureFindings(session: Session, { cursor, watched }: InstalledLogStatus): Findings {
+export async function* captureFindings(session: Session, { cursor, watched, dropped }: InstalledLogStatus): Findings {
   if (!cursor)
     yield problem(
       'installation',
@@ -30,6 +30,12 @@ export async function* captureFindings(session: Session, { cursor, watched }: In
     if (sick) yield problem(target, sick, fixOf(sick));
     else yield ok(target, `${operations.join(', ')} → ${audience.join(', ')}; its triggers are there and enabled`);
   }
+  for (const entity of dropped)
+    yield warning(
+      entity,
+      'its table was dropped',
+      'if it was made again, call rowcast.watch() for it; else select rowcast.forget_dropped()',
+    );
   const roles = await session.query<{ name: string }>(REPLICA_ROLES);
   if (roles.length > 0)
     yield ok(

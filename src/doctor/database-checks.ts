@@ -6,6 +6,7 @@ import { type Finding, type Findings, findingsOf, why } from './finding.ts';
 
 const { ok, warning, problem, skipped } = findingsOf('database');
 
+/** An older one does not know idle_session_timeout, which each session sets. */
 const OLDEST_VERSION = 14;
 
 /** What to do about errors of connecting, by Postgres's code or Node's. */
@@ -22,10 +23,13 @@ const CONNECT_FIXES: Readonly<Record<string, string>> = {
   '08P01': 'a pooler such as PgBouncer refuses the session settings: use a direct connection to Postgres',
 };
 
+const OLDER = /unrecognized configuration parameter/i;
+
 /** For a database that cannot be reached. */
 export function connectFinding(error: unknown): Finding {
   const { code, message = '' } = error as { code?: string; message?: string };
   const pooler = /unsupported startup parameter/i.test(message) ? CONNECT_FIXES['08P01'] : undefined;
+  if (OLDER.test(message)) return problem('version', message, `Rowcast needs Postgres ${OLDEST_VERSION} or newer`);
   const silent = /timeout|timed out|did not answer/i.test(message) ? CONNECT_FIXES.ETIMEDOUT : undefined;
   return problem(
     'reachable',
@@ -45,8 +49,6 @@ export async function* databaseFindings(deps: DatabaseDeps): AsyncGenerator<Find
   yield access.warning
     ? warning('encrypted', access.warning)
     : ok('encrypted', access.tls === 'verified' ? 'by TLS, verified' : 'not, and on this machine');
-  if (Number.parseInt(server.version, 10) < OLDEST_VERSION)
-    yield problem('version', `Postgres ${server.version}`, `Rowcast needs Postgres ${OLDEST_VERSION} or newer`);
   yield server.standby
     ? problem('primary', 'DATABASE_URL leads to a read-only standby', 'give it the writer endpoint')
     : ok('primary', 'it takes writes');
@@ -80,11 +82,17 @@ interface DatabaseDeps {
 
 /** LISTEN, session locks and session settings live as long as the connection: a pooler shares them out. */
 async function* directFindings({ access, doorbell }: DatabaseDeps, server: Server): Findings {
-  if (server.idle_session_timeout !== '0')
+  if (!server.settings_arrive)
     yield problem(
       'session settings',
-      `idle_session_timeout is ${server.idle_session_timeout} although Rowcast asks for 0: something between drops session settings`,
+      'what Rowcast asks of its sessions does not arrive: something in between, such as a pooler, drops it',
       'use a direct connection to Postgres',
+    );
+  else if (server.idle_session_timeout !== '0')
+    yield problem(
+      'session settings',
+      `idle_session_timeout is ${server.idle_session_timeout}: it would end idle sessions of the relay`,
+      'set it to 0 for its role',
     );
   else yield ok('session settings', 'they arrive; idle_session_timeout does not end idle sessions of the relay');
   if (server.replication_role !== 'origin')
@@ -130,6 +138,8 @@ interface Server {
   role: string;
   version: string;
   standby: boolean;
+  /** One that differs from Postgres's own default. */
+  settings_arrive: boolean;
   idle_session_timeout: string;
   replication_role: string;
   prepared: number;
@@ -137,7 +147,7 @@ interface Server {
 
 const SERVER = `
   select current_database() as database, current_user as role, current_setting('server_version') as version, pg_is_in_recovery() as standby,
-    current_setting('idle_session_timeout') as idle_session_timeout, current_setting('session_replication_role') as replication_role,
+    current_setting('enable_seqscan') = 'off' as settings_arrive, current_setting('idle_session_timeout') as idle_session_timeout, current_setting('session_replication_role') as replication_role,
     current_setting('max_prepared_transactions')::int as prepared`;
 
 /** Nothing is missing of what is not there yet. */
@@ -147,6 +157,6 @@ const RIGHTS = `
     union all
     select privilege || ' on rowcast.' || relation, has_table_privilege(c.oid, privilege)
     from (values ('event', 'select'), ('event', 'delete'), ('cursor', 'select'), ('cursor', 'update'), ('installation', 'select'),
-      ('installation', 'update'), ('capture', 'select')) needed (relation, privilege)
+      ('installation', 'update'), ('capture', 'select'), ('watched', 'select'), ('migrations', 'select')) needed (relation, privilege)
     join pg_class c on c.relname = relation and c.relnamespace = to_regnamespace('rowcast')
   ) rights where not has`;

@@ -1,5 +1,5 @@
-import { type Config, ConfigError, loadCommandConfig, loadConfig } from '../config.ts';
-import { databaseAccess } from '../database.ts';
+import { type Config, ConfigError, loadConfig, loadDatabaseConfig } from '../config.ts';
+import { type DatabaseAccess, databaseAccess } from '../database.ts';
 import { readLogStatus } from '../listener/log-status.ts';
 import { Session } from '../listener/session.ts';
 import { awsFindings } from './aws-checks.ts';
@@ -22,9 +22,9 @@ export async function* examine(options: DoctorOptions): Findings {
   const { config, database, findings } = readSettings(options.env);
   yield* findings;
   if (database) yield* aboutDatabase(options, database, config);
-  else yield findingsOf('database').skipped('database', 'DATABASE_URL is to be mended first');
+  else yield findingsOf('database').skipped('database', 'its settings are to be mended first');
   if (!config) {
-    yield findingsOf('aws').skipped('gateway, table', 'the settings are to be mended first');
+    yield findingsOf('aws').skipped('gateway, table', 'WEBSOCKET_ENDPOINT and AWS_REGION are to be mended first');
     return;
   }
   yield* awsFindings(config);
@@ -41,7 +41,7 @@ export interface DoctorOptions {
   readonly probe: ProbeTarget | null;
 }
 
-/** What there is of the settings: where some are wrong, the database may still be looked at. */
+/** What there is of the settings: those that are wrong are left out, so that all else may be looked at none the less. */
 function readSettings(env: DoctorOptions['env']) {
   try {
     const config = loadConfig(env);
@@ -49,16 +49,27 @@ function readSettings(env: DoctorOptions['env']) {
     const ok = SETTINGS.ok('settings', `all are well formed; ${gatewayEndpoint}, table ${connectionsTable}, ${region}`);
     return { config, database: config.database, findings: [ok] };
   } catch (error) {
-    const problems = problemsOf(error);
-    const findings = problems.map((problem) => {
-      const [name = '', ...rest] = problem.split(': ');
-      return SETTINGS.problem(name, rest.join(': '));
+    const named = problemsOf(error).map((problem): [string, string] => {
+      const at = problem.indexOf(': ');
+      return [problem.slice(0, at), problem.slice(at + 2)];
     });
-    try {
-      return { config: null, database: loadCommandConfig(env).database, findings };
-    } catch {
-      return { config: null, database: null, findings };
-    }
+    const wrong = new Set(named.map(([name]) => name));
+    const others = Object.fromEntries(Object.entries(env).filter(([name]) => !wrong.has(name)));
+    return {
+      config: attempt(() => loadConfig(others)),
+      database: attempt(() => loadDatabaseConfig(others).database),
+      findings: named.map(([name, problem]) => SETTINGS.problem(name, problem)),
+    };
+  }
+}
+
+/** Null where settings that are needed are missing or wrong. */
+function attempt<Loaded>(load: () => Loaded): Loaded | null {
+  try {
+    return load();
+  } catch (error) {
+    problemsOf(error);
+    return null;
   }
 }
 
@@ -68,9 +79,10 @@ function problemsOf(error: unknown): readonly string[] {
 }
 
 async function* aboutDatabase(options: DoctorOptions, settings: Config['database'], config: Config | null): Findings {
-  const access = await databaseAccess(settings);
+  let access: DatabaseAccess;
   let session: Session;
   try {
+    access = await databaseAccess(settings);
     session = await Session.open({
       database: access.client,
       applicationName: 'rowcast doctor',
@@ -90,7 +102,7 @@ async function* aboutDatabase(options: DoctorOptions, settings: Config['database
       return;
     }
     yield* captureFindings(session, status);
-    yield* relayFindings(status, doorbell);
+    yield* relayFindings(status, { doorbell, inspectPort: config?.inspectPort ?? null });
   } catch (error) {
     yield lostFinding(error);
   } finally {

@@ -35,13 +35,14 @@ export class LogLag extends EventEmitter<{ lag: [Lag] }> {
   /** Runs until the signal aborts. @throws when the database is lost */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      this.emit('lag', await this.measure());
+      this.emit('lag', await this.measure('log_lag'));
       await pause(INTERVAL_MS, signal);
     }
   }
 
-  async measure(): Promise<Lag> {
-    const [row] = await this.#session.query<LagRow>(MEASURE, [this.#consumer, MAX_COUNTED], 'log_lag');
+  /** @param statement keeps the plan under that name, for who measures again and again over a direct connection */
+  async measure(statement?: string): Promise<Lag> {
+    const [row] = await this.#session.query<LagRow>(MEASURE, [this.#consumer, MAX_COUNTED], statement);
     const { events = 0, seconds = 0, usage = 0, ids = null, log_bytes: logBytes = 0 } = row ?? {};
     const backlog = events < MAX_COUNTED ? events : Math.max(events, ids ?? 0);
     return { events, backlog, seconds, notificationQueueUsage: usage, logBytes };

@@ -25,6 +25,8 @@ export async function readLogStatus(session: Session, consumer: string): Promise
     log: log as LogSize,
     watched: await session.query<WatchedTable>(WATCHED),
     holding: await session.query<HoldingTransaction>(HOLDING, [DOORBELL, OLD_TRANSACTION_SECONDS]),
+    hidden: (await session.query<{ hidden: number }>(HIDDEN))[0]?.hidden ?? 0,
+    dropped: (await session.query<{ entity: string }>(DROPPED)).map(({ entity }) => entity),
   };
 }
 
@@ -48,6 +50,10 @@ export interface InstalledLogStatus extends ServerStatus {
   readonly watched: readonly WatchedTable[];
   /** The oldest first. */
   readonly holding: readonly HoldingTransaction[];
+  /** Sessions of other roles that may hold something, and whose age only pg_read_all_stats shows. */
+  readonly hidden: number;
+  /** What was watched and has been dropped since, by its entity. */
+  readonly dropped: readonly string[];
 }
 
 export interface RelaySession {
@@ -56,10 +62,15 @@ export interface RelaySession {
   readonly leads: boolean;
   /** It holds the doorbell's lock: the next row rings. */
   readonly asleep: boolean;
-  readonly connected_s: number;
+  /** Null where the right to see it is missing: another role's session, without pg_read_all_stats. */
+  readonly connected_s: number | null;
+  /** Since its last word; a leader speaks every three seconds. Null as above. */
+  readonly silent_s: number | null;
 }
 
 export interface CursorAge {
+  /** Uuid. */
+  readonly installation: string;
   readonly snapshot: string;
   /** Since something was delivered last. */
   readonly age_s: number;
@@ -73,6 +84,8 @@ export interface CursorAge {
 
 export interface LogSize {
   readonly bytes: number;
+  /** Id of the newest event; null for an empty log. */
+  readonly last: string | null;
   /** About: ids have gaps. */
   readonly events: number;
   /** From the oldest event to now; null for an empty log. */
@@ -93,8 +106,7 @@ export interface HoldingTransaction {
   /** Of the session, or the prepared transaction's own. */
   readonly name: string;
   readonly role: string;
-  /** Null where the right to see it is missing (pg_read_all_stats). */
-  readonly age_s: number | null;
+  readonly age_s: number;
   readonly state: string;
   /** It keeps the relay from sleeping. */
   readonly holds_doorbell: boolean;
@@ -108,20 +120,21 @@ const RELAYS = `
     where l.locktype = 'advisory' and l.granted and l.mode = 'ExclusiveLock' and l.classid = rowcast.lock_class() and l.objsubid = 2
     group by l.pid)
   select substr(a.application_name, length('rowcast lease ') + 1) as host, a.pid, coalesce(h.leads, false) as leads,
-    coalesce(h.asleep, false) as asleep, extract(epoch from clock_timestamp() - a.backend_start)::float8 as connected_s
+    coalesce(h.asleep, false) as asleep, extract(epoch from clock_timestamp() - a.backend_start)::float8 as connected_s,
+    extract(epoch from clock_timestamp() - a.state_change)::float8 as silent_s
   from pg_stat_activity a left join held h on h.pid = a.pid
   where a.datname = current_database() and a.application_name like 'rowcast lease %'
   order by 3 desc, a.backend_start`;
 
 const CURSOR = `
-  select c.snapshot::text, extract(epoch from clock_timestamp() - c.updated_at)::float8 as age_s, c.until is not null as backlog,
+  select i.id::text as installation, c.snapshot::text, extract(epoch from clock_timestamp() - c.updated_at)::float8 as age_s, c.until is not null as backlog,
     i.identity = rowcast.database_identity() as ours,
     pg_snapshot_xmax(c.snapshot) > pg_snapshot_xmax(pg_current_snapshot()) as void
   from rowcast.installation i join rowcast.cursor c on c.consumer = $1`;
 
 const SIZE = `
   with ends as (select min(id) as first, max(id) as last from rowcast.event)
-  select pg_total_relation_size('rowcast.event')::float8 as bytes, coalesce(last - first + 1, 0)::float8 as events,
+  select pg_total_relation_size('rowcast.event')::float8 as bytes, last::text, coalesce(last - first + 1, 0)::float8 as events,
     (select extract(epoch from clock_timestamp() - occurred_at)::float8 from rowcast.event where id = first) as span_s
   from ends`;
 
@@ -130,14 +143,21 @@ const WATCHED = `
 
 /** $1 doorbell, $2 seconds. Whoever has an xid or a snapshot keeps vacuum from removing what was deleted since. */
 const HOLDING = `
-  select a.pid, a.application_name as name, coalesce(a.usename, '') as role, coalesce(a.state, 'hidden') as state,
+  select a.pid, a.application_name as name, coalesce(a.usename, '') as role, a.state,
     extract(epoch from clock_timestamp() - a.xact_start)::float8 as age_s,
     exists (select from pg_locks l where l.pid = a.pid and l.locktype = 'advisory' and l.granted and l.mode = 'ShareLock'
       and l.classid = rowcast.lock_class() and l.objid = $1 and l.objsubid = 2) as holds_doorbell
   from pg_stat_activity a
   where a.pid <> pg_backend_pid() and a.backend_type = 'client backend' and (a.backend_xid is not null or a.backend_xmin is not null)
-    and (a.xact_start is null or a.xact_start < clock_timestamp() - $2 * interval '1 second')
+    and a.xact_start < clock_timestamp() - $2 * interval '1 second'
   union all
   select null, p.gid, p.owner::text, 'prepared', extract(epoch from clock_timestamp() - p.prepared)::float8, false
   from pg_prepared_xacts p where p.prepared < clock_timestamp() - $2 * interval '1 second'
-  order by age_s desc nulls last limit 5`;
+  order by age_s desc limit 5`;
+
+const HIDDEN = `
+  select count(*)::int as hidden from pg_stat_activity
+  where backend_type is null and (backend_xid is not null or backend_xmin is not null)`;
+
+const DROPPED = `
+  select entity from rowcast.capture c where not exists (select from pg_class r where r.oid = c.target)`;

@@ -1,4 +1,4 @@
-import { EventEmitter } from 'node:events';
+import { EventEmitter, setMaxListeners } from 'node:events';
 import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
 import { AudienceIndex } from '../connections/audience-index.ts';
 import type { Connection } from '../connections/connection.ts';
@@ -32,6 +32,8 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   constructor(deps: FanoutDeps) {
     super();
     this.#deps = deps;
+    // Each connection that is being closed may wait on it.
+    setMaxListeners(0, this.#abort.signal);
     this.#posting = new Posting(deps, {
       posted: (...post) => this.emit('posted', ...post),
       paced: (postsPerSecond) => this.emit('paced', postsPerSecond),

@@ -2,78 +2,60 @@ import type { Connection } from '../connections/connection.ts';
 import type { PostOutcome } from '../pusher/post-outcome.ts';
 import type { Relay } from '../relay.ts';
 
-/** 65,536 posts are 3 MB; at 1,000 posts a second they reach back a minute, at 100 the ten minutes that are kept at most. */
+/** At 100 posts a second these reach back the ten minutes that are kept at most, at 1,000 one. */
 const POSTS = 65_536;
+/** Ids that all of those posts name together: a batch names hundreds, 8 bytes each. */
+const IDS = 400_000;
 const DISPATCHES = 16_384;
 const KEEP_MS = 600_000;
 
 /**
- * What became of the last events, in memory: whom each reached, and how each post ended. Bounded in number and time; nothing
- * is allocated for a post, since a broadcast makes ten thousand.
+ * What became of the last events, in memory: how many each reached, and how each post ended. Bounded in number and age, to 25 MB at
+ * most (measured, where no id is in two posts); little is kept of a post, since a broadcast makes ten thousand, and nothing of its payload.
  */
 export class DeliveryJournal {
-  readonly #posts = new Ring(POSTS);
-  readonly #dispatches = new Ring(DISPATCHES);
-  readonly #connections: Connection[] = [];
-  readonly #outcomes: PostOutcome[] = [];
-  readonly #eventIds: (readonly string[])[] = [];
-  readonly #tookMs = new Float32Array(POSTS);
-  readonly #dispatched: Omit<Dispatch, 'atMs'>[] = [];
+  readonly #posts: Recent<Post>;
+  readonly #dispatches: Recent<Dispatch>;
 
   /** @param deps.known connections now */
   constructor(deps: { relay: Relay; known: () => number }) {
+    this.#posts = new Recent({ entries: POSTS, weight: IDS, weigh: ({ eventIds }) => eventIds.length });
+    this.#dispatches = new Recent({ entries: DISPATCHES, weight: DISPATCHES, weigh: () => 1 });
     deps.relay
-      .on('dispatched', (eventId, audience, reached) => {
-        this.#dispatched[this.#dispatches.add()] = {
+      .on('dispatched', (eventId, _, reached) =>
+        this.#dispatches.add({
+          atMs: Date.now(),
           eventId,
-          audience,
           reached,
           connections: deps.known(),
           joining: deps.relay.joining,
-        };
-      })
-      .on('posted', (connection, outcome, tookMs, { eventIds }) => {
-        const slot = this.#posts.add();
-        this.#connections[slot] = connection;
-        this.#outcomes[slot] = outcome;
-        this.#eventIds[slot] = eventIds;
-        this.#tookMs[slot] = tookMs;
-      });
+        }),
+      )
+      .on('posted', (connection, outcome, tookMs, { eventIds }) =>
+        this.#posts.add({ atMs: Date.now(), connection, outcome, tookMs, eventIds }),
+      );
   }
 
-  /** The oldest moment of which everything is still known, epoch ms. */
+  /** From when on every post is still known, epoch ms. */
   get sinceMs(): number {
-    return Math.max(this.#posts.sinceMs, this.#dispatches.sinceMs, Date.now() - KEEP_MS);
+    return this.#posts.sinceMs;
   }
 
-  /** The times an event was given to live connections: once, unless a relay before did not finish. */
+  /** The times an event was given to live connections: once, unless a term before did not finish. */
   dispatchesOf(eventId: string): Dispatch[] {
-    return [...this.#dispatches.slots(this.sinceMs)]
-      .map(({ slot, atMs }) => ({ ...(this.#dispatched[slot] as Omit<Dispatch, 'atMs'>), atMs }))
-      .filter((dispatch) => dispatch.eventId === eventId);
+    return [...this.#dispatches.all()].filter((dispatch) => dispatch.eventId === eventId);
   }
 
   /** The posts that carried an event, the oldest first. */
   *postsOf(eventId: string): Iterable<Post> {
-    for (const { slot, atMs } of this.#posts.slots(this.sinceMs)) {
-      if (!this.#eventIds[slot]?.includes(eventId)) continue;
-      yield {
-        atMs,
-        connection: this.#connections[slot] as Connection,
-        outcome: this.#outcomes[slot] as PostOutcome,
-        tookMs: this.#tookMs[slot] as number,
-        events: (this.#eventIds[slot] as readonly string[]).length,
-      };
-    }
+    for (const post of this.#posts.all()) if (post.eventIds.includes(eventId)) yield post;
   }
 
-  /** Posts since then by their outcome. @param sinceMs epoch ms */
+  /** Posts by their outcome. @param sinceMs epoch ms */
   outcomesSince(sinceMs: number): Partial<Record<PostOutcome['kind'], number>> {
     const counts: Partial<Record<PostOutcome['kind'], number>> = {};
-    for (const { slot } of this.#posts.slots(sinceMs)) {
-      const { kind } = this.#outcomes[slot] as PostOutcome;
-      counts[kind] = (counts[kind] ?? 0) + 1;
-    }
+    for (const { atMs, outcome } of this.#posts.all())
+      if (atMs >= sinceMs) counts[outcome.kind] = (counts[outcome.kind] ?? 0) + 1;
     return counts;
   }
 }
@@ -82,7 +64,6 @@ export interface Dispatch {
   readonly eventId: string;
   /** When it was given to the lanes, epoch ms. */
   readonly atMs: number;
-  readonly audience: readonly string[];
   /** Live connections that it was for. */
   readonly reached: number;
   /** Connections that were known then. */
@@ -97,40 +78,58 @@ export interface Post {
   readonly connection: Connection;
   readonly outcome: PostOutcome;
   readonly tookMs: number;
-  /** That it carried. */
-  readonly events: number;
+  readonly eventIds: readonly string[];
 }
 
-/** Slots that are used again, the oldest first. */
-class Ring {
-  readonly #atMs: Float64Array;
-  #added = 0;
-  /** When the newest of those that were overwritten was added. */
-  #overwrittenMs = 0;
+/** The newest of many, the oldest first: bounded by number, by weight and by age. */
+class Recent<Entry extends { readonly atMs: number }> {
+  readonly #limits: { readonly entries: number; readonly weight: number; weigh(entry: Entry): number };
+  /** Slots are used again; those from #oldest to #next, modulo their number, are taken. */
+  readonly #slots: (Entry | undefined)[];
+  #oldest = 0;
+  #next = 0;
+  #weight = 0;
+  #sinceMs = Date.now();
 
-  constructor(capacity: number) {
-    this.#atMs = new Float64Array(capacity);
+  constructor(limits: { entries: number; weight: number; weigh(entry: Entry): number }) {
+    this.#limits = limits;
+    this.#slots = new Array<Entry | undefined>(limits.entries);
   }
 
+  /** What was added from then on is still here. */
   get sinceMs(): number {
-    return this.#overwrittenMs;
+    return Math.max(this.#sinceMs, Date.now() - KEEP_MS);
   }
 
-  /** @returns the slot to fill */
-  add(): number {
-    const slot = this.#added % this.#atMs.length;
-    if (this.#added >= this.#atMs.length) this.#overwrittenMs = this.#atMs[slot] as number;
-    this.#atMs[slot] = Date.now();
-    this.#added++;
-    return slot;
+  add(entry: Entry): void {
+    const { entries, weight, weigh } = this.#limits;
+    this.#weight += weigh(entry);
+    while (
+      this.#next - this.#oldest === entries ||
+      (this.#oldest < this.#next && (this.#weight > weight || this.#tooOld(entry.atMs)))
+    )
+      this.#forgetOldest();
+    this.#slots[this.#next++ % entries] = entry;
   }
 
-  /** The oldest first. */
-  *slots(sinceMs: number): Iterable<{ slot: number; atMs: number }> {
-    const capacity = this.#atMs.length;
-    for (let n = Math.max(0, this.#added - capacity); n < this.#added; n++) {
-      const atMs = this.#atMs[n % capacity] as number;
-      if (atMs >= sinceMs) yield { slot: n % capacity, atMs };
+  *all(): Iterable<Entry> {
+    const oldestMs = Date.now() - KEEP_MS;
+    for (let n = this.#oldest; n < this.#next; n++) {
+      const entry = this.#slots[n % this.#limits.entries] as Entry;
+      if (entry.atMs >= oldestMs) yield entry;
     }
+  }
+
+  #tooOld(nowMs: number): boolean {
+    return (this.#slots[this.#oldest % this.#limits.entries] as Entry).atMs < nowMs - KEEP_MS;
+  }
+
+  #forgetOldest(): void {
+    const slot = this.#oldest++ % this.#limits.entries;
+    const entry = this.#slots[slot] as Entry;
+    this.#slots[slot] = undefined;
+    this.#weight -= this.#limits.weigh(entry);
+    // Others of the same moment may be gone with it.
+    this.#sinceMs = Math.max(this.#sinceMs, entry.atMs + 1);
   }
 }

@@ -107,5 +107,5 @@ interface Bucket {
 }
 
 function unitOf(name: string): string {
-  return /seconds/.test(name) ? 'Seconds' : 'Count';
+  return /seconds/.test(name) ? 'Seconds' : /bytes/.test(name) ? 'Bytes' : 'Count';
 }

@@ -42,6 +42,8 @@ export class Inspection {
   status(): RelayStatus {
     const { relay, directory, journal, problems, readiness, feed } = this.#deps;
     return {
+      service: 'rowcast',
+      installation: relay.installation,
       pid: process.pid,
       ...readiness(),
       role: relay.role,
@@ -73,11 +75,13 @@ export class Inspection {
       deliveries.set(connection, known);
       return known;
     };
-    for (const { connection, atMs, outcome, tookMs, events } of journal.postsOf(eventId))
-      of(connection).attempts.push({ atMs, tookMs, events, outcome });
+    for (const { connection, atMs, outcome, tookMs, eventIds } of journal.postsOf(eventId))
+      of(connection).attempts.push({ atMs, tookMs, events: eventIds.length, outcome });
     for (const connection of relay.waitingFor(eventId)) of(connection).waiting = true;
     const all = [...deliveries.values()];
     return {
+      service: 'rowcast',
+      installation: relay.installation,
       role: relay.role,
       sinceMs: journal.sinceMs,
       dispatches: dispatches.map(({ atMs, reached, connections, joining }) => ({
@@ -103,8 +107,15 @@ function countBy<Item>(items: readonly Item[], key: (item: Item) => string): Rec
   return counts;
 }
 
+/** So that another program's answer, or that of another database's relay, is not taken for this one's. */
+export interface Origin {
+  readonly service: 'rowcast';
+  /** Uuid of the installation; null for a relay that has not led. */
+  readonly installation: string | null;
+}
+
 /** Times are epoch milliseconds. */
-export interface RelayStatus extends Readiness {
+export interface RelayStatus extends Readiness, Origin {
   readonly pid: number;
   readonly role: Role;
   readonly listening: boolean;
@@ -125,7 +136,7 @@ export interface RelayStatus extends Readiness {
   readonly problems: readonly Problem[];
 }
 
-export interface EventTrace {
+export interface EventTrace extends Origin {
   readonly role: Role;
   /** What was before is forgotten. */
   readonly sinceMs: number;

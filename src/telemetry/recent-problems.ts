@@ -18,11 +18,15 @@ export class RecentProblems {
       const { time, event, msg, outcome, error, ...rest } = JSON.parse(line) as LogLine;
       const { status, reason } = outcome ?? rest;
       const why = [status, reason ?? error].filter(Boolean).join(' ');
-      this.#problems.push({
+      const problem = {
         at: new Date(time ?? Date.now()).toISOString(),
         event: event ?? 'unknown',
         message: why ? `${msg} (${why})` : (msg ?? ''),
-      });
+      };
+      const last = this.#problems.at(-1);
+      // The same again takes no room from others.
+      if (last?.event === problem.event && last.message === problem.message) this.#problems.pop();
+      this.#problems.push(problem);
       if (this.#problems.length > KEPT) this.#problems.shift();
     }
     return line;

@@ -1,34 +1,37 @@
-import type { EventTrace, RelayStatus } from './inspection.ts';
+import type { EventTrace, Origin, RelayStatus } from './inspection.ts';
 
 const TIMEOUT_MS = 2000;
 
-/** Asks the relay on this machine what only it knows (telemetry/inspection.ts). */
+/** Asks the relay on this machine what only it knows (inspection.ts). */
 export class RelayInspector {
-  readonly #url: string;
+  /** As an operator would write it. */
+  readonly where: string;
 
   /** @param port of the relay's inspection, on the loopback interface */
   constructor(port: number) {
-    this.#url = `http://127.0.0.1:${port}`;
+    this.where = `127.0.0.1:${port}`;
   }
 
-  /** Null where no relay of this machine answers there. */
-  status(): Promise<RelayStatus | null> {
-    return this.#get<RelayStatus>('/status');
+  /**
+   * Null where no relay answers there, or one of another database.
+   * @param installation uuid of this database's; null where that is not known
+   */
+  status(installation: string | null): Promise<RelayStatus | null> {
+    return this.#get<RelayStatus>('/status', installation);
   }
 
   /** @see status */
-  trace(eventId: string): Promise<EventTrace | null> {
-    return this.#get<EventTrace>(`/trace/${eventId}`);
+  trace(eventId: string, installation: string | null): Promise<EventTrace | null> {
+    return this.#get<EventTrace>(`/trace/${eventId}`, installation);
   }
 
-  get where(): string {
-    return this.#url.replace('http://', '');
-  }
-
-  async #get<Body>(path: string): Promise<Body | null> {
+  async #get<Body extends Origin>(path: string, installation: string | null): Promise<Body | null> {
     try {
-      const response = await fetch(`${this.#url}${path}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-      return response.ok ? ((await response.json()) as Body) : null;
+      const response = await fetch(`http://${this.where}${path}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+      const body = (await response.json()) as Body;
+      if (!response.ok || body.service !== 'rowcast') return null;
+      const another = installation !== null && body.installation !== null && body.installation !== installation;
+      return another ? null : body;
     } catch {
       return null;
     }

@@ -23,8 +23,8 @@ export class StateLog {
     this.#limited = new LimitedLog(deps.log);
     this.#postsPerSecondLimit = deps.postsPerSecondLimit;
     deps.relay
-      .on('asleep', () => this.#info('asleep', 'nothing to deliver; the next row rings'))
-      .on('awake', () => this.#info('awake', 'rung, or rows were found by the slow poll; reading'))
+      .on('asleep', () => this.#info('doorbell', 'asleep', 'nothing to deliver; the next row rings'))
+      .on('awake', () => this.#info('doorbell', 'awake', 'rung, or rows were found by the slow poll; reading'))
       .on('gateway', (state, outcome) => this.#gateway(state, outcome))
       .on('paced', (postsPerSecond) => this.#paced(postsPerSecond))
       .on('posted', (connection, outcome) => this.#posted(connection.connectionId, outcome))
@@ -42,8 +42,8 @@ export class StateLog {
       });
   }
 
-  #info(event: string, message: string): void {
-    this.#limited.line('info', event, { event }, message);
+  #info(cause: string, event: string, message: string): void {
+    this.#limited.line('info', cause, { event }, message);
   }
 
   /** Never limited: an outage that comes and goes is worth each line, and a line costs five failures. */
@@ -62,11 +62,11 @@ export class StateLog {
       const fields = { event: 'throttled', postsPerSecond, limit: this.#postsPerSecondLimit };
       this.#limited.line(
         'warn',
-        'throttled',
+        'pace',
         fields,
         'API Gateway throttles many connections; posting slower. If it lasts, lower POST_RPS_LIMIT or ask AWS for a higher quota',
       );
-    } else this.#info('unthrottled', 'nobody is throttled any more; posting at POST_RPS_LIMIT again');
+    } else this.#info('pace', 'unthrottled', 'nobody is throttled any more; posting at POST_RPS_LIMIT again');
   }
 
   /** What a client's being gone or slow is, is no failure; what the gateway refuses or fails to do is named with its request id. */
@@ -88,6 +88,6 @@ export class StateLog {
     }
     this.#backlog = { left: events, atMs };
     const pace = before ? paceOf(before, this.#backlog) : {};
-    this.#log.info({ event: 'catching_up', waiting: events, ...pace }, 'delivering a backlog');
+    this.#log.info({ event: 'catching_up', waiting: events, ...pace }, 'a backlog waits, or is being delivered');
   }
 }

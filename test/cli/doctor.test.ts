@@ -1,9 +1,14 @@
+import { once } from 'node:events';
 import { chown, rm, stat, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { SignJWT } from 'jose';
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
+import { WebSocketServer } from 'ws';
 import type { Finding } from '../../src/doctor/finding.ts';
+import { ProbeClient } from '../../src/doctor/probe-client.ts';
 import { migrate } from '../../src/listener/migrations.ts';
 import { LocalPostgres } from '../../src/local/postgres.ts';
 import { command, leaderOf } from '../support/command.ts';
@@ -102,6 +107,9 @@ test('wrong settings are named one by one, and the database is looked at none th
     'settings: AWS_REGION': expect.stringMatching(/is missing/),
     'settings: POST_RPS_LIMIT': expect.stringMatching(/is not a whole number/),
   });
+  const mended = await doctor({ ...world.environment(), PORT: 'abc', ROWCAST_INSPECT_PORT: '99999' });
+  expect(Object.keys(mended.problems)).toEqual(['settings: PORT', 'settings: ROWCAST_INSPECT_PORT', 'relay: leader']);
+  expect(mended.ok).toHaveProperty('aws: gateway');
   expect(ok).toHaveProperty('database: reachable');
   expect(skipped).toHaveProperty(['aws: gateway, table']);
 });
@@ -109,6 +117,7 @@ test('wrong settings are named one by one, and the database is looked at none th
 test.each([
   ['postgres://user:hunter2@127.0.0.1:1/app', /ECONNREFUSED.* DO nobody listens there/],
   ['postgres://user:hunter2@nowhere.invalid/app', /ENOTFOUND.* DO the host name/],
+  ['postgres://user:hunter2@127.0.0.1:1/app?sslmode=verify-full&sslrootcert=/nope', /ENOENT.*\/nope/],
 ])('a database that cannot be reached is told apart: %s', async (url, expected) => {
   const { problems } = await doctor({ DATABASE_URL: url });
   expect(problems['database: reachable']).toMatch(expected);
@@ -159,6 +168,7 @@ test.skipIf(!pgbouncer)(
       through(refusing),
       through(dropping, { ROWCAST_DOORBELL: 'off' }),
     ]);
+    expect(dropped.problems['database: session settings']).toMatch(/does not arrive.* DO use a direct connection/);
     expect(dropped.problems['database: doorbell']).toMatch(/pooler in transaction mode.*direct connection/);
     expect(refused.problems['database: reachable']).toMatch(
       /unsupported startup parameter.* DO a pooler such as PgBouncer/,
@@ -192,6 +202,64 @@ test('a read-only standby is told', async () => {
   expect(problems['database: primary']).toMatch(/leads to a read-only standby DO give it the writer endpoint/);
 });
 
+test('a URL of the database that is none is told, and its value is not', async () => {
+  const { code, output, errors } = await command(['doctor'], { DATABASE_URL: 'postgres://u:hunter2#w@h/db' });
+  expect({ code, errors }).toEqual({ code: 1, errors: '' });
+  expect(output.replaceAll(/\s+/g, ' ')).toMatch(/✗ DATABASE_URL is not a Postgres URL \(its value is not shown\)/);
+  expect(output).not.toContain('hunter2');
+});
+
+test('a relay that runs and does not lead says why, and one that is frozen is told by its silence', async () => {
+  const world = await World.start();
+  const stuck = world.daemon({ CONNECTIONS_TABLE: 'elsewhere' });
+  const { inspectPort } = await stuck.logged('starting');
+  await stuck.logged('directory_scan_failed');
+  const env = { ...world.environment(), ROWCAST_INSPECT_PORT: String(inspectPort) };
+  const waiting = await doctor(env);
+  expect(waiting.problems['relay: leader']).toMatch(/runs and does not lead/);
+  expect(waiting.problems['relay: this relay']).toMatch(/table elsewhere/);
+  await stuck.kill();
+  const frozen = world.daemon();
+  await frozen.logged('started');
+  frozen.process.kill('SIGSTOP');
+  await expect
+    .poll(() =>
+      world.sql(`select from pg_stat_activity where datname = current_database() and application_name like 'rowcast lease %'
+        and state_change < clock_timestamp() - interval '10.5 s'`),
+    )
+    .toHaveLength(1);
+  expect((await doctor(world.environment())).problems['relay: leader']).toMatch(
+    /holds the lease and has been silent for 1\d s/,
+  );
+});
+
+test('a probe to something else than Rowcast ends, and says so', async () => {
+  const world = await World.start();
+  const { env } = await leaderOf(world);
+  const chatty = new WebSocketServer({ port: 0, host: '127.0.0.1' });
+  chatty.on('connection', (socket) => socket.send('hello'));
+  const plain = createServer((_, response) => response.end('a web page')).listen(0, '127.0.0.1');
+  onTestFinished(() => {
+    chatty.close();
+    for (const client of chatty.clients) client.terminate();
+    plain.close();
+  });
+  const port = (server: { address(): unknown }) => (server.address() as AddressInfo).port;
+  await once(plain, 'listening');
+  const [web, url, token] = await Promise.all([
+    doctor(env, '--url', `ws://127.0.0.1:${port(plain)}/`),
+    doctor(env, '--url', 'nonsense'),
+    doctor(env, '--url', world.gateway.websocketUrl, '--token', 'no token at all'),
+  ]);
+  expect(web.problems['probe: connect']).toMatch(/refused with 200: a web page DO this is no WebSocket API/);
+  expect(url.problems['probe: connect']).toMatch(/Invalid URL DO --url is written wss:/);
+  expect(token.problems['probe: connect']).toMatch(/DO --url is written wss:.*--token is a JWT/);
+  const foreign = new ProbeClient({ url: `ws://127.0.0.1:${port(chatty)}/`, token: null }, 'mark');
+  expect(await foreign.opened).toBeNull();
+  expect(await foreign.frame(() => false)).toBeNull();
+  expect(foreign.silence('READY')).toMatch(/answered with what is no frame of Rowcast/);
+});
+
 test('the probe tells at which hop an event gets lost', async () => {
   const secret = 'a secret that is long enough for HS256';
   const key = new TextEncoder().encode(secret);
@@ -212,7 +280,7 @@ test('the probe tells at which hop an event gets lost', async () => {
     doctor(other.environment(), ...url, '--token', token),
     doctor(env, '--url', 'ws://127.0.0.1:1/x'),
   ]);
-  expect(refused.problems['probe: connect']).toMatch(/refused with 401: .* DO a token may be missing or wrong/);
+  expect(refused.problems['probe: connect']).toMatch(/refused with 401: .* DO send a token that is valid/);
   expect(welcome.problems).toEqual({});
   expect(elsewhere.problems['probe: stored']).toMatch(
     /its item is not in table .* DO CONNECTIONS_TABLE of the \$connect Lambda/,

@@ -1,5 +1,5 @@
 import { stripVTControlCharacters } from 'node:util';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import type { Status } from '../../src/cli/status-screen.ts';
 import { command, leaderOf } from '../support/command.ts';
 import { TestDatabase } from '../support/database.ts';
@@ -73,6 +73,48 @@ test('status of a database without the schema, or of none, is one clear line', a
   expect(away.errors).not.toContain('hunter2');
 });
 
+test('status of a role with the documented grants works, and says what it cannot see', async () => {
+  const world = await World.start();
+  const { env } = await leaderOf(world);
+  const role = `status_${process.pid}`;
+  await world.sql(`create role ${role} login password 'p'; grant usage on schema rowcast to ${role};
+    grant select on all tables in schema rowcast to ${role}; grant update on rowcast.cursor, rowcast.installation to ${role};
+    grant delete on rowcast.event to ${role}`);
+  onTestFinished(() => world.sql(`drop owned by ${role}; drop role ${role}`).then(() => undefined));
+  const holding = await world.database.client();
+  await holding.query('begin');
+  await holding.query(`insert into messages (content) values ('held')`);
+  const DATABASE_URL = Object.assign(new URL(world.database.url), { username: role, password: 'p' }).href;
+  const { code, output } = await command(['status'], { ...env, DATABASE_URL });
+  expect(code).toBe(0);
+  expect(output).toMatch(/^Relays +leader .*\(pid \d+\)/m);
+  expect(output.replaceAll(/\s+/g, ' ')).toMatch(
+    /\d+ sessions? of other roles cannot be seen: grant pg_read_all_stats/,
+  );
+  await holding.query('rollback');
+  holding.release();
+});
+
+test('status tells what the relay says where the database is away', async () => {
+  const world = await World.start();
+  const { env } = await leaderOf(world);
+  const { code, output } = await command(['status'], {
+    ...env,
+    DATABASE_URL: 'postgres://user:hunter2@127.0.0.1:1/app',
+  });
+  expect(code).toBe(1);
+  expect(output).toMatch(/The database cannot be asked: .*ECONNREFUSED/);
+  expect(output).toMatch(/This relay +leader/);
+  expect(output).not.toContain('hunter2');
+});
+
+test('status names a table that was watched and dropped', async () => {
+  const world = await World.start();
+  await world.sql('drop table complaints');
+  const { output } = await command(['status'], world.environment());
+  expect(output).toMatch(/! the table of COMPLAINT was dropped/);
+});
+
 test('status --watch prints one screen after another, also after its connection was cut, until it is interrupted', async () => {
   const world = await World.start();
   const watching = runDaemon(['status', '--watch', '--json'], world.environment());
@@ -80,7 +122,7 @@ test('status --watch prints one screen after another, also after its connection 
   await world.sql(
     `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'rowcast status' and datname = current_database()`,
   );
-  await expect.poll(() => watching.stderr.join()).toMatch(/the database cannot be asked/);
+  await expect.poll(() => watching.stderr.join()).toMatch(/neither database nor relay can be asked/);
   const before = watching.stdout.length;
   await expect.poll(() => watching.stdout.length).toBeGreaterThan(before);
   watching.process.kill('SIGINT');

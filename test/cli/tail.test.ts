@@ -29,7 +29,7 @@ test('tail prints events as they are committed, and takes nothing from anybody',
   await late.query('commit');
   late.release();
   await expect.poll(() => tail.stdout.length).toBe(3);
-  expect(tail.stdout[0]).toMatch(/^\d\d:\d\d:\d\d\.\d{3} {2}1 {2}NEW_MESSAGE {2}all {2}\{"id":1,.*"content":"first"/);
+  expect(tail.stdout[0]).toMatch(/^\d\d:\d\d:\d\d\.\d{3}Z {2}1 {2}NEW_MESSAGE {2}all {2}\{"id":1,.*"content":"first"/);
   expect(tail.stdout[1]).toMatch(/ {2}3 {2}direct {2}user:42 {2}\{"a": 1\}$/);
   expect(tail.stdout[2]).toMatch(/committed last/);
   await client.received(2);

@@ -22,11 +22,30 @@ test('a cause that goes on is a line a minute, that says how many were left out;
   const fail = (cause: string) => limited.line('warn', cause, { event: 'post_failed', cause }, 'a post failed');
   for (let n = 0; n < 10_000; n++) fail('503');
   fail('403');
+  expect(all).toMatchObject([{ cause: '503' }, { cause: '403' }]);
   vi.advanceTimersByTime(60_000);
+  expect(all.slice(2)).toMatchObject([{ cause: '503', suppressed: 9998 }]);
   fail('503');
-  fail('503');
-  expect(all).toMatchObject([{ cause: '503' }, { cause: '403' }, { cause: '503', suppressed: 9999 }]);
-  expect(all).toHaveLength(3);
+  vi.advanceTimersByTime(60_000);
+  expect(all.slice(3)).toEqual([expect.not.objectContaining({ suppressed: expect.anything() })]);
+  vi.advanceTimersByTime(600_000);
+  expect(all).toHaveLength(4);
+});
+
+test('of states that follow one another quickly the last is logged, so that the log is never wrong for long', () => {
+  vi.useFakeTimers();
+  const { all, log } = lines();
+  const relay = new EventEmitter<RelayEvents>();
+  new StateLog({ relay: relay as Relay, log, postsPerSecondLimit: 4000 });
+  for (const rate of [2800, 4000, 2800, 1960]) relay.emit('paced', rate);
+  for (const state of ['asleep', 'awake', 'asleep'] as const) relay.emit(state);
+  vi.advanceTimersByTime(60_000);
+  expect(all.map(({ event, postsPerSecond }) => [event, postsPerSecond])).toEqual([
+    ['throttled', 2800],
+    ['asleep', undefined],
+    ['throttled', 1960],
+    ['asleep', undefined],
+  ]);
 });
 
 test('each change of state is logged once, with its cause, and the ids of failed requests', async () => {
@@ -36,7 +55,6 @@ test('each change of state is logged once, with its cause, and the ids of failed
   await world.live();
   world.posts.fault = () => ({ status: 503, requestId: 'request-7' });
   await world.sql(`insert into messages (content) values ('confidential')`);
-  expect(await daemon.logged('awake')).toMatchObject({ level: 30 });
   expect(await daemon.logged('post_failed')).toMatchObject({ status: 503, reason: expect.stringMatching(/request-7/) });
   expect(await daemon.logged('gateway_down')).toMatchObject({ outcome: { status: 503 } });
   world.posts.fault = () => null;
@@ -86,6 +104,8 @@ test('the last warnings and errors are kept, twenty of them, with their reasons'
   log.error({ event: 'gateway_down', outcome: { kind: 'failed', status: 503, reason: 'InternalFailure' } }, 'down');
   expect(problems.all).toHaveLength(20);
   expect(problems.all[0]).toMatchObject({ event: 'warning_6', message: 'what (Error: why)' });
+  log.error({ event: 'gateway_down', outcome: { kind: 'failed', status: 503, reason: 'InternalFailure' } }, 'down');
+  expect(problems.all[0]).toMatchObject({ event: 'warning_6' });
   expect(problems.all.at(-1)).toEqual({
     at: expect.any(String),
     event: 'gateway_down',
