@@ -16,6 +16,8 @@ COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
 COPY migrations ./migrations
+# `docker exec … rowcast status`
+RUN chmod +x dist/main.js && ln -s /app/dist/main.js /usr/local/bin/rowcast
 # Nothing is written: run it with a read-only root file system.
 USER node
 EXPOSE 8080

@@ -170,7 +170,7 @@ begin
       end if;
     exception
       when undefined_column then
-        raise warning 'rowcast: a column that % is watched by was renamed or dropped; call rowcast.watch() again', tg_relid::regclass;
+        raise warning 'rowcast: a column that % is watched by was renamed or dropped; call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
         image := null; previous := null; reach := '{}';
       when others then
         raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %', tg_relid::regclass, sqlerrm;
@@ -222,7 +222,7 @@ begin
       end if;
     exception
       when undefined_column then
-        raise warning 'rowcast: a column that % is watched by was renamed or dropped; call rowcast.watch() again', tg_relid::regclass;
+        raise warning 'rowcast: a column that % is watched by was renamed or dropped; call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
         image := null; previous := null; reach := '{}';
       when others then
         raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %', tg_relid::regclass, sqlerrm;
@@ -272,7 +272,7 @@ begin
     begin%2$s
     exception
       when undefined_column then
-        raise warning 'rowcast: a column that %% is watched by was renamed or dropped; call rowcast.watch() again', tg_relid::regclass;
+        raise warning 'rowcast: a column that %% is watched by was renamed or dropped; call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
         image := null; previous := null; reach := '{}';
       when others then
         raise warning 'rowcast: a row of %% is sent as its key, because making JSON of it failed: %%', tg_relid::regclass, sqlerrm;
@@ -639,6 +639,23 @@ begin
   moved as (update rowcast.installation i set floor = h.xid from highest h where i.floor < h.xid)
   select count(*), count(*) filter (where g.waits) into removed, undelivered from gone g;
   select i.floor into remove_old.floor from rowcast.installation i;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.rewatch(target regclass)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  w rowcast.capture;
+begin
+  select * into w from rowcast.capture c where c.target = rewatch.target;
+  if not found then
+    raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
+      hint = 'select target from rowcast.watched lists what is.';
+  end if;
+  perform rowcast.watch(w.target, w.entity, w.audience, w.columns, w.operations, w.include_old);
 end $function$
 ;
 

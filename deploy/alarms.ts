@@ -29,6 +29,16 @@ export const ALARMS: readonly AlarmRule[] = [
     first: "read the relay's log for database_lost, database_copied or a stopped task.",
   },
   {
+    name: 'CaptureBroken',
+    source: 'relay',
+    metric: 'tables_uncaptured',
+    statistic: 'Maximum',
+    threshold: 0,
+    minutesOfFive: 3,
+    means: 'Rows of a watched table are not captured, and reach nobody.',
+    first: 'read capture_broken in the log: it says what to call; rows written meanwhile are not delivered later.',
+  },
+  {
     name: 'Lag',
     source: 'relay',
     metric: 'lag_seconds',

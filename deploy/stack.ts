@@ -32,6 +32,8 @@ export class RowcastStack extends Stack {
     acknowledge(this, settings, this.webSocketApiId);
     new CfnOutput(this, 'WebSocketUrl', { value: webSocket.stage.url, description: 'Where clients connect' });
     new CfnOutput(this, 'ConnectionsTable', { value: table.tableName });
+    new CfnOutput(this, 'RelayCluster', { value: relay.service.cluster.clusterName });
     new CfnOutput(this, 'RelayService', { value: relay.service.serviceName });
+    new CfnOutput(this, 'RelayLogGroup', { value: relay.logs.logGroupName });
   }
 }

@@ -190,7 +190,7 @@ begin
     begin%2$s
     exception
       when undefined_column then
-        raise warning 'rowcast: a column that %% is watched by was renamed or dropped; call rowcast.watch() again', tg_relid::regclass;
+        raise warning 'rowcast: a column that %% is watched by was renamed or dropped; call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
         image := null; previous := null; reach := '{}';
       when others then
         raise warning 'rowcast: a row of %% is sent as its key, because making JSON of it failed: %%', tg_relid::regclass, sqlerrm;

@@ -108,8 +108,9 @@ $$;
 
 create view rowcast.watched as
   select c.target, c.entity, c.audience, c.columns, c.operations, c.include_old, c.channel,
-    rowcast.problem_of(c) || '; call rowcast.watch() again' as problem, c.watched_at
-  from rowcast.capture c where exists (select from pg_class r where r.oid = c.target);
+    p.problem || case when p.problem like 'column %' then '; call rowcast.watch() with its new name and the other arguments'
+      else format('; select rowcast.rewatch(%L)', c.target) end as problem, c.watched_at
+  from rowcast.capture c cross join lateral (select rowcast.problem_of(c)) p (problem) where exists (select from pg_class r where r.oid = c.target);
 comment on view rowcast.watched is 'What is watched, and how: a row a table. problem is null where all is well.';
 
 -- Locks a table with its partitions for a change of triggers. One deadline for all, because writers queue behind each lock that is
@@ -183,6 +184,20 @@ begin
   perform pg_notify('rowcast_control', '');
 end $$;
 
+-- Mends a watch as it is, with the arguments that watch() was given: called without them, it would take its defaults, and address everybody.
+create function rowcast.rewatch(target regclass) returns void language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+declare
+  w rowcast.capture;
+begin
+  select * into w from rowcast.capture c where c.target = rewatch.target;
+  if not found then
+    raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
+      hint = 'select target from rowcast.watched lists what is.';
+  end if;
+  perform rowcast.watch(w.target, w.entity, w.audience, w.columns, w.operations, w.include_old);
+end $$;
+
 -- Takes the triggers of one table away.
 create function rowcast.unwatch(target regclass) returns void language plpgsql
 set search_path = pg_catalog, pg_temp set lock_timeout = '3s' set client_min_messages = 'warning' as $$
@@ -209,6 +224,7 @@ set local lock_timeout = '5s';
 select rowcast.forget_dropped();
 select rowcast.unwatch(target) from rowcast.capture;
 drop function rowcast.unwatch(regclass);
+drop function rowcast.rewatch(regclass);
 drop function rowcast.watch(regclass, text, text[], text[], text[], boolean);
 drop function rowcast.make_function(rowcast.capture);
 drop function rowcast.lock_target(regclass, text);

@@ -11,7 +11,16 @@ const quantile = (q) =>
 const PANELS = [
   ['Lag', 's', { oldest: max('rowcast_lag_seconds') }],
   ['Waiting', 'short', { events: max('rowcast_lag_events'), connections: max('rowcast_lanes_waiting') }],
-  ['Leaders', 'short', { leaders: sum('rowcast_leader'), 'gateway down': max('rowcast_gateway_down') }],
+  [
+    'State',
+    'short',
+    {
+      leaders: sum('rowcast_leader'),
+      'gateway down': max('rowcast_gateway_down'),
+      asleep: max('rowcast_asleep'),
+      'tables not captured': max('rowcast_tables_uncaptured'),
+    },
+  ],
   ['Posts', 'reqps', { '{{outcome}}': rate('rowcast_posts_total', 'outcome') }],
   ['Frames', 'ops', { '{{outcome}}': rate('rowcast_frames_total', 'outcome') }],
   ['Post time', 's', { p50: quantile(0.5), p99: quantile(0.99) }],
@@ -54,7 +63,6 @@ const PANELS = [
       rings: rate('rowcast_doorbell_rings_total'),
       sleeps: rate('rowcast_doorbell_sleeps_total'),
       wakes: rate('rowcast_doorbell_wakes_total'),
-      asleep: max('rowcast_asleep'),
     },
   ],
   ['Reconnects', 'ops', { '{{service}}': rate('rowcast_reconnects_total', 'service') }],
@@ -83,6 +91,7 @@ const dashboard = {
         type: 'query',
         datasource,
         query: 'label_values(rowcast_leader, job)',
+        refresh: 1,
         includeAll: true,
         allValue: '.*',
         current: { text: 'All', value: '$__all' },

@@ -11,6 +11,7 @@ import { checkTable } from './connections/table-check.ts';
 import type { DatabaseAccess } from './database.ts';
 import { healthRoutes, type Readiness } from './health.ts';
 import { HttpService } from './http-service.ts';
+import { CaptureCheck } from './listener/capture-check.ts';
 import { migrate, requireSchema } from './listener/migrations.ts';
 import { checkNotifications } from './listener/notification-check.ts';
 import { checkGateway } from './pusher/gateway-check.ts';
@@ -43,6 +44,7 @@ export class Daemon {
   readonly #streams: DynamoDBStreamsClient;
   readonly #directory = new ConnectionDirectory();
   readonly #selfCheck: SelfCheck;
+  readonly #captureCheck: CaptureCheck;
   readonly #emf: EmfReporter | null;
   readonly #abort = new AbortController();
   #stopping: Promise<void> | undefined;
@@ -81,8 +83,9 @@ export class Daemon {
     });
     this.#selfCheck = new SelfCheck(this.#checks(), log);
     const { relay } = this;
+    this.#captureCheck = new CaptureCheck({ database: database.client, log });
     const observed = { relay, directory: this.#directory, feed: config.directoryFeed };
-    const metrics = new Metrics(observed);
+    const metrics = new Metrics({ ...observed, captureCheck: this.#captureCheck });
     new StateLog({ relay, log, postsPerSecondLimit: config.relay.postsPerSecondLimit });
     const { emfNamespace: namespace } = config;
     this.#emf = namespace === null ? null : new EmfReporter({ registry: metrics.registry, namespace, print });
@@ -119,6 +122,7 @@ export class Daemon {
     this.#emf?.start();
     await this.#prepareDatabase();
     this.#selfCheck.start();
+    this.#captureCheck.start();
     await this.relay.start();
     this.#log.info({ event: 'started', role: this.relay.role, connections: this.#directory.size }, 'started');
   }
@@ -186,7 +190,7 @@ export class Daemon {
   async #stop(): Promise<void> {
     this.#abort.abort();
     this.#selfCheck.stop();
-    await this.relay.stop();
+    await Promise.all([this.relay.stop(), this.#captureCheck.stop()]);
     await this.#emf?.stop();
     this.#gateway.destroy();
     this.#dynamodb.destroy();

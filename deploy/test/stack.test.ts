@@ -287,6 +287,8 @@ test('a trial makes its own VPC and a small encrypted database that takes TLS al
 test('the outputs are what clients and operators need', () => {
   expect(Object.keys(synthesise(EXISTING).template.findOutputs('*')).sort()).toEqual([
     'ConnectionsTable',
+    'RelayCluster',
+    'RelayLogGroup',
     'RelayService',
     'WebSocketUrl',
   ]);

@@ -5,6 +5,8 @@ import type { RelayInspector } from '../telemetry/relay-inspector.ts';
 import { clockTime, count, counted, dateTime, duration, size, type Terminal, wrap } from './terminal.ts';
 
 const LABEL_COLUMNS = 14;
+/** A leader speaks every 3 s. */
+const SILENT_SECONDS = 10;
 const PROBLEMS_SHOWN = 5;
 const TABLES_SHOWN = 12;
 const NAME_COLUMNS = 24;
@@ -83,11 +85,18 @@ interface Screen {
 type Paint = Terminal['paint'];
 
 function relayLines(relays: readonly RelaySession[], paint: Paint): string[] {
-  const lines = relays.map(({ host, pid, leads, asleep, connected_s }) => {
+  const lines = relays.map(({ host, pid, leads, asleep, connected_s, silent_s }) => {
     const role = leads ? paint('green', 'leader ') : 'standby';
-    const does = leads ? (asleep ? ', asleep: the next row rings' : ', awake: reading') : '';
+    const silent = leads && (silent_s ?? 0) > SILENT_SECONDS;
+    const does = silent
+      ? paint('red', `, silent for ${duration(silent_s ?? 0)}: frozen, or cut off`)
+      : leads
+        ? asleep
+          ? ', asleep until rung'
+          : ', awake: reading'
+        : '';
     const since = connected_s === null ? '' : `, since ${duration(connected_s)}`;
-    return `${role}  ${host}  (pid ${pid}${since})${does}`;
+    return `${role}  ${host}  (backend ${pid}${since})${does}`;
   });
   if (!relays.some(({ leads }) => leads))
     lines.unshift(paint('red', 'no relay leads: nothing is delivered. Start one: rowcast start'));
@@ -161,7 +170,7 @@ function ownLines(relay: RelayStatus, paint: Paint): string[] {
   const age = connections.asOf ? `${duration(Math.max(0, (Date.now() - connections.asOf) / 1000))} old` : 'never read';
   const joining = term ? `, ${count(term.joining)} joining, ${count(term.behind)} behind` : '';
   const lines = [
-    `${relay.role}, pid ${relay.pid}, ${relay.ready ? paint('green', 'ready') : paint('red', 'not ready')}`,
+    `${relay.role}, process ${relay.pid}, ${relay.ready ? paint('green', 'ready') : paint('red', 'not ready')}`,
     ...(relay.reasons ?? []).map((reason) => paint('red', `✗ ${reason}`)),
     `${counted(connections.known, 'connection')} of ${counted(connections.users, 'user')}${joining} (${connections.feed}, ${age})`,
   ];

@@ -83,7 +83,7 @@ function matches({ type, audience }: LoggedEvent, filter: TailFilter): boolean {
 function line(event: LoggedEvent, { terminal }: CommandContext): string {
   const { id, type, audience, timestamp } = event;
   const head = printable(`${clockTime(Number(timestamp))}  ${id}  ${type}  ${audience.join(',') || '(nobody)'}  `);
-  const json = event.data ?? (event.key ? `${event.key} (too large for a frame)` : '');
+  const json = event.data ?? (event.key ? `${event.key} (its key only: too large for a frame, or withheld)` : '');
   const data = printable(json.replaceAll(/\s+/g, ' '));
   const room = Math.max(20, terminal.columns - head.length);
   const shown = terminal.interactive && data.length > room ? `${data.slice(0, room - 1)}…` : data;

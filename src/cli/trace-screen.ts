@@ -28,6 +28,8 @@ export interface TracedEvent {
   /** The committed cursor sees it: delivered to all who should have it. */
   readonly delivered: boolean;
   readonly data_bytes: number;
+  /** Of its table, where that is not captured as it should be now. */
+  readonly problem: string | null;
 }
 
 /** The way of one event, hop by hop, until where it went or why it went no further. */
@@ -45,7 +47,8 @@ export function traceScreen({ id, event, log, relay }: Trace, terminal: Terminal
     ),
     row(
       'audience',
-      event.audience.join(', ') || terminal.paint('red', 'nobody: the columns that its terms name were null'),
+      event.audience.join(', ') ||
+        terminal.paint('red', `nobody: ${event.problem ?? 'the columns that its terms name were null'}`),
     ),
     row('cursor', cursorLine(event, log, terminal)),
   ];
@@ -102,7 +105,7 @@ function dispatchLine(dispatch: EventTrace['dispatches'][number], event: TracedE
   const at = `${clockTime(atMs)} (${delay(event, atMs)} after it was written)`;
   const joins = joining > 0 ? `; ${counted(joining, 'connection')} joining, whose replays carry it` : '';
   if (reached > 0) return `${at}, for ${count(reached)} of ${counted(connections, 'connection')}${joins}`;
-  const known = `${counted(connections, 'connection')} known then, and none of them is ${event.audience.join(' or ')}`;
+  const known = `${counted(connections, 'connection')} known then, and none of them is ${event.audience.join(' or ') || 'meant'}`;
   return joining > 0
     ? `${at}, for none that was live then${joins}`
     : terminal.paint('yellow', `${at}, for nobody: ${known}`);

@@ -33,6 +33,7 @@ export async function trace(context: CommandContext, id: string, options: { json
 const EVENT = `
   select e.type, e.audience, e.source, (extract(epoch from e.occurred_at) * 1000)::float8 as occurred_ms, e.xid::text,
     coalesce(octet_length(e.data::text), 0) as data_bytes,
+    (select w.problem from rowcast.watched w where w.target = to_regclass(e.source)) as problem,
     coalesce(pg_visible_in_snapshot(e.xid, c.snapshot) or pg_visible_in_snapshot(e.xid, c.until) and e.id <= c.after_id, false) as delivered
   from rowcast.event e left join rowcast.cursor c on c.consumer = $2
   where e.id = $1::bigint`;

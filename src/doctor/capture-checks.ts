@@ -27,7 +27,7 @@ export async function* captureFindings(session: Session, { cursor, watched, drop
   else yield ok('installation', 'this is the database that Rowcast was installed in, and its cursor holds');
   if (watched.length === 0) yield warning('watched tables', 'none', "select rowcast.watch('your_table')");
   for (const { target, operations, audience, problem: sick } of watched) {
-    if (sick) yield problem(target, sick, fixOf(sick));
+    if (sick) yield problem(target, sick, fixOf(sick, target));
     else yield ok(target, `${operations.join(', ')} → ${audience.join(', ')}; its triggers are there and enabled`);
   }
   for (const entity of dropped)
@@ -44,11 +44,11 @@ export async function* captureFindings(session: Session, { cursor, watched, drop
     );
 }
 
-/** `rowcast.watched` says what to call; with which arguments is known to whoever called it first. */
-function fixOf(sick: string): string {
-  return sick.includes('append to the log')
-    ? 'call rowcast.watch() for it again, as its owner or a superuser: it grants what is missing'
-    : 'call rowcast.watch() for it again, with the arguments it was given (rowcast.watched shows them)';
+/** Never watch() alone: without its arguments it takes its defaults, and addresses everybody. */
+function fixOf(sick: string, target: string): string {
+  if (sick.startsWith('column '))
+    return `select entity, audience, columns, operations, include_old from rowcast.watched where target = '${target.replaceAll("'", "''")}'::regclass, and call rowcast.watch() with these and the new name`;
+  return `select rowcast.rewatch('${target.replaceAll("'", "''")}'), as the owner of the table or a superuser; rows written meanwhile are not delivered later: let clients fetch again`;
 }
 
 const REPLICA_ROLES = `

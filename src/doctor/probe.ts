@@ -12,7 +12,8 @@ import { RelayInspector } from '../telemetry/relay-inspector.ts';
 import { type Finding, type Findings, findingsOf, why } from './finding.ts';
 import { ProbeClient, STEP_TIMEOUT_MS } from './probe-client.ts';
 
-const { ok, problem, skipped } = findingsOf('probe');
+const { ok, warning, problem, skipped } = findingsOf('probe');
+const LATE_MS = 1000;
 const LOOK_INTERVAL_MS = 100;
 
 /** Where a client of the application would connect, and how. */
@@ -71,7 +72,11 @@ async function* eventFindings(
   const frame = await client.frame((each) => each.id === id);
   if (!frame) return yield problem('received', client.silence('frame'), `rowcast trace ${id}`);
   yield await hopsFinding(new RelayInspector(target.config.inspectPort), id, committedAt);
-  yield ok('received', `the frame arrived ${Math.max(0, frame.at - committedAt)} ms after the commit`);
+  const tookMs = Math.max(0, frame.at - committedAt);
+  const arrived = `the frame arrived ${tookMs} ms after the commit`;
+  yield tookMs > LATE_MS
+    ? warning('received', arrived, 'rowcast status shows what was before it: a backlog, or throttling')
+    : ok('received', arrived);
 }
 
 /** What happened within the relay, where it runs on this machine. */

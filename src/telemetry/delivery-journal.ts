@@ -6,11 +6,11 @@ import type { Relay } from '../relay.ts';
 const POSTS = 65_536;
 /** Ids that all of those posts name together: a batch names hundreds, 8 bytes each. */
 const IDS = 400_000;
-const DISPATCHES = 16_384;
+const DISPATCHES = 65_536;
 const KEEP_MS = 600_000;
 
 /**
- * What became of the last events, in memory: how many each reached, and how each post ended. Bounded in number and age, to 25 MB at
+ * What became of the last events, in memory: how many each reached, and how each post ended. Bounded in number and age, to 35 MB at
  * most (measured, where no id is in two posts); little is kept of a post, since a broadcast makes ten thousand, and nothing of its payload.
  */
 export class DeliveryJournal {

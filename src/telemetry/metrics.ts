@@ -1,5 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { ConnectionDirectory } from '../connections/connection-directory.ts';
+import type { CaptureCheck } from '../listener/capture-check.ts';
 import type { Lag } from '../listener/log-lag.ts';
 import type { PostOutcome } from '../pusher/post-outcome.ts';
 import type { Relay, Role } from '../relay.ts';
@@ -170,7 +171,12 @@ export class Metrics {
   }
 
   #measureState(): void {
-    const { relay, directory, feed } = this.#deps;
+    const { relay, directory, feed, captureCheck } = this.#deps;
+    let uncaptured = 0;
+    captureCheck.on('checked', (tables) => {
+      uncaptured = tables.length;
+    });
+    this.#gauge('rowcast_tables_uncaptured', 'Watched tables whose rows are not captured.', () => uncaptured);
     new Gauge({
       name: 'rowcast_connections',
       help: 'Connections that are known, by the feed that tells of them.',
@@ -246,6 +252,7 @@ export class Metrics {
 export interface MetricsDeps {
   readonly relay: Relay;
   readonly directory: ConnectionDirectory;
+  readonly captureCheck: CaptureCheck;
   /** How the directory is filled. */
   readonly feed: 'scan' | 'stream';
 }

@@ -23,7 +23,7 @@ export class StateLog {
     this.#limited = new LimitedLog(deps.log);
     this.#postsPerSecondLimit = deps.postsPerSecondLimit;
     deps.relay
-      .on('asleep', () => this.#info('doorbell', 'asleep', 'nothing to deliver; the next row rings'))
+      .on('asleep', () => this.#info('doorbell', 'asleep', 'nothing left to read; the next row rings'))
       .on('awake', () => this.#info('doorbell', 'awake', 'rung, or rows were found by the slow poll; reading'))
       .on('gateway', (state, outcome) => this.#gateway(state, outcome))
       .on('paced', (postsPerSecond) => this.#paced(postsPerSecond))

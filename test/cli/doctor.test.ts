@@ -84,7 +84,7 @@ test('each of many faults at once is named, with what to do', async () => {
   expect(code).toBe(1);
   expect(problems).toEqual({
     'capture: messages': expect.stringMatching(
-      /a trigger of public\.messages is missing or disabled.* DO call rowcast\.watch/,
+      /a trigger of public\.messages is missing or disabled.* DO select rowcast\.rewatch\('messages'\)/,
     ),
     'capture: complaints': expect.stringMatching(/a trigger of public\.complaints is missing or disabled/),
     'relay: leader': expect.stringMatching(/no relay leads.* DO start one: rowcast start/),

@@ -29,7 +29,7 @@ test('status tells who leads and who stands by, what waits, what is watched and 
     watched: [
       {
         target: 'complaints',
-        problem: 'a trigger of public.complaints is missing or disabled; call rowcast.watch() again',
+        problem: "a trigger of public.complaints is missing or disabled; select rowcast.rewatch('complaints')",
       },
       { target: 'messages', problem: null },
     ],
@@ -87,7 +87,7 @@ test('status of a role with the documented grants works, and says what it cannot
   const DATABASE_URL = Object.assign(new URL(world.database.url), { username: role, password: 'p' }).href;
   const { code, output } = await command(['status'], { ...env, DATABASE_URL });
   expect(code).toBe(0);
-  expect(output).toMatch(/^Relays +leader .*\(pid \d+\)/m);
+  expect(output).toMatch(/^Relays +leader .*\(backend \d+\)/m);
   expect(output.replaceAll(/\s+/g, ' ')).toMatch(
     /\d+ sessions? of other roles cannot be seen: grant pg_read_all_stats/,
   );

@@ -142,17 +142,19 @@ test('rowcast.watched says what is watched, and what is wrong with it', async ()
   await sql(again);
   await sql('alter table task disable trigger all');
   expect(await watched()).toMatchObject({
-    problem: 'a trigger of public.task is missing or disabled; call rowcast.watch() again',
+    problem: "a trigger of public.task is missing or disabled; select rowcast.rewatch('task')",
   });
   await sql('alter table task enable trigger all');
   expect(await watched()).toMatchObject({ problem: expect.stringContaining('missing or disabled') });
   await sql(again);
   expect(await watched()).toMatchObject({ problem: null });
   await sql('alter table task rename owner to "Owner"');
-  expect(await watched()).toMatchObject({ problem: 'column owner was renamed or dropped; call rowcast.watch() again' });
+  expect(await watched()).toMatchObject({
+    problem: 'column owner was renamed or dropped; call rowcast.watch() with its new name and the other arguments',
+  });
   await sql('alter table task rename "Owner" to owner');
   await sql('alter table task drop constraint task_pkey');
-  expect(await watched()).toMatchObject({ problem: 'the table was altered since; call rowcast.watch() again' });
+  expect(await watched()).toMatchObject({ problem: "the table was altered since; select rowcast.rewatch('task')" });
   await sql('drop table task');
   expect(await sql('select target::text from rowcast.watched order by 1')).toEqual([
     { target: 'complaints' },
@@ -251,4 +253,25 @@ test('an owner who may not append is told of, and given the right by watching ag
   expect(await problem()).toBeNull();
   await sql('insert into theirs values (1)');
   expect(await sql('select from rowcast.event')).toHaveLength(1);
+});
+
+test('a watch is mended with the arguments that it has, whoever else they address', async () => {
+  await sql('create table secret (id int primary key, owner text, note text)');
+  await sql(`select rowcast.watch('secret', 'own', '{user:<owner>}', '{id,note}', '{insert}', true)`);
+  const kept = async () =>
+    (
+      await sql(
+        `select entity, audience, columns, operations, include_old, problem from rowcast.watched where target = 'secret'::regclass`,
+      )
+    )[0];
+  const before = await kept();
+  await sql('alter table secret disable trigger all');
+  await sql(`select rowcast.rewatch('secret')`);
+  expect(await kept()).toEqual(before);
+  await sql(`insert into secret values (1, 'ada', 'hers')`);
+  expect(await sql('select type, audience from rowcast.event order by id desc limit 1')).toEqual([
+    { type: 'NEW_OWN', audience: ['user:ada'] },
+  ]);
+  await sql('create table never (id int primary key)');
+  await expect(sql(`select rowcast.rewatch('never')`)).rejects.toThrow('rowcast: never is not watched');
 });
