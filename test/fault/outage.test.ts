@@ -20,7 +20,7 @@ test.each([{ status: 503 }, { status: 403 }, 'reset'] as const)(
     const before = await world.sql('select snapshot::text from rowcast.cursor');
     world.posts.fault = () => fault;
     await world.sql(`insert into messages (content) select n::text from generate_series(1, 10) n`);
-    expect(await once(relay, 'gateway')).toEqual(['down']);
+    expect(await once(relay, 'gateway')).toEqual(['down', expect.objectContaining({ kind: 'failed' })]);
     const posts = world.posts.posts;
     for (let probes = 0; probes < 3; probes++) await once(relay, 'posted');
     // Those that were under way when it went down, and the probes.

@@ -273,5 +273,5 @@ test('a watch is mended with the arguments that it has, whoever else they addres
     { type: 'NEW_OWN', audience: ['user:ada'] },
   ]);
   await sql('create table never (id int primary key)');
-  await expect(sql(`select rowcast.rewatch('never')`)).rejects.toThrow('rowcast: never is not watched');
+  await expect(sql(`select rowcast.rewatch('never')`)).rejects.toThrow('rowcast: public.never is not watched');
 });
