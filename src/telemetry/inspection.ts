@@ -75,8 +75,8 @@ export class Inspection {
       deliveries.set(connection, known);
       return known;
     };
-    for (const { connection, atMs, outcome, tookMs, eventIds } of journal.postsOf(eventId))
-      of(connection).attempts.push({ atMs, tookMs, events: eventIds.length, outcome });
+    for (const { connection, atMs, outcome, tookMs, events } of journal.postsOf(eventId))
+      of(connection).attempts.push({ atMs, tookMs, events, outcome });
     for (const connection of relay.waitingFor(eventId)) of(connection).waiting = true;
     const all = [...deliveries.values()];
     return {
@@ -140,7 +140,7 @@ export interface EventTrace extends Origin {
   readonly role: Role;
   /** What was before is forgotten. */
   readonly sinceMs: number;
-  readonly dispatches: readonly Pick<Dispatch, 'atMs' | 'reached' | 'connections' | 'joining'>[];
+  readonly dispatches: readonly Dispatch[];
   /** Connections by what became of the last post to each. */
   readonly outcomes: Readonly<Record<string, number>>;
   /** At most a hundred, those that did not get it first. */

@@ -26,8 +26,8 @@ test('an event is found in each post that carried it, and in its dispatch', () =
   post('77');
   expect(kept.dispatchesOf('7')).toMatchObject([{ reached: 2, connections: 3, joining: 1 }]);
   expect([...kept.postsOf('7')]).toMatchObject([
-    { connection: CONNECTION, tookMs: 1.5, eventIds: ['7'] },
-    { eventIds: ['6', '7', '8'], outcome: { kind: 'delivered' } },
+    { connection: CONNECTION, tookMs: 1.5, events: 1 },
+    { events: 3, outcome: { kind: 'delivered' } },
   ]);
   expect(kept.outcomesSince(0)).toEqual({ delivered: 3 });
 });
@@ -48,23 +48,23 @@ test('what is too long ago is forgotten, and known to be', () => {
 test('what is too much is overwritten, the oldest first, and known to be', () => {
   vi.useFakeTimers({ now: 1_000_000_000 });
   const { kept, post } = journal();
-  post('first');
+  post('1000001');
   vi.advanceTimersByTime(1000);
-  for (let n = 0; n < 65_535; n++) post('middle');
-  expect([...kept.postsOf('first')]).toHaveLength(1);
+  for (let n = 0; n < 65_535; n++) post('1000002');
+  expect([...kept.postsOf('1000001')]).toHaveLength(1);
   vi.advanceTimersByTime(1000);
-  post('last');
-  expect([...kept.postsOf('first')]).toHaveLength(0);
-  expect([...kept.postsOf('last')]).toHaveLength(1);
-  expect(kept.sinceMs).toBe(1_000_000_001);
+  post('1000003');
+  expect([...kept.postsOf('1000001')]).toHaveLength(0);
+  expect([...kept.postsOf('1000003')]).toHaveLength(1);
+  expect(kept.sinceMs).toBe(1_000_001_001);
   expect(kept.outcomesSince(Date.now())).toEqual({ delivered: 1 });
 });
 
 test('posts that name very many events are fewer, so that memory is bounded', () => {
   const { kept, post } = journal();
-  const ids = (n: number) => Array.from({ length: 1000 }, (_, i) => `${n}-${i}`);
+  const ids = (n: number) => Array.from({ length: 1000 }, (_, i) => String(n * 1000 + i));
   for (let n = 0; n < 500; n++) post(...ids(n));
-  const known = Array.from({ length: 500 }, (_, n) => [...kept.postsOf(`${n}-0`)].length);
+  const known = Array.from({ length: 500 }, (_, n) => [...kept.postsOf(String(n * 1000))].length);
   expect(known.filter((posts) => posts === 1)).toHaveLength(400);
   expect(known.at(-1)).toBe(1);
 });
