@@ -113,3 +113,21 @@ test('links of the documentation lead to files and headings that there are', asy
     }
   }
 });
+
+test('the runbook names each event that the relay logs', async () => {
+  const sources = await readdir('src', { recursive: true });
+  const texts = await Promise.all(
+    sources
+      .filter((path) => path.endsWith('.ts') && !/^(lambdas|client|local)/.test(path))
+      .map((path) => readFile(join('src', path), 'utf8')),
+  );
+  const logged = new Set(
+    texts.flatMap((text) => [...text.matchAll(/event: '(\w+)'/g)].map(([, event]) => event as string)),
+  );
+  // At level debug.
+  for (const event of ['migration', 'joined']) logged.delete(event);
+  expect(logged.size).toBeGreaterThan(25);
+  const runbook = await readFile('docs/operations.md', 'utf8');
+  const table = runbook.slice(runbook.indexOf('## What the log says'), runbook.indexOf('## Alarms'));
+  expect([...logged].filter((event) => !table.includes(`\`${event}\``))).toEqual([]);
+});

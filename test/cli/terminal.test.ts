@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest';
+import { clockTime, counted, duration, printable, size, width, wrap } from '../../src/cli/terminal.ts';
+
+test.each([
+  [0, '0.0 s'],
+  [9.94, '9.9 s'],
+  [119, '119 s'],
+  [121, '2 min'],
+  [7199, '2 h'],
+  [7500, '2 h 5 min'],
+  [48 * 3600, '2 d'],
+  [49.5 * 3600, '2 d 1 h'],
+])('%d seconds are %s', (seconds, text) => {
+  expect(duration(seconds)).toBe(text);
+});
+
+test.each([
+  [812, '812 B'],
+  [4200, '4.2 kB'],
+  [123_456_789, '123 MB'],
+  [5e15, '5000 TB'],
+])('%d bytes are %s', (bytes, text) => {
+  expect(size(bytes)).toBe(text);
+});
+
+test('nouns follow their numbers', () => {
+  expect([counted(1, 'event'), counted(0, 'event'), counted(12_345, 'try')]).toEqual([
+    '1 event',
+    '0 events',
+    '12,345 tries',
+  ]);
+});
+
+test('lines are wrapped by what is seen of them, and words that are longer stay whole', () => {
+  const red = '\x1b[31mred\x1b[39m';
+  expect(width(red)).toBe(3);
+  expect(wrap(`${red} ${red} ${red}`, 10, 2)).toBe(`${red} ${red}\n  ${red}`);
+  expect(wrap('a verylongwordthatstays whole', 10, 2)).toBe('a\n  verylongwordthatstays\n  whole');
+});
+
+test('times are those of the log: UTC', () => {
+  expect(clockTime(Date.UTC(2026, 0, 2, 3, 4, 5, 6))).toBe('03:04:05.006Z');
+});
+
+test('what others wrote moves no cursor and turns no text around, wherever it stands', () => {
+  const hostile = { audience: ['user:\u001b[2J', '\u202egnp'], deep: { emoji: '👩‍👩‍👧', tab: 'a\tb' }, n: 1 };
+  expect(printable(hostile)).toEqual({
+    audience: ['user:\\u001b[2J', '\\u202egnp'],
+    deep: { emoji: '👩‍👩‍👧', tab: 'a\\u0009b' },
+    n: 1,
+  });
+});
