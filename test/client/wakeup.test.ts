@@ -95,7 +95,13 @@ test.each(['focus', 'pageshow', 'online'])('"%s" asks an open connection for a s
   page.says(type);
   await expect.poll(() => gateway.connections[0]?.pings).toBe(1);
   gateway.ponging = false;
-  page.says(type);
+  // While the first pong is on its way, nothing more is asked.
+  await expect
+    .poll(() => {
+      page.says(type);
+      return gateway.connections[0]?.pings;
+    })
+    .toBe(2);
   await feed.isReady(2);
   expect(feed.errors[0]?.message).toContain('does not answer pings');
 });
