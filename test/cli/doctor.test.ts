@@ -34,6 +34,7 @@ async function doctor(env: Record<string, string>, ...args: string[]) {
 test('a healthy system has no problem, and an event goes through the whole path', async () => {
   const world = await World.start();
   const { env } = await leaderOf(world);
+  const others = await Promise.all([1, 2, 3, 4].map(() => world.live()));
   const { code, problems, ok } = await doctor(env, '--url', `${world.gateway.websocketUrl}?userId=doctor`);
   expect(problems).toEqual({});
   expect(code).toBe(0);
@@ -64,6 +65,8 @@ test('a healthy system has no problem, and an event goes through the whole path'
     ]),
   );
   expect(ok['probe: received']).toMatch(/^the frame arrived \d+ ms after the commit$/);
+  // The probe is the doctor's own.
+  for (const other of others) expect(other.frames.map(({ type }) => type)).toEqual(['READY']);
   const { output } = await command(['doctor'], env);
   expect(output).toMatch(/^ {2}✓ reachable/m);
   expect(output).toMatch(/\nno problem, \d+ warnings?$/);
