@@ -4,7 +4,7 @@
  */
 import { Command } from 'commander';
 import { pino } from 'pino';
-import { count, direction, eventId, port } from './cli/arguments.ts';
+import { ago, count, direction, eventId, port } from './cli/arguments.ts';
 import type { CommandContext } from './cli/context.ts';
 import { devEnvironment } from './cli/dev-environment.ts';
 import { doctor } from './cli/doctor.ts';
@@ -76,10 +76,11 @@ program
   .description('print events as they are committed, without delivering them')
   .option('--type <type...>', 'only these types; NEW_* takes all that begin so')
   .option('--audience <term...>', 'only events for one of these terms: all, user:42, room:lobby …')
+  .option('--since <time>', 'begin with what is that old and still in the log: 90s, 10m, 2h, 1d', ago)
   .option('--json', 'whole frames, as a client would get them')
   .option(...DIR)
-  .action(({ dir, type: types = [], audience = [], json = false }) =>
-    run(() => look(dir, (context) => tail(context, { types, audience, json }))),
+  .action(({ dir, type: types = [], audience = [], json = false, since: sinceSeconds = null }) =>
+    run(() => look(dir, (context) => tail(context, { types, audience, json, sinceSeconds }))),
   );
 program
   .command('trace')

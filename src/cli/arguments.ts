@@ -24,3 +24,12 @@ export function port(value: string): number {
     throw new InvalidArgumentError('It is not a port from 0 to 65530.');
   return Number(value);
 }
+
+const UNIT_SECONDS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
+
+/** @returns seconds */
+export function ago(value: string): number {
+  const [, count, unit = ''] = /^([1-9]\d{0,5})([smhd])$/.exec(value) ?? [];
+  if (!count) throw new InvalidArgumentError('It is not a time such as 90s, 10m, 2h or 1d.');
+  return Number(count) * (UNIT_SECONDS[unit] as number);
+}

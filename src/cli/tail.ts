@@ -27,7 +27,7 @@ export async function tail(context: CommandContext, filter: TailFilter): Promise
     try {
       session = await open(context);
       const { tag, now } = await start(session);
-      position ??= { snapshot: now };
+      position ??= filter.sinceSeconds === null ? { snapshot: now } : await since(session, filter.sinceSeconds, now);
       const log = new EventLog({ session, pageRows: PAGE_ROWS, maxDataBytes: MAX_FRAME_BYTES });
       failures = 0;
       while (!signal.aborted) {
@@ -57,6 +57,8 @@ export interface TailFilter {
   readonly audience: readonly string[];
   /** Whole frames, as a client would get them. */
   readonly json: boolean;
+  /** Begins with the events of so long ago that the log still has; null begins now. */
+  readonly sinceSeconds: number | null;
 }
 
 async function open({ database }: CommandContext): Promise<Session> {
@@ -70,6 +72,20 @@ async function start(session: Session): Promise<{ tag: string; now: Snapshot }> 
   );
   if (!row) throw new Error('rowcast.installation is empty: was the schema restored without its data?');
   return { tag: installationTag(row.installation), now: Snapshot.parse(row.now) };
+}
+
+/** Sees no transaction: every event of the log is new to it. */
+const NOTHING = Snapshot.parse('3:3:');
+
+/** As a backlog up to now: what commits later follows it. The log is walked from its newest event on, which costs those that are shown. */
+async function since(session: Session, seconds: number, now: Snapshot): Promise<Position> {
+  const [row] = await session.query<{ before: string | null; last: string | null }>(
+    `select (select id from rowcast.event where occurred_at < clock_timestamp() - $1 * interval '1 second' order by id desc limit 1)::text as before,
+       (select max(id) from rowcast.event)::text as last`,
+    [seconds],
+  );
+  if (!row?.last) return { snapshot: now };
+  return { snapshot: NOTHING, backlog: { until: now, afterId: row.before ?? '0', throughId: row.last } };
 }
 
 function matches({ type, audience }: LoggedEvent, filter: TailFilter): boolean {

@@ -85,3 +85,36 @@ test('tail ends quietly when its reader has gone', async () => {
     .toBe(0);
   expect(tail.stderr).toEqual([]);
 });
+
+test('tail begins with what is still in the log, and goes on with what commits later', async () => {
+  const world = await World.start();
+  await world.sql(`select rowcast.broadcast('old', '1')`);
+  await world.sql(`update rowcast.event set occurred_at = now() - interval '2 hours'`);
+  const late = await world.database.client();
+  await late.query('begin');
+  await late.query(`select rowcast.broadcast('late', '2')`);
+  await world.sql(`select rowcast.broadcast('recent', n::text::json) from generate_series(1, 1200) n`);
+  const [tail, all] = (await tailing(world, ['--since', '1h', '--json'], ['--since', '1d', '--json'])) as [
+    Daemon,
+    Daemon,
+  ];
+  await expect.poll(() => tail.stdout.length).toBe(1200);
+  await late.query('commit');
+  late.release();
+  await world.sql(`select rowcast.broadcast('new', '3')`);
+  await expect.poll(() => tail.stdout.length).toBe(1202);
+  const types = (lines: readonly string[]) => lines.map((line) => (JSON.parse(line) as { type: string }).type);
+  expect(types(tail.stdout).slice(1199)).toEqual(['recent', 'late', 'new']);
+  await expect.poll(() => all.stdout.length).toBe(1203);
+  expect(types(all.stdout)[0]).toBe('old');
+  const wrong = runDaemon(['tail', '--since', 'yesterday'], world.environment());
+  expect(await wrong.exited).toBe(1);
+  expect(wrong.stderr.join()).toMatch(/not a time such as 90s, 10m/);
+});
+
+test('tail --since of an empty log waits for the first event', async () => {
+  const world = await World.start();
+  const [tail] = await tailing(world, ['--since', '1h']);
+  await world.sql(`select rowcast.broadcast('first', '1')`);
+  await expect.poll(() => tail.stdout.length).toBe(1);
+});
