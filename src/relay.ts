@@ -7,6 +7,7 @@ import type { Connection } from './connections/connection.ts';
 import type { ConnectionDirectory, ConnectionFeed } from './connections/connection-directory.ts';
 import type { ConnectionStore } from './connections/connection-store.ts';
 import { Lease, type StoredCursor } from './listener/lease.ts';
+import type { Lag } from './listener/log-lag.ts';
 import { NotificationListener } from './listener/notification-listener.ts';
 import { Session } from './listener/session.ts';
 import { Wakeup } from './listener/wakeup.ts';
@@ -43,6 +44,7 @@ export class Relay extends EventEmitter<RelayEvents> {
   #starting: Promise<void> | undefined;
   #campaign: Promise<void> = Promise.resolve();
   #term: Term | undefined;
+  #lag: Lag | null = null;
 
   constructor(deps: RelayDeps) {
     super();
@@ -77,6 +79,11 @@ export class Relay extends EventEmitter<RelayEvents> {
     return this.#term?.state() ?? null;
   }
 
+  /** As measured last in this term; null before, and for a relay that does not lead. */
+  get lag(): Lag | null {
+    return this.#term ? this.#lag : null;
+  }
+
   /** Connections that are being replayed to. */
   get joining(): number {
     return this.#term?.joining ?? 0;
@@ -106,6 +113,9 @@ export class Relay extends EventEmitter<RelayEvents> {
       .on('control', () => this.#leaseMayBeFree.ring())
       .on('notification', () => this.emit('rung'))
       .on('deaf', () => this.emit('reconnect', 'doorbell'));
+    this.on('lag', (lag) => {
+      this.#lag = lag;
+    });
     void this.#notifications.start();
     const assumed = new Promise<void>((resolve) => this.once('role', () => resolve()));
     // Without the directory nobody could be delivered to; a relay that leads without it would count everything as delivered.
@@ -169,6 +179,7 @@ export class Relay extends EventEmitter<RelayEvents> {
         { ...this.#deps, notifications: this.#notifications, emit },
         { lease, stored, feed, replays },
       );
+      this.#lag = null;
       this.#term = term;
       this.#setRole('leader');
       log.info(

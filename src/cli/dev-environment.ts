@@ -9,10 +9,7 @@ import { join } from 'node:path';
 export async function devEnvironment(dir: string): Promise<DevEnvironment | null> {
   const text = await readFile(join(dir, 'dev.json'), 'utf8').catch(() => null);
   if (text === null) return null;
-  const urls = parsed(text) as Record<
-    'databaseUrl' | 'websocketUrl' | 'managementUrl' | 'dynamodbEndpoint' | 'inspectUrl',
-    string
-  >;
+  const urls = parsed(text);
   const { LOCAL_ENVIRONMENT } = await import('../local/dynamodb.ts');
   return {
     websocketUrl: urls.websocketUrl,
@@ -26,12 +23,13 @@ export async function devEnvironment(dir: string): Promise<DevEnvironment | null
   };
 }
 
+const URLS = ['databaseUrl', 'websocketUrl', 'managementUrl', 'dynamodbEndpoint', 'inspectUrl'] as const;
+
 /** @throws when the file is of another version, or none of ours */
-function parsed(text: string): unknown {
+function parsed(text: string): Record<(typeof URLS)[number], string> {
   try {
-    const urls = JSON.parse(text) as Record<string, string>;
-    for (const name of ['databaseUrl', 'websocketUrl', 'managementUrl', 'dynamodbEndpoint', 'inspectUrl'])
-      new URL(urls[name] as string);
+    const urls = JSON.parse(text) as ReturnType<typeof parsed>;
+    for (const name of URLS) new URL(urls[name]);
     return urls;
   } catch {
     throw new Error('dev.json is not that of this version: start rowcast dev again, or set DATABASE_URL');

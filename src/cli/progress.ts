@@ -1,4 +1,4 @@
-import { type Left, paceOf } from '../progress.ts';
+import { type Left, paceOf } from '../pace.ts';
 import { count, duration, type Terminal } from './terminal.ts';
 
 const REWRITE_MS = 100;

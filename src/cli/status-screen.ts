@@ -1,12 +1,10 @@
-import type { InstalledLogStatus, LogStatus, RelaySession } from '../listener/log-status.ts';
-import type { Pace } from '../progress.ts';
+import { type InstalledLogStatus, type LogStatus, type RelaySession, silenceOf } from '../listener/log-status.ts';
+import type { Pace } from '../pace.ts';
 import type { RelayStatus } from '../telemetry/inspection.ts';
 import type { RelayInspector } from '../telemetry/relay-inspector.ts';
 import { clockTime, count, counted, dateTime, duration, size, type Terminal, wrap } from './terminal.ts';
 
 const LABEL_COLUMNS = 14;
-/** A leader speaks every 3 s. */
-const SILENT_SECONDS = 10;
 const PROBLEMS_SHOWN = 5;
 const TABLES_SHOWN = 12;
 const NAME_COLUMNS = 24;
@@ -85,18 +83,15 @@ interface Screen {
 type Paint = Terminal['paint'];
 
 function relayLines(relays: readonly RelaySession[], paint: Paint): string[] {
-  const lines = relays.map(({ host, pid, leads, asleep, connected_s, silent_s }) => {
+  const lines = relays.map((relay) => {
+    const { host, pid, leads, asleep, connected_s } = relay;
     const role = leads ? paint('green', 'leader ') : 'standby';
-    const silent = leads && (silent_s ?? 0) > SILENT_SECONDS;
-    const does = silent
-      ? paint('red', `, silent for ${duration(silent_s ?? 0)}: frozen, or cut off`)
-      : leads
-        ? asleep
-          ? ', asleep until rung'
-          : ', awake: reading'
-        : '';
+    const silence = silenceOf(relay);
+    const reading = asleep ? ', asleep until rung' : ', awake: reading';
+    const does =
+      silence === null ? leads && reading : paint('red', `, silent for ${duration(silence)}: frozen, or cut off`);
     const since = connected_s === null ? '' : `, since ${duration(connected_s)}`;
-    return `${role}  ${host}  (backend ${pid}${since})${does}`;
+    return `${role}  ${host}  (backend ${pid}${since})${does || ''}`;
   });
   if (!relays.some(({ leads }) => leads))
     lines.unshift(paint('red', 'no relay leads: nothing is delivered. Start one: rowcast start'));

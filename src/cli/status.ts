@@ -1,8 +1,8 @@
 import { pause } from '../backoff.ts';
-import { databaseAccess } from '../database.ts';
-import { readLogStatus } from '../listener/log-status.ts';
-import { Session } from '../listener/session.ts';
-import { type Left, type Pace, paceOf } from '../progress.ts';
+import { openSession } from '../database-session.ts';
+import { installationOf, readLogStatus } from '../listener/log-status.ts';
+import type { Session } from '../listener/session.ts';
+import { type Left, type Pace, paceOf } from '../pace.ts';
 import type { CommandContext } from './context.ts';
 import { type Status, statusScreen } from './status-screen.ts';
 import { printable } from './terminal.ts';
@@ -58,13 +58,15 @@ class StatusSource {
 
   /** @throws when neither can be asked */
   async read(): Promise<Status> {
-    const { consumer, inspector } = this.#context;
+    const { database: settings, consumer, inspector } = this.#context;
     const at = new Date().toISOString();
     try {
-      this.#session ??= await this.#open();
+      this.#session ??= await openSession(settings, {
+        applicationName: 'rowcast status',
+        queryTimeoutMs: QUERY_TIMEOUT_MS,
+      });
       const database = await readLogStatus(this.#session, consumer);
-      const installation = database.installed ? (database.cursor?.installation ?? null) : null;
-      return { at, database, relay: await inspector.status(installation) };
+      return { at, database, relay: await inspector.status(installationOf(database)) };
     } catch (error) {
       this.#session?.destroy();
       this.#session = undefined;
@@ -76,10 +78,5 @@ class StatusSource {
 
   async close(): Promise<void> {
     await this.#session?.close();
-  }
-
-  async #open(): Promise<Session> {
-    const { client: database } = await databaseAccess(this.#context.database);
-    return Session.open({ database, applicationName: 'rowcast status', queryTimeoutMs: QUERY_TIMEOUT_MS });
   }
 }

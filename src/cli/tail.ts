@@ -1,14 +1,15 @@
 import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
-import { databaseAccess } from '../database.ts';
+import { openSession } from '../database-session.ts';
 import { encodeEvent } from '../framing.ts';
 import { EventLog, type LoggedEvent, type Position } from '../listener/event-log.ts';
-import { Session } from '../listener/session.ts';
+import type { Session } from '../listener/session.ts';
 import { Snapshot } from '../listener/snapshot.ts';
 import { formatCursor, installationTag } from '../protocol/cursor.ts';
 import type { CommandContext } from './context.ts';
 import { clockTime, printable } from './terminal.ts';
 
 const POLL_MS = 100;
+const QUERY_TIMEOUT_MS = 15_000;
 const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
 const PAGE_ROWS = 500;
 /** What a frame holds at most: larger rows are shown as clients get them, by their key. */
@@ -25,7 +26,10 @@ export async function tail(context: CommandContext, filter: TailFilter): Promise
   for (let failures = 0; !signal.aborted; ) {
     let session: Session | undefined;
     try {
-      session = await open(context);
+      session = await openSession(context.database, {
+        applicationName: 'rowcast tail',
+        queryTimeoutMs: QUERY_TIMEOUT_MS,
+      });
       const { tag, now } = await start(session);
       position ??= filter.sinceSeconds === null ? { snapshot: now } : await since(session, filter.sinceSeconds, now);
       const log = new EventLog({ session, pageRows: PAGE_ROWS, maxDataBytes: MAX_FRAME_BYTES });
@@ -59,11 +63,6 @@ export interface TailFilter {
   readonly json: boolean;
   /** Begins with the events of so long ago that the log still has; null begins now. */
   readonly sinceSeconds: number | null;
-}
-
-async function open({ database }: CommandContext): Promise<Session> {
-  const { client } = await databaseAccess(database);
-  return Session.open({ database: client, applicationName: 'rowcast tail', queryTimeoutMs: 15_000 });
 }
 
 async function start(session: Session): Promise<{ tag: string; now: Snapshot }> {

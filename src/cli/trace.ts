@@ -1,6 +1,5 @@
-import { databaseAccess } from '../database.ts';
-import { readLogStatus } from '../listener/log-status.ts';
-import { Session } from '../listener/session.ts';
+import { openSession } from '../database-session.ts';
+import { installationOf, readLogStatus } from '../listener/log-status.ts';
 import type { CommandContext } from './context.ts';
 import { printable } from './terminal.ts';
 import { type Trace, type TracedEvent, traceScreen } from './trace-screen.ts';
@@ -9,17 +8,19 @@ const QUERY_TIMEOUT_MS = 10_000;
 
 /** @returns whether the log has such an event. @throws when the database cannot be reached */
 export async function trace(context: CommandContext, id: string, options: { json: boolean }): Promise<boolean> {
-  const { client } = await databaseAccess(context.database);
-  const session = await Session.open({
-    database: client,
+  const session = await openSession(context.database, {
     applicationName: 'rowcast trace',
     queryTimeoutMs: QUERY_TIMEOUT_MS,
   });
   try {
     const log = await readLogStatus(session, context.consumer);
     const [event] = log.installed ? await session.query<TracedEvent>(EVENT, [id, context.consumer]) : [];
-    const installation = log.installed ? (log.cursor?.installation ?? null) : null;
-    const found: Trace = { id, event: event ?? null, log, relay: await context.inspector.trace(id, installation) };
+    const found: Trace = {
+      id,
+      event: event ?? null,
+      log,
+      relay: await context.inspector.trace(id, installationOf(log)),
+    };
     context.terminal.print(
       options.json ? JSON.stringify(found) : traceScreen(printable(found), context.terminal, context.inspector.where),
     );

@@ -1,6 +1,5 @@
 import type { DatabaseSettings } from '../database.ts';
-import { databaseAccess } from '../database.ts';
-import { Session } from '../listener/session.ts';
+import { openSession } from '../database-session.ts';
 import { type Finding, type Findings, findingsOf, why } from './finding.ts';
 
 const { ok, warning, problem, skipped } = findingsOf('clocks');
@@ -43,12 +42,7 @@ async function gatewayClock(endpoint: string): Promise<Finding> {
 
 async function databaseClock(settings: DatabaseSettings): Promise<Finding> {
   try {
-    const { client } = await databaseAccess(settings);
-    const session = await Session.open({
-      database: client,
-      applicationName: 'rowcast doctor',
-      queryTimeoutMs: TIMEOUT_MS,
-    });
+    const session = await openSession(settings, { applicationName: 'rowcast doctor', queryTimeoutMs: TIMEOUT_MS });
     const startedAt = Date.now();
     const [row] = await session.query<{ now: number }>(
       'select (extract(epoch from clock_timestamp()) * 1000)::float8 as now',

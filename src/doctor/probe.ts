@@ -6,8 +6,7 @@ import { pause } from '../backoff.ts';
 import type { Config } from '../config.ts';
 import type { Connection } from '../connections/connection.ts';
 import { scanConnections } from '../connections/scan-feed.ts';
-import { databaseAccess } from '../database.ts';
-import { Session } from '../listener/session.ts';
+import { openSession } from '../database-session.ts';
 import { RelayInspector } from '../telemetry/relay-inspector.ts';
 import { type Finding, type Findings, findingsOf, why } from './finding.ts';
 import { ProbeClient, STEP_TIMEOUT_MS } from './probe-client.ts';
@@ -101,12 +100,7 @@ async function hopsFinding(inspector: RelayInspector, id: string, committedAt: n
 }
 
 async function sendTo(connectionId: string, { database }: Config): Promise<{ id: string; committedAt: number }> {
-  const { client } = await databaseAccess(database);
-  const session = await Session.open({
-    database: client,
-    applicationName: 'rowcast doctor',
-    queryTimeoutMs: STEP_TIMEOUT_MS,
-  });
+  const session = await openSession(database, { applicationName: 'rowcast doctor', queryTimeoutMs: STEP_TIMEOUT_MS });
   try {
     const [row] = await session.query<{ id: string }>(
       `select rowcast.send_to_connection($1, 'ROWCAST_PROBE', '{}')::text as id`,

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import type { InstalledLogStatus, RelaySession } from '../listener/log-status.ts';
+import { type InstalledLogStatus, installationOf, type RelaySession, silenceOf } from '../listener/log-status.ts';
 import type { RelayStatus } from '../telemetry/inspection.ts';
 import { RelayInspector } from '../telemetry/relay-inspector.ts';
 import { type Finding, type Findings, findingsOf } from './finding.ts';
@@ -7,8 +7,6 @@ import { type Finding, type Findings, findingsOf } from './finding.ts';
 const { ok, warning, problem, skipped } = findingsOf('relay');
 
 const LATE_SECONDS = 30;
-/** A leader speaks every 3 s; after 12 a standby ends its connection (lease.ts). */
-const SILENT_SECONDS = 10;
 const OLD_TRANSACTION_SECONDS = 600;
 /** Full, it fails every commit that notifies, in all databases of the server. */
 const QUEUE_WARNING = 0.1;
@@ -40,8 +38,8 @@ export interface RelaySettings {
   readonly inspectPort: number | null;
 }
 
-async function ownStatus({ cursor }: InstalledLogStatus, { inspectPort }: RelaySettings): Promise<RelayStatus | null> {
-  return inspectPort ? new RelayInspector(inspectPort).status(cursor?.installation ?? null) : null;
+async function ownStatus(status: InstalledLogStatus, { inspectPort }: RelaySettings): Promise<RelayStatus | null> {
+  return inspectPort ? new RelayInspector(inspectPort).status(installationOf(status)) : null;
 }
 
 function leaderFinding(
@@ -63,10 +61,11 @@ function leaderFinding(
       `no relay leads${standbys ? `, and ${standbys} wait` : ''}; nothing is delivered`,
       'start one: rowcast start',
     );
-  if ((leader.silent_s ?? 0) > SILENT_SECONDS)
+  const silence = silenceOf(leader);
+  if (silence !== null)
     return problem(
       'leader',
-      `${leader.host} holds the lease and has been silent for ${Math.round(leader.silent_s ?? 0)} s: its process is frozen or its network is gone`,
+      `${leader.host} holds the lease and has been silent for ${Math.round(silence)} s: its process is frozen or its network is gone`,
       'a standby ends its connection after 12 s and takes over: start one, and end the frozen process',
     );
   const does = leader.asleep ? 'asleep until a row rings' : doorbell ? 'awake' : 'polling';

@@ -30,6 +30,19 @@ export async function readLogStatus(session: Session, consumer: string): Promise
   };
 }
 
+/** Null where that is not known. */
+export function installationOf(status: LogStatus): string | null {
+  return status.installed ? (status.cursor?.installation ?? null) : null;
+}
+
+/** A leader speaks every 3 s; after 12 a standby ends its connection (lease.ts). */
+const SILENT_SECONDS = 10;
+
+/** How long a leader has been silent that should have spoken; null for all others. */
+export function silenceOf({ leads, silent_s }: RelaySession): number | null {
+  return leads && silent_s !== null && silent_s > SILENT_SECONDS ? silent_s : null;
+}
+
 export type LogStatus = (ServerStatus & { readonly installed: false }) | InstalledLogStatus;
 
 interface ServerStatus {

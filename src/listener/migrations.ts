@@ -39,11 +39,7 @@ export async function migrate(options: MigrateOptions, step: MigrationStep): Pro
 
 /** For MIGRATE_ON_START=false. @throws when the database cannot be reached or has no schema of ours */
 export async function requireSchema(database: pg.ClientConfig): Promise<void> {
-  const client = new pg.Client({
-    ...database,
-    application_name: 'rowcast-migrate',
-    connectionTimeoutMillis: 10_000,
-  });
+  const client = clientOf(database);
   client.on('error', () => undefined);
   try {
     await client.connect();
@@ -59,7 +55,7 @@ export async function requireSchema(database: pg.ClientConfig): Promise<void> {
 
 /** By name, in their order. @throws when the database cannot be reached */
 export async function pendingMigrations(database: pg.ClientConfig): Promise<{ applied: string[]; pending: string[] }> {
-  const client = new pg.Client({ ...database, application_name: 'rowcast-migrate', connectionTimeoutMillis: 10_000 });
+  const client = clientOf(database);
   client.on('error', () => undefined);
   try {
     await client.connect();
@@ -80,11 +76,7 @@ export async function pendingMigrations(database: pg.ClientConfig): Promise<{ ap
 }
 
 async function runOnce(options: MigrateOptions, step: MigrationStep): Promise<string[]> {
-  const client = new pg.Client({
-    ...options.database,
-    application_name: 'rowcast-migrate',
-    connectionTimeoutMillis: 10_000,
-  });
+  const client = clientOf(options.database);
   client.on('error', (error) =>
     options.log.warn(
       { event: 'migration_connection_lost', error: String(error) },
@@ -108,6 +100,10 @@ async function runOnce(options: MigrateOptions, step: MigrationStep): Promise<st
   } finally {
     await client.end();
   }
+}
+
+function clientOf(database: pg.ClientConfig): pg.Client {
+  return new pg.Client({ ...database, application_name: 'rowcast-migrate', connectionTimeoutMillis: 10_000 });
 }
 
 /**

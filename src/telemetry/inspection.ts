@@ -20,17 +20,9 @@ const MINUTE_MS = 60_000;
  */
 export class Inspection {
   readonly #deps: InspectionDeps;
-  #lag: Lag | null = null;
 
   constructor(deps: InspectionDeps) {
     this.#deps = deps;
-    deps.relay
-      .on('lag', (lag) => {
-        this.#lag = lag;
-      })
-      .on('role', () => {
-        this.#lag = null;
-      });
   }
 
   async answer(path: string): Promise<Answer | null> {
@@ -49,7 +41,7 @@ export class Inspection {
       role: relay.role,
       listening: relay.listening,
       term: relay.state,
-      lag: this.#lag,
+      lag: relay.lag,
       connections: { known: directory.size, users: directory.users(), feed, asOf: directory.asOf },
       posts: {
         sinceMs: Math.max(journal.sinceMs, Date.now() - MINUTE_MS),

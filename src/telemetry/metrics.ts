@@ -146,16 +146,8 @@ export class Metrics {
   /** Of the leader's last measurement: a relay that lost the lease has none. */
   #measureLag(): void {
     const { relay } = this.#deps;
-    let lag: Lag | undefined;
-    relay
-      .on('lag', (measured) => {
-        lag = measured;
-      })
-      .on('role', () => {
-        lag = undefined;
-      });
     const gauge = (name: string, help: string, value: (measured: Lag) => number) =>
-      this.#gauge(name, help, () => (lag && relay.role === 'leader' ? value(lag) : 0));
+      this.#gauge(name, help, () => (relay.lag ? value(relay.lag) : 0));
     gauge(
       'rowcast_lag_events',
       'Events committed and not delivered to all; of more than 10,000 so many.',

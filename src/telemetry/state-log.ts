@@ -1,7 +1,7 @@
 import type { Logger } from 'pino';
 import { LimitedLog } from '../limited-log.ts';
 import type { Lag } from '../listener/log-lag.ts';
-import { type Left, paceOf } from '../progress.ts';
+import { type Left, paceOf } from '../pace.ts';
 import type { PostOutcome } from '../pusher/post-outcome.ts';
 import type { Relay } from '../relay.ts';
 
