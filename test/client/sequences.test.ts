@@ -16,7 +16,7 @@ test.each(['connecting', 'replaying', 'live', 'refused'] as const)(
       attempts = attempt;
       if (at === 'refused') return null;
       connection.send(event(attempt), ready());
-      if (attempt === 1 && at === 'connecting') setTimeout(() => connection.cut(), 50);
+      if (attempt === 1 && at === 'connecting') connection.cut();
     });
     const feed = openFeed(gateway.url, { renewAfterMs: 50 });
     const heard: Status[] = [];
@@ -82,17 +82,16 @@ test('the cursor moves with each message and each READY, and not for a frame wit
 
 test('a replay is in doubt only where it was cut off after a message, and only until the next READY', async () => {
   const gateway = await ScriptedGateway.start((connection, attempt) => {
-    if (attempt === 1) setTimeout(() => connection.cut(), 20);
+    if (attempt === 1) connection.cut();
     if (attempt === 2) connection.send(ready('r1'));
-    if (attempt === 3) {
-      connection.send(event(5));
-      setTimeout(() => connection.cut(), 20);
-    }
+    if (attempt === 3) connection.send(event(5));
     if (attempt === 4) connection.send(ready('r2'), ready('r3'));
   });
   const feed = openFeed(gateway.url, { cursor: 'old' });
   await feed.isReady(1);
   gateway.connections[1]?.cut();
+  await feed.received(1);
+  gateway.connections[2]?.cut();
   await feed.isReady(3);
   expect(feed.readies.map(({ recovered }) => recovered)).toEqual([true, false, true]);
 });
@@ -112,15 +111,15 @@ test('a replay that reconnect() cuts off is in doubt too', async () => {
 
 test('a successor that ends is made again; when the first ends meanwhile, its messages are in doubt', async () => {
   const gateway = await ScriptedGateway.start((connection, attempt) => {
-    if (attempt === 1) connection.send(ready('r1'));
-    if (attempt === 2) {
-      connection.send(event(50));
-      setTimeout(() => connection.cut(), 20);
-    }
-    if (attempt === 3) setTimeout(() => gateway.connections[0]?.cut(), 50);
-    if (attempt === 3) setTimeout(() => connection.send(ready('r2')), 100);
+    connection.send(attempt === 1 ? ready('r1') : event(attempt));
   });
   const feed = openFeed(gateway.url, { renewAfterMs: 50 });
+  await feed.received(1);
+  gateway.connections[1]?.cut();
+  await feed.received(2);
+  gateway.connections[0]?.cut();
+  await feed.reaches('replaying');
+  gateway.connections[2]?.send(ready('r2'));
   await feed.isReady(2);
   expect(feed.readies.map(({ recovered }) => recovered)).toEqual([true, false]);
   expect(feed.statuses).toEqual(['replaying', 'live', 'replaying', 'live']);

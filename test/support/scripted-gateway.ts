@@ -68,6 +68,7 @@ export class ScriptedConnection {
   pings = 0;
   closed = false;
   readonly #early: string[] = [];
+  #cut = false;
   #socket: WebSocket | undefined;
 
   constructor(query: URLSearchParams) {
@@ -80,6 +81,7 @@ export class ScriptedConnection {
       this.closed = true;
     });
     for (const text of this.#early) socket.send(text);
+    if (this.#cut) socket.terminate();
   }
 
   send(...frames: object[]): void {
@@ -88,7 +90,9 @@ export class ScriptedConnection {
     else this.#early.push(text);
   }
 
+  /** After what was sent; called by a script, after the handshake. */
   cut(): void {
+    this.#cut = true;
     this.#socket?.terminate();
   }
 }
