@@ -15,7 +15,7 @@ const never = (name, comment, from, to) => ({
 });
 const aws = 'node_modules/(@aws-sdk|@smithy)/';
 const postgres = 'node_modules/(pg|pg-[a-z-]+|node-pg-migrate)/';
-const shared = ['^src/(backoff|limited-log)\\.ts$'];
+const shared = ['^src/(backoff|error-text|limited-log)\\.ts$'];
 
 module.exports = {
   forbidden: [
@@ -66,6 +66,7 @@ module.exports = {
     only('lambdas-small', 'A Lambda bundles neither the relay nor pg.', '^src/lambdas/', [
       '^src/connections/',
       '^src/protocol/',
+      '^src/error-text\\.ts$',
     ]),
     never('lambdas-no-postgres', 'A Lambda never opens a database connection.', '^src/lambdas/', postgres),
     never('nothing-imports-main', 'main is the composition root.', '^src/', '^src/main\\.ts$'),

@@ -12,7 +12,7 @@ export default defineConfig({
     retry: process.env.CI ? 1 : 0,
     // What a test waits for comes within milliseconds, or after a retry of the part under test.
     expect: { poll: { interval: 20, timeout: 15_000 } },
-    testTimeout: 30_000,
+    testTimeout: 60_000,
     hookTimeout: 60_000,
   },
 });

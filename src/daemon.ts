@@ -9,6 +9,7 @@ import { ScanFeed } from './connections/scan-feed.ts';
 import { StreamFeed } from './connections/stream-feed.ts';
 import { checkTable } from './connections/table-check.ts';
 import type { DatabaseAccess } from './database.ts';
+import { errorText } from './error-text.ts';
 import { healthRoutes, type Readiness } from './health.ts';
 import { HttpService } from './http-service.ts';
 import { CaptureCheck } from './listener/capture-check.ts';
@@ -133,7 +134,7 @@ export class Daemon {
       return await this.#inspect.start();
     } catch (error) {
       this.#log.warn(
-        { event: 'inspection_unavailable', port: this.#config.inspectPort, error: String(error) },
+        { event: 'inspection_unavailable', port: this.#config.inspectPort, error: errorText(error) },
         'rowcast status and trace cannot ask this relay; set ROWCAST_INSPECT_PORT to a free port',
       );
       return null;

@@ -109,8 +109,7 @@ async function secretPassword(secretId: string, region: string | undefined): Pro
       const { SecretString } = await secrets.send(new GetSecretValueCommand({ SecretId: secretId }));
       return passwordIn(SecretString ?? '');
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw new Error(`the secret that DATABASE_SECRET_ARN names cannot be read: ${why}`, { cause: error });
+      throw new Error('the secret that DATABASE_SECRET_ARN names cannot be read', { cause: error });
     }
   };
 }

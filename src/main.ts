@@ -7,15 +7,17 @@ import { pino } from 'pino';
 import { ago, count, direction, eventId, port } from './cli/arguments.ts';
 import type { CommandContext } from './cli/context.ts';
 import { devEnvironment } from './cli/dev-environment.ts';
+import { DevFolder } from './cli/dev-folder.ts';
 import { doctor } from './cli/doctor.ts';
 import { Progress } from './cli/progress.ts';
 import { status } from './cli/status.ts';
 import { tail } from './cli/tail.ts';
 import { Terminal } from './cli/terminal.ts';
 import { trace } from './cli/trace.ts';
-import { ConfigError, loadCommandConfig, loadConfig, loadDatabaseConfig } from './config.ts';
+import { loadCommandConfig, loadConfig, loadDatabaseConfig } from './config.ts';
 import { CONSUMER, Daemon } from './daemon.ts';
 import { databaseAccess } from './database.ts';
+import { errorText } from './error-text.ts';
 import { type MigrationStep, migrate, pendingMigrations } from './listener/migrations.ts';
 import { RecentProblems } from './telemetry/recent-problems.ts';
 import { RelayInspector } from './telemetry/relay-inspector.ts';
@@ -134,7 +136,7 @@ async function migrateDatabase(way: 'up' | 'down', many?: number): Promise<void>
 /** Settings from the environment; without DATABASE_URL there, those of a `rowcast dev` that runs here. */
 async function settings(dir: string) {
   const { env } = process;
-  const local = env.DATABASE_URL ? null : await devEnvironment(dir);
+  const local = env.DATABASE_URL ? null : await devEnvironment(new DevFolder(dir));
   // The AWS SDK reads its own variables by itself.
   Object.assign(env, local?.env);
   return { env, local };
@@ -183,7 +185,8 @@ async function dev(options: { port: number; dir: string }): Promise<void> {
   });
   keepOnWithoutReader();
   const system = new DevSystem({
-    ...options,
+    port: options.port,
+    folder: new DevFolder(options.dir),
     relay: {
       command: process.execPath,
       args: [...process.execArgv, ...process.argv.slice(1, 2), 'start'],
@@ -214,7 +217,7 @@ async function run(command: () => Promise<void>): Promise<void> {
   try {
     await command();
   } catch (error) {
-    process.stderr.write(`rowcast: ${describe(error)}\n`);
+    process.stderr.write(`rowcast: ${errorText(error)}\n`);
     process.exit(1);
   }
 }
@@ -233,20 +236,10 @@ function stopOnSignal(stop: () => Promise<void>): void {
       stop().then(
         () => process.exit(0),
         (error: unknown) => {
-          process.stderr.write(`rowcast: could not stop cleanly: ${describe(error)}\n`);
+          process.stderr.write(`rowcast: could not stop cleanly: ${errorText(error)}\n`);
           process.exit(1);
         },
       );
     });
   }
-}
-
-function describe(error: unknown): string {
-  if (error instanceof ConfigError) return error.message;
-  if (error instanceof AggregateError && !error.message) return error.errors.map(describe).join('; ');
-  if (!(error instanceof Error)) return String(error);
-  const hint = (error as { hint?: string }).hint;
-  return [error.message || error.name, hint && `(${hint})`, error.cause && `caused by: ${describe(error.cause)}`]
-    .filter(Boolean)
-    .join(' ');
 }

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Connection } from './connections/connection.ts';
 import type { ConnectionDirectory } from './connections/connection-directory.ts';
 import type { ConnectionStore } from './connections/connection-store.ts';
+import { errorText } from './error-text.ts';
 import { LimitedLog } from './limited-log.ts';
 import type { Served } from './listener/lease.ts';
 import { Snapshot } from './listener/snapshot.ts';
@@ -123,7 +124,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
       this.#log.line(
         'warn',
         'remove_failed',
-        { event: 'remove_failed', connectionId, error: String(error) },
+        { event: 'remove_failed', connectionId, error: errorText(error) },
         'cannot remove a connection that is over from the table; its ttl will',
       );
     });

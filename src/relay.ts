@@ -6,6 +6,7 @@ import { aborted, type Backoff, backoffDelayMs, pause } from './backoff.ts';
 import type { Connection } from './connections/connection.ts';
 import type { ConnectionDirectory, ConnectionFeed } from './connections/connection-directory.ts';
 import type { ConnectionStore } from './connections/connection-store.ts';
+import { errorText } from './error-text.ts';
 import { Lease, type StoredCursor } from './listener/lease.ts';
 import type { Lag } from './listener/log-lag.ts';
 import { NotificationListener } from './listener/notification-listener.ts';
@@ -137,7 +138,7 @@ export class Relay extends EventEmitter<RelayEvents> {
         failures = performance.now() - before > RETRY.capMs ? 1 : failures + 1;
         const waitMs = Math.round(backoffDelayMs(RETRY, failures));
         log.warn(
-          { event: 'database_lost', failures, waitMs, error: String(error) },
+          { event: 'database_lost', failures, waitMs, error: errorText(error) },
           'lost the database or the lease; standing in line again',
         );
         this.emit('reconnect', 'database');

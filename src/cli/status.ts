@@ -1,5 +1,6 @@
 import { pause } from '../backoff.ts';
 import { openSession } from '../database-session.ts';
+import { errorText } from '../error-text.ts';
 import { installationOf, readLogStatus } from '../listener/log-status.ts';
 import type { Session } from '../listener/session.ts';
 import { type Left, type Pace, paceOf } from '../pace.ts';
@@ -33,8 +34,7 @@ export async function status(context: CommandContext, options: { json: boolean; 
         show(now, paceOf(leftOf(before), leftOf(now)));
         before = now;
       } catch (error) {
-        const why = error instanceof Error ? error.message : error;
-        context.note(terminal.paint('red', `neither database nor relay can be asked: ${why}`));
+        context.note(terminal.paint('red', `neither database nor relay can be asked: ${errorText(error)}`));
       }
     }
     return before.database !== null;
@@ -72,7 +72,7 @@ class StatusSource {
       this.#session = undefined;
       const relay = await inspector.status(null);
       if (!relay) throw error;
-      return { at, database: null, problem: error instanceof Error ? error.message : String(error), relay };
+      return { at, database: null, problem: errorText(error), relay };
     }
   }
 

@@ -1,5 +1,6 @@
 import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
 import { openSession } from '../database-session.ts';
+import { errorText } from '../error-text.ts';
 import { encodeEvent } from '../framing.ts';
 import { EventLog, type LoggedEvent, type Position } from '../listener/event-log.ts';
 import type { Session } from '../listener/session.ts';
@@ -48,7 +49,7 @@ export async function tail(context: CommandContext, filter: TailFilter): Promise
     } catch (error) {
       session?.destroy();
       if (!position) throw error;
-      context.note(`lost the database (${error instanceof Error ? error.message : error}); connecting again …`);
+      context.note(`lost the database (${errorText(error)}); connecting again …`);
       await pause(backoffDelayMs(RETRY, ++failures), signal);
     }
   }

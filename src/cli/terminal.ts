@@ -38,9 +38,17 @@ export class Terminal {
     if (this.#stream.writableNeedDrain) await once(this.#stream, 'drain', { signal }).catch(() => undefined);
   }
 
-  /** In the place of what was drawn before, on a terminal; below it elsewhere. */
+  /** In the place of what was drawn before, on a terminal, as much as it has lines for; below it elsewhere. */
   redraw(screen: string): void {
-    this.#stream.write(this.interactive ? `\x1b[H\x1b[J${screen}\n` : `${screen}\n`);
+    if (!this.interactive) {
+      this.print(screen);
+      return;
+    }
+    const lines = screen.split('\n');
+    const room = (this.#stream.rows || Number.POSITIVE_INFINITY) - 1;
+    const hidden = lines.length - room;
+    if (hidden > 0) lines.splice(room - 1, hidden + 1, `… ${counted(hidden + 1, 'line')} more: make the window taller`);
+    this.#stream.write(`\x1b[H\x1b[J${lines.join('\n')}\n`);
   }
 
   /** The line that the cursor is in, again; on a terminal only. */

@@ -1,4 +1,5 @@
 import { type DynamoDBDocumentClient, paginateScan } from '@aws-sdk/lib-dynamodb';
+import { errorText } from '../error-text.ts';
 import { type Connection, fromItem } from './connection.ts';
 import { FeedLoop, type FeedLoopDeps } from './feed-loop.ts';
 
@@ -24,7 +25,7 @@ export class ScanFeed extends FeedLoop<ScanFeedDeps> {
     this.log.line(
       'warn',
       'directory_scan_failed',
-      { event: 'directory_scan_failed', table, failures, error: String(error) },
+      { event: 'directory_scan_failed', table, failures, error: errorText(error) },
       'cannot read the connections table; delivering to the connections known so far',
     );
   }

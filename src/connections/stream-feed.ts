@@ -6,6 +6,7 @@ import {
   type Shard,
 } from '@aws-sdk/client-dynamodb-streams';
 import { unmarshall } from '@aws-sdk/util-dynamodb';
+import { errorText } from '../error-text.ts';
 import { fromItem } from './connection.ts';
 import { FeedLoop, type FeedLoopDeps } from './feed-loop.ts';
 import { scanConnections, type TableReader } from './scan-feed.ts';
@@ -53,7 +54,7 @@ export class StreamFeed extends FeedLoop<StreamFeedDeps> {
     this.log.line(
       'warn',
       'directory_stream_failed',
-      { event: 'directory_stream_failed', table, failures, rescan: !this.#synced, error: String(error) },
+      { event: 'directory_stream_failed', table, failures, rescan: !this.#synced, error: errorText(error) },
       'cannot follow the stream of the connections table; delivering to the connections known so far',
     );
   }

@@ -4,6 +4,7 @@ import {
   type DynamoDBClient,
   type TableDescription,
 } from '@aws-sdk/client-dynamodb';
+import { errorText } from '../error-text.ts';
 
 export interface TableCheck {
   /** Nothing can be delivered, or what is stored is misread. */
@@ -25,10 +26,11 @@ export async function checkTable(
   try {
     description = (await client.send(new DescribeTableCommand({ TableName: table }))).Table;
   } catch (error) {
-    const { name, message } = error as Error;
+    const { name } = error as Error;
     if (name === 'ResourceNotFoundException') return broken(`${named} does not exist in this account and Region`);
-    if (name === 'AccessDeniedException') return { problem: null, warning: `${named} cannot be checked: ${message}` };
-    return broken(`${named} cannot be described: ${name}: ${message}`);
+    if (name === 'AccessDeniedException')
+      return { problem: null, warning: `${named} cannot be checked: ${errorText(error)}` };
+    return broken(`${named} cannot be described: ${errorText(error)}`);
   }
   const keys = description?.KeySchema?.map(({ AttributeName, KeyType }) => `${AttributeName} ${KeyType}`).join(', ');
   const type = description?.AttributeDefinitions?.find((each) => each.AttributeName === 'connectionId')?.AttributeType;

@@ -2,9 +2,10 @@ import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
 import type { Config } from '../config.ts';
 import { checkTable } from '../connections/table-check.ts';
+import { errorText } from '../error-text.ts';
 import { checkGateway } from '../pusher/gateway-check.ts';
 import { GatewayClient } from '../pusher/gateway-client.ts';
-import { type Finding, type Findings, findingsOf, why } from './finding.ts';
+import { type Finding, type Findings, findingsOf } from './finding.ts';
 
 const { ok, warning, problem } = findingsOf('aws');
 const TIMEOUT_MS = 5000;
@@ -54,6 +55,6 @@ async function* tableFindings({ connectionsTable: table, directoryFeed }: Config
     );
     yield ok('table rights', 'it may be read');
   } catch (error) {
-    yield problem('table rights', why(error), 'give the role dynamodb:Scan and dynamodb:DeleteItem on the table');
+    yield problem('table rights', errorText(error), 'give the role dynamodb:Scan and dynamodb:DeleteItem on the table');
   }
 }

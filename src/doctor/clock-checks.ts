@@ -1,6 +1,7 @@
 import type { DatabaseSettings } from '../database.ts';
 import { openSession } from '../database-session.ts';
-import { type Finding, type Findings, findingsOf, why } from './finding.ts';
+import { errorText } from '../error-text.ts';
+import { type Finding, type Findings, findingsOf } from './finding.ts';
 
 const { ok, warning, problem, skipped } = findingsOf('clocks');
 
@@ -26,7 +27,7 @@ async function gatewayClock(endpoint: string): Promise<Finding> {
     });
     date = response.headers.get('date');
   } catch (error) {
-    return skipped('gateway', `its clock cannot be read: ${why(error)}`);
+    return skipped('gateway', `its clock cannot be read: ${errorText(error)}`);
   }
   if (!date) return skipped('gateway', 'it does not say what time it is');
   // Half a second into the second that the header names, at half of the round trip.
@@ -57,7 +58,7 @@ async function databaseClock(settings: DatabaseSettings): Promise<Finding> {
       'let both follow a time server',
     );
   } catch (error) {
-    return skipped('database', `its clock cannot be read: ${why(error)}`);
+    return skipped('database', `its clock cannot be read: ${errorText(error)}`);
   }
 }
 

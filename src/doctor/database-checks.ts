@@ -1,8 +1,9 @@
 import type { DatabaseAccess } from '../database.ts';
+import { errorText } from '../error-text.ts';
 import { pendingMigrations } from '../listener/migrations.ts';
 import { checkNotifications } from '../listener/notification-check.ts';
 import type { Session } from '../listener/session.ts';
-import { type Finding, type Findings, findingsOf, why } from './finding.ts';
+import { type Finding, type Findings, findingsOf } from './finding.ts';
 
 const { ok, warning, problem, skipped } = findingsOf('database');
 
@@ -33,7 +34,7 @@ export function connectFinding(error: unknown): Finding {
   const silent = /timeout|timed out|did not answer/i.test(message) ? CONNECT_FIXES.ETIMEDOUT : undefined;
   return problem(
     'reachable',
-    why(error),
+    errorText(error),
     pooler ?? (code ? CONNECT_FIXES[code] : undefined) ?? silent ?? 'see docs/operations.md, "Poolers"',
   );
 }

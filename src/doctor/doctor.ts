@@ -1,5 +1,6 @@
 import { type Config, ConfigError, loadConfig, loadDatabaseConfig } from '../config.ts';
 import { type DatabaseAccess, databaseAccess } from '../database.ts';
+import { errorText } from '../error-text.ts';
 import { readLogStatus } from '../listener/log-status.ts';
 import { Session } from '../listener/session.ts';
 import { awsFindings } from './aws-checks.ts';
@@ -111,6 +112,5 @@ async function* aboutDatabase(options: DoctorOptions, settings: Config['database
 }
 
 function lostFinding(error: unknown): Finding {
-  const { message } = error as Error;
-  return findingsOf('database').problem('questions', `the database could not be asked further: ${message}`);
+  return findingsOf('database').problem('questions', `the database could not be asked further: ${errorText(error)}`);
 }

@@ -25,10 +25,3 @@ export function findingsOf(group: Finding['group']) {
     });
   return { ok: finding('ok'), warning: finding('warning'), problem: finding('problem'), skipped: finding('skipped') };
 }
-
-/** The message of whatever was thrown, with its causes. */
-export function why(error: unknown): string {
-  if (error instanceof AggregateError && !error.message) return error.errors.map(why).join('; ');
-  if (!(error instanceof Error)) return String(error);
-  return error.cause ? `${error.message}: ${why(error.cause)}` : error.message || error.name;
-}

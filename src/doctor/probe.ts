@@ -7,8 +7,9 @@ import type { Config } from '../config.ts';
 import type { Connection } from '../connections/connection.ts';
 import { scanConnections } from '../connections/scan-feed.ts';
 import { openSession } from '../database-session.ts';
+import { errorText } from '../error-text.ts';
 import { RelayInspector } from '../telemetry/relay-inspector.ts';
-import { type Finding, type Findings, findingsOf, why } from './finding.ts';
+import { type Finding, type Findings, findingsOf } from './finding.ts';
 import { ProbeClient, STEP_TIMEOUT_MS } from './probe-client.ts';
 
 const { ok, warning, problem, skipped } = findingsOf('probe');
@@ -54,7 +55,7 @@ export async function* probeFindings(target: ProbeTarget & { readonly config: Co
     yield ok('ready', `the relay knew it ${since(startedAt)} after it began`);
     yield* eventFindings(target, client, connection);
   } catch (error) {
-    yield problem('connect', why(error), '--url is written wss://…/stage; --token is a JWT');
+    yield problem('connect', errorText(error), '--url is written wss://…/stage; --token is a JWT');
   } finally {
     client?.close();
   }

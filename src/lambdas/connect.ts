@@ -1,5 +1,6 @@
 import type { Connection } from '../connections/connection.ts';
 import type { ConnectionStore } from '../connections/connection-store.ts';
+import { errorText } from '../error-text.ts';
 import { MAX_CURSOR_LENGTH } from '../protocol/cursor.ts';
 import { SUBPROTOCOL } from '../protocol/handshake.ts';
 import { Authenticator, subprotocols } from './authenticate.ts';
@@ -47,7 +48,7 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
         ? { statusCode: 200, headers: { 'Sec-WebSocket-Protocol': SUBPROTOCOL } }
         : { statusCode: 200 };
     } catch (error) {
-      logError({ event: 'connect_failed', connectionId: event.requestContext.connectionId, error: String(error) });
+      logError({ event: 'connect_failed', connectionId: event.requestContext.connectionId, error: errorText(error) });
       return answer(500, 'the connection could not be stored');
     }
   };

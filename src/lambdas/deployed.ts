@@ -1,6 +1,7 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { ConnectionStore } from '../connections/connection-store.ts';
+import { errorText } from '../error-text.ts';
 import type { WebSocketHandler } from './event.ts';
 
 /**
@@ -15,8 +16,7 @@ export function deployed(
     try {
       made ??= await make(process.env);
     } catch (error) {
-      const { cause } = error as { cause?: unknown };
-      logError({ event: 'misconfigured', error: String(error), ...(cause ? { cause: String(cause) } : {}) });
+      logError({ event: 'misconfigured', error: errorText(error) });
       return { statusCode: 500, body: 'the server is misconfigured; its log says how' };
     }
     return made(event);

@@ -1,4 +1,5 @@
 import type { ConnectionStore } from '../connections/connection-store.ts';
+import { errorText } from '../error-text.ts';
 import { connectionStore, deployed, logError } from './deployed.ts';
 import type { WebSocketHandler } from './event.ts';
 import { loadTable } from './settings.ts';
@@ -14,7 +15,7 @@ export function disconnectHandler(deps: { store: ConnectionStore }): WebSocketHa
       await deps.store.remove(connectionId);
       return { statusCode: 200 };
     } catch (error) {
-      logError({ event: 'disconnect_failed', connectionId, error: String(error) });
+      logError({ event: 'disconnect_failed', connectionId, error: errorText(error) });
       return { statusCode: 500, body: 'the connection could not be removed' };
     }
   };

@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import { pause } from '../backoff.ts';
+import { errorText } from '../error-text.ts';
 import { LimitedLog } from '../limited-log.ts';
 import { Session } from './session.ts';
 
@@ -39,7 +40,7 @@ export class CaptureCheck extends EventEmitter<{ checked: [uncaptured: readonly 
     const { signal } = this.#stop;
     while (!signal.aborted) {
       await this.#look().catch((error: unknown) => {
-        const fields = { event: 'capture_unchecked', error: String(error) };
+        const fields = { event: 'capture_unchecked', error: errorText(error) };
         this.#log.line('warn', 'capture_unchecked', fields, 'cannot look whether the watched tables are captured');
       });
       await pause(this.#deps.intervalMs ?? INTERVAL_MS, signal);

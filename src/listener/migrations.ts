@@ -5,6 +5,7 @@ import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { errorText } from '../error-text.ts';
 
 const DIRECTORY = fileURLToPath(new URL('../../migrations', import.meta.url));
 const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
@@ -79,7 +80,7 @@ async function runOnce(options: MigrateOptions, step: MigrationStep): Promise<st
   const client = clientOf(options.database);
   client.on('error', (error) =>
     options.log.warn(
-      { event: 'migration_connection_lost', error: String(error) },
+      { event: 'migration_connection_lost', error: errorText(error) },
       'lost the connection while migrating',
     ),
   );

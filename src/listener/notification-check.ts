@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import pg from 'pg';
+import { errorText } from '../error-text.ts';
 import { connectionOptions, Session } from './session.ts';
 
 const ECHO_TIMEOUT_MS = 5000;
@@ -30,7 +31,7 @@ export async function checkNotifications(database: pg.ClientConfig): Promise<str
     if (await Promise.race([echo, silence])) return null;
     return 'DATABASE_URL leads through a pooler in transaction mode (PgBouncer, RDS Proxy …): a notification that was sent did not come back. Use a direct connection, or set ROWCAST_DOORBELL=off';
   } catch (error) {
-    return `DATABASE_URL: a notification could not be sent and heard: ${error instanceof Error ? error.message : error}`;
+    return `DATABASE_URL: a notification could not be sent and heard: ${errorText(error)}`;
   } finally {
     clearTimeout(deadline);
     await listener.end().catch(() => undefined);

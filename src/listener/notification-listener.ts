@@ -5,6 +5,7 @@ import type pg from 'pg';
 import type PgListen from 'pg-listen';
 import type { Logger } from 'pino';
 import { aborted, type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { errorText } from '../error-text.ts';
 import { connectionOptions, Session } from './session.ts';
 
 /** CommonJS with a `default`: an ESM import would be the function in some loaders and its container in others. */
@@ -71,7 +72,7 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
       } catch (error) {
         this.#discard();
         this.#deps.log.warn(
-          { event: 'listen_failed', failures, error: String(error) },
+          { event: 'listen_failed', failures, error: errorText(error) },
           'cannot listen for notifications; polling the log',
         );
         await pause(backoffDelayMs(RETRY, failures), this.#abort.signal);
@@ -140,7 +141,7 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
       for (const channel of await this.#channels()) await this.#subscriber?.listenTo(channel);
     } catch (error) {
       this.#deps.log.warn(
-        { event: 'listen_failed', error: String(error) },
+        { event: 'listen_failed', error: errorText(error) },
         'cannot listen to newly watched tables yet; their rows are polled',
       );
     }
@@ -170,7 +171,7 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
     if (this.#abort.signal.aborted) return;
     this.#lost(0);
     this.#deps.log.warn(
-      { event: 'listen_failed', error: String(error) },
+      { event: 'listen_failed', error: errorText(error) },
       'the LISTEN connection could not be restored; making a new one',
     );
     this.#discard();

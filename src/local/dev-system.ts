@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, existsSync, openSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { join, relative, resolve } from 'node:path';
+import { closeSync, openSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import pg from 'pg';
+import type { DevFolder, DevUrls } from '../cli/dev-folder.ts';
 import { ConnectionStore } from '../connections/connection-store.ts';
 import { Authenticator } from '../lambdas/authenticate.ts';
 import { connectHandler } from '../lambdas/connect.ts';
@@ -28,7 +28,6 @@ const RELAY_RESTART_MS = 1000;
  */
 export class DevSystem {
   readonly #options: DevOptions;
-  readonly #dir: string;
   /** What was started, to be stopped in the reverse order. */
   readonly #started: { stop(): Promise<unknown> }[] = [];
   #relay: ChildProcess | undefined;
@@ -36,7 +35,6 @@ export class DevSystem {
 
   constructor(options: DevOptions) {
     this.#options = options;
-    this.#dir = resolve(options.dir);
   }
 
   /** Resolves when everything is ready and dev.json says where. @throws naming a port that is taken */
@@ -60,14 +58,14 @@ export class DevSystem {
   async #start(): Promise<void> {
     const lambdas = this.#lambdaSettings();
     const ports = await claimPorts(SERVICES, this.#options.port);
-    await mkdir(this.#dir, { recursive: true });
-    await this.#claimDir();
+    const { folder } = this.#options;
+    await this.#keep(folder.claim().then(() => ({ stop: () => folder.release() })));
     this.#options.print('starting Postgres, DynamoDB, gateway and relay …');
     const dynamodb = await this.#keep(startDynamoDb(ports.dynamodb));
     const postgres = await this.#keep(
       LocalPostgres.start({
-        dataDir: join(this.#dir, 'postgres'),
-        logFile: join(this.#dir, 'postgres.log'),
+        dataDir: folder.path('postgres'),
+        logFile: folder.path('postgres.log'),
         port: ports.postgres,
       }),
     );
@@ -99,9 +97,7 @@ export class DevSystem {
       healthUrl,
       inspectUrl: `http://127.0.0.1:${ports.inspect}`,
     };
-    // Whoever waits for the file must not find half of it.
-    await writeFile(join(this.#dir, 'dev.json.new'), `${JSON.stringify(urls, null, 2)}\n`);
-    await rename(join(this.#dir, 'dev.json.new'), join(this.#dir, 'dev.json'));
+    await folder.publish(urls);
     this.#announce(urls, lambdas.auth.mode);
   }
 
@@ -128,8 +124,9 @@ export class DevSystem {
   }
 
   async #startRelay(urls: Record<string, string>): Promise<void> {
+    const { folder } = this.#options;
     const { command, args, env } = this.#options.relay;
-    const log = openSync(join(this.#dir, 'relay.log'), 'a');
+    const log = openSync(folder.path('relay.log'), 'a');
     const settings = { DIRECTORY_REFRESH_MS: '200', ...env, ...LOCAL_ENVIRONMENT, ...urls };
     const launch = (): void => {
       // A group of its own: Ctrl-C in the terminal reaches this process, which stops the relay in its turn.
@@ -138,7 +135,7 @@ export class DevSystem {
       relay.once('exit', (code, signal) => {
         if (this.#stopping) return;
         this.#options.print(
-          `the relay ended (${signal ?? `exit code ${code}`}); see ${this.#path('relay.log')}. Starting it again …`,
+          `the relay ended (${signal ?? `exit code ${code}`}); see ${folder.shown('relay.log')}. Starting it again …`,
         );
         void setTimeout(RELAY_RESTART_MS).then(() => this.#stopping ?? launch());
       });
@@ -163,28 +160,29 @@ export class DevSystem {
       if (ready) return;
       if (this.#relay?.exitCode)
         throw new Error(
-          `the relay did not start: ${(await readFile(join(this.#dir, 'relay.log'), 'utf8')).trim().split('\n').at(-1)}`,
+          `the relay did not start: ${(await readFile(this.#options.folder.path('relay.log'), 'utf8')).trim().split('\n').at(-1)}`,
         );
       await setTimeout(50);
     }
     throw new Error('stopped');
   }
 
-  #announce(urls: Record<'databaseUrl' | 'websocketUrl' | 'pageUrl', string>, auth: 'none' | 'jwt'): void {
+  #announce(urls: DevUrls, auth: 'none' | 'jwt'): void {
+    const { folder } = this.#options;
     const who = auth === 'none' ? '?userId=alice     (everybody is let in)' : '?token=…          (AUTH_MODE=jwt)';
     this.#options.print(`
   Rowcast is running.
 
   page       ${urls.pageUrl}
   WebSocket  ${urls.websocketUrl}${who}
-  all URLs   ${this.#path('dev.json')}
-  logs       ${this.#path('relay.log')}, ${this.#path('postgres.log')}
+  all URLs   ${folder.shown('dev.json')}
+  logs       ${folder.shown('relay.log')}, ${folder.shown('postgres.log')}
 
   Insert a row and see it arrive:
 
   psql ${urls.databaseUrl} -c "insert into messages (sender, recipient, content) values ('alice', 'bob', 'hello')"
 
-  Ctrl-C ends it; the data stays in ${this.#path('')}.
+  Ctrl-C ends it; the data stays in ${folder.shown()}.
 `);
   }
 
@@ -204,25 +202,6 @@ export class DevSystem {
     }
     return service;
   }
-
-  /** One system a folder: its data cannot be served twice. */
-  async #claimDir(): Promise<void> {
-    const pidFile = join(this.#dir, 'dev.pid');
-    const pid = existsSync(pidFile) ? Number(await readFile(pidFile, 'utf8')) : 0;
-    if (pid && pid !== process.pid && isAlive(pid)) {
-      throw new Error(
-        `rowcast dev runs already for ${this.#dir}, as process ${pid}; stop it, or choose another folder with --dir`,
-      );
-    }
-    await writeFile(pidFile, String(process.pid));
-    this.#started.push({
-      stop: () => Promise.all([rm(pidFile, { force: true }), rm(join(this.#dir, 'dev.json'), { force: true })]),
-    });
-  }
-
-  #path(file: string): string {
-    return join(relative(process.cwd(), this.#dir) || '.', file);
-  }
 }
 
 async function createDatabase(adminUrl: string): Promise<void> {
@@ -233,19 +212,10 @@ async function createDatabase(adminUrl: string): Promise<void> {
   await client.end();
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 export interface DevOptions {
   /** First of six ports in a row, or 0 for free ones. */
   readonly port: number;
-  readonly dir: string;
+  readonly folder: DevFolder;
   /** How the daemon is started, and the environment it inherits. */
   readonly relay: { readonly command: string; readonly args: readonly string[]; readonly env: NodeJS.ProcessEnv };
   print(line: string): void;

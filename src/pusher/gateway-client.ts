@@ -3,6 +3,7 @@ import {
   type ApiGatewayManagementApiClientConfig,
   DeleteConnectionCommand,
 } from '@aws-sdk/client-apigatewaymanagementapi';
+import { errorText } from '../error-text.ts';
 import { Credentials } from './credentials.ts';
 import type { Payload } from './payload.ts';
 import { PostClient } from './post-client.ts';
@@ -90,7 +91,7 @@ async function outcomeOf(
       message?: string;
     };
     const status = $metadata?.httpStatusCode;
-    const reason = `${name ?? 'Error'}: ${message ?? String(error)}`;
+    const reason = `${name ?? 'Error'}: ${message ?? errorText(error)}`;
     if (status === 410) return { kind: 'gone' };
     if (status === 429) return { kind: 'throttled' };
     if (status === 400 || status === 413) return { kind: 'rejected', status, reason };

@@ -1,4 +1,5 @@
 import { type Dispatcher, Pool } from 'undici';
+import { errorText } from '../error-text.ts';
 import type { Credentials } from './credentials.ts';
 import type { Payload } from './payload.ts';
 import type { PostOutcome } from './post-outcome.ts';
@@ -46,7 +47,7 @@ export class PostClient {
     if (!(identity instanceof Promise)) return this.#send(connectionId, payload, identity);
     return identity.then(
       (fetched) => this.#send(connectionId, payload, fetched),
-      (error: Error) => ({ kind: 'failed', reason: `no credentials: ${error.message}` }),
+      (error: unknown) => ({ kind: 'failed', reason: `no credentials: ${errorText(error)}` }),
     );
   }
 

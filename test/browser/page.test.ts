@@ -3,8 +3,9 @@ import { SignJWT } from 'jose';
 import pg from 'pg';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import type { DevUrls } from '../../src/cli/dev-folder.ts';
 import { browserPath, launchBrowser, screenshot } from '../support/browser.ts';
-import { type DevProcess, type DevUrls, startDev } from '../support/dev.ts';
+import { type DevProcess, startDev } from '../support/dev.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 const JWT_SECRET = 'a secret that is long enough for HS256';

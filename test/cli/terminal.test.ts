@@ -1,5 +1,7 @@
+import { PassThrough } from 'node:stream';
+import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
-import { clockTime, counted, duration, printable, size, width, wrap } from '../../src/cli/terminal.ts';
+import { clockTime, counted, duration, printable, size, Terminal, width, wrap } from '../../src/cli/terminal.ts';
 
 test.each([
   [0, '0.0 s'],
@@ -49,4 +51,17 @@ test('what others wrote moves no cursor and turns no text around, wherever it st
     deep: { emoji: '👩‍👩‍👧', tab: 'a\\u0009b' },
     n: 1,
   });
+});
+
+test('a screen is drawn as far as the window has lines, and what is hidden is said', () => {
+  const window = Object.assign(new PassThrough({ encoding: 'utf8' }), { isTTY: true, rows: 4 });
+  const terminal = new Terminal(window as unknown as NodeJS.WriteStream, { NO_COLOR: '1' });
+  const drawn = (screen: string) => {
+    terminal.redraw(screen);
+    return stripVTControlCharacters(window.read());
+  };
+  expect(drawn('a\nb\nc')).toBe('a\nb\nc\n');
+  expect(drawn('a\nb\nc\nd')).toBe('a\nb\n… 2 lines more: make the window taller\n');
+  window.isTTY = false;
+  expect(drawn('a\nb\nc\nd')).toBe('a\nb\nc\nd\n');
 });

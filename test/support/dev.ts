@@ -4,17 +4,8 @@ import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
+import type { DevUrls } from '../../src/cli/dev-folder.ts';
 import { temporaryFolder } from './temporary-folder.ts';
-
-export interface DevUrls {
-  databaseUrl: string;
-  websocketUrl: string;
-  managementUrl: string;
-  dynamodbEndpoint: string;
-  pageUrl: string;
-  healthUrl: string;
-  inspectUrl: string;
-}
 
 /** `npm run dev` as a person starts it; ends with its test. */
 export function dev(dir: string, ...args: string[]): DevProcess {
