@@ -131,3 +131,22 @@ test('the runbook names each event that the relay logs', async () => {
   const table = runbook.slice(runbook.indexOf('## What the log says'), runbook.indexOf('## Alarms'));
   expect([...logged].filter((event) => !table.includes(`\`${event}\``))).toEqual([]);
 });
+
+test('each test that the list of faults names is there', async () => {
+  const files = (await readdir('test', { recursive: true })).filter((path) => path.endsWith('.test.ts'));
+  const cells = [...(await readFile('test/fault/README.md', 'utf8')).matchAll(/^\|[^|]*\| (.*) \|$/gm)].slice(2);
+  expect(cells.length).toBeGreaterThan(20);
+  for (const [, cell = ''] of cells) {
+    let where = '';
+    for (const [, folderOrFile, title] of cell.matchAll(/(?:([\w/]+): )?(?:\*([^*]+)\*|all)/g)) {
+      where = folderOrFile ?? where;
+      const of = files.filter((path) => path.endsWith(`${where}.test.ts`) || path.startsWith(`${where}/`));
+      const texts = await Promise.all(of.map((path) => readFile(join('test', path), 'utf8')));
+      const parts = (title ?? '').split('…');
+      expect(
+        texts.some((text) => parts.every((part) => text.includes(part.trim()))),
+        `${where}: ${title}`,
+      ).toBe(true);
+    }
+  }
+});

@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { expect, onTestFinished, test } from 'vitest';
 import { connect } from '../../src/client/connect.ts';
 import { freePort } from '../../src/local/ports.ts';
-import { contents, openFeed } from '../support/feed.ts';
+import { contents } from '../support/contents.ts';
+import { openFeed } from '../support/feed.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 import { World } from '../support/world.ts';
 

@@ -1,8 +1,6 @@
 import { expect, test } from 'vitest';
+import { contents } from '../support/contents.ts';
 import { World } from '../support/world.ts';
-
-const contents = (frames: readonly { data?: Record<string, unknown> | null }[]) =>
-  frames.map(({ data }) => data?.content);
 
 test('three hundred clients that come back at once share few reads of the log, and each misses nothing', async () => {
   const world = await World.start();

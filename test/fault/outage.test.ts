@@ -1,12 +1,10 @@
 import { once } from 'node:events';
 import { expect, onTestFinished, test } from 'vitest';
+import { contents } from '../support/contents.ts';
 import { startTable } from '../support/dynamodb.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 import { World } from '../support/world.ts';
-
-const contents = (frames: readonly { data?: Record<string, unknown> | null }[]) =>
-  frames.map(({ data }) => data?.content);
 
 test.each([{ status: 503 }, { status: 403 }, 'reset'] as const)(
   'a gateway that is down (%j) is probed by single posts, the cursor stays, and recovery is at once',

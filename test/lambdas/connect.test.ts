@@ -1,45 +1,18 @@
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { exportJWK, generateKeyPair, type JWTPayload, SignJWT, UnsecuredJWT } from 'jose';
-import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { UnsecuredJWT } from 'jose';
+import { describe, expect, test } from 'vitest';
 import { Authenticator } from '../../src/lambdas/authenticate.ts';
 import { connectHandler } from '../../src/lambdas/connect.ts';
 import { disconnectHandler } from '../../src/lambdas/disconnect.ts';
-import type { WebSocketEvent } from '../../src/lambdas/event.ts';
 import { loadConnectSettings } from '../../src/lambdas/settings.ts';
 import { startTable } from '../support/dynamodb.ts';
+import { startConnect } from '../support/handlers.ts';
+import { SECRET, sign } from '../support/tokens.ts';
 
-const SECRET = 'a-secret-of-at-least-thirty-two-characters';
 const now = () => Math.floor(Date.now() / 1000);
-
-const table = await startTable();
-afterAll(() => table.stop());
-
-let count = 0;
-function event(query: Record<string, string> = {}, headers: Record<string, string> = {}): WebSocketEvent {
-  return {
-    requestContext: { connectionId: `c${count++}=`, connectedAt: Date.now() },
-    headers,
-    queryStringParameters: query,
-  };
-}
-
-function handlerWith(env: Record<string, string>) {
-  const { auth, connectionTtlSeconds } = loadConnectSettings(env);
-  return connectHandler({ authenticator: new Authenticator(auth), store: table.store, connectionTtlSeconds });
-}
-
-const sign = (claims: JWTPayload, secret = SECRET) =>
-  new SignJWT({ sub: 'bob', exp: now() + 3600, ...claims })
-    .setProtectedHeader({ alg: 'HS256' })
-    .sign(new TextEncoder().encode(secret));
-
-const stored = async ({ requestContext: { connectionId } }: WebSocketEvent) =>
-  (await table.items()).find((item) => item.connectionId === connectionId);
+const { table, handler, event, stored } = await startConnect();
 
 describe('with a shared secret', () => {
-  const connect = handlerWith({ JWT_SECRET: SECRET, JWT_ISSUER: 'https://issuer', JWT_AUDIENCE: 'rowcast' });
+  const connect = handler({ JWT_SECRET: SECRET, JWT_ISSUER: 'https://issuer', JWT_AUDIENCE: 'rowcast' });
   const good = { iss: 'https://issuer', aud: 'rowcast' };
 
   test('a good token is let in, and the connection stored with what the token says', async () => {
@@ -120,51 +93,8 @@ describe('with a shared secret', () => {
   });
 });
 
-describe('with a JWKS', () => {
-  async function serveKeys() {
-    const { publicKey, privateKey } = await generateKeyPair('RS256', { extractable: true });
-    const jwk = { ...(await exportJWK(publicKey)), kid: 'k1', alg: 'RS256' };
-    const state = { up: true };
-    const server = createServer((_, response) =>
-      state.up ? response.end(JSON.stringify({ keys: [jwk] })) : response.writeHead(500).end(),
-    );
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    onTestFinished(() => void server.close());
-    const connect = handlerWith({
-      JWKS_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`,
-      JWT_ROLES_CLAIM: 'cognito:groups',
-    });
-    const token = await new SignJWT({ sub: 'bob', 'cognito:groups': ['staff'], exp: now() + 60 })
-      .setProtectedHeader({ alg: 'RS256', kid: 'k1' })
-      .sign(privateKey);
-    return { connect, token, state, jwk };
-  }
-
-  test('a token of a published key is let in', async () => {
-    const { connect, token } = await serveKeys();
-    const request = event({ token });
-    expect((await connect(request)).statusCode).toBe(200);
-    expect(await stored(request)).toMatchObject({ roles: new Set(['staff']) });
-  });
-
-  test('the public key is not taken for a shared secret', async () => {
-    const { connect, jwk } = await serveKeys();
-    const forged = await new SignJWT({ sub: 'bob' })
-      .setProtectedHeader({ alg: 'HS256', kid: 'k1' })
-      .sign(new TextEncoder().encode(JSON.stringify(jwk)));
-    expect((await connect(event({ token: forged }))).statusCode).toBe(401);
-  });
-
-  test('keys that cannot be fetched are 500, never an open door', async () => {
-    const { connect, token, state } = await serveKeys();
-    state.up = false;
-    expect((await connect(event({ token }))).statusCode).toBe(500);
-  });
-});
-
 test('with AUTH_MODE=none, which must be said, one is who one says', async () => {
-  const connect = handlerWith({ AUTH_MODE: 'none' });
+  const connect = handler({ AUTH_MODE: 'none' });
   const request = event({ userId: 'alice', rooms: 'a,b', roles: 'admin' });
   expect((await connect(request)).statusCode).toBe(200);
   expect(await stored(request)).toMatchObject({
@@ -200,7 +130,7 @@ test('a table that does not answer is 500', async () => {
 
 test('$disconnect removes the connection, and is no error when it is gone', async () => {
   const request = event({ userId: 'alice' });
-  await handlerWith({ AUTH_MODE: 'none' })(request);
+  await handler({ AUTH_MODE: 'none' })(request);
   const disconnect = disconnectHandler({ store: table.store });
   expect(await disconnect(request)).toEqual({ statusCode: 200 });
   expect(await stored(request)).toBeUndefined();

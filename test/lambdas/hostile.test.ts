@@ -1,80 +1,9 @@
-import { createHmac, createPublicKey } from 'node:crypto';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import {
-  CompactSign,
-  EncryptJWT,
-  exportJWK,
-  exportSPKI,
-  generateKeyPair,
-  type JWTHeaderParameters,
-  type JWTPayload,
-  SignJWT,
-} from 'jose';
-import { afterAll, afterEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import { Authenticator } from '../../src/lambdas/authenticate.ts';
-import { connectHandler } from '../../src/lambdas/connect.ts';
-import type { WebSocketEvent } from '../../src/lambdas/event.ts';
-import { loadConnectSettings } from '../../src/lambdas/settings.ts';
-import { startTable } from '../support/dynamodb.ts';
+import { CompactSign, EncryptJWT } from 'jose';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { startConnect } from '../support/handlers.ts';
+import { attackersJwk, base64, byAttacker, forge, good, SECRET, sign } from '../support/tokens.ts';
 
-const SECRET = 'a-secret-of-at-least-thirty-two-characters';
-const inAnHour = () => Math.floor(Date.now() / 1000) + 3600;
-
-const table = await startTable();
-afterAll(() => table.stop());
-afterEach(() => void vi.useRealTimers());
-
-function connectWith(env: Record<string, string>) {
-  const { auth, connectionTtlSeconds } = loadConnectSettings(env);
-  return connectHandler({ authenticator: new Authenticator(auth), store: table.store, connectionTtlSeconds });
-}
-
-let count = 0;
-function event(query: Record<string, string> | null, headers: Record<string, string> | null = null): WebSocketEvent {
-  return {
-    requestContext: { connectionId: `h${count++}=`, connectedAt: Date.now() },
-    headers,
-    queryStringParameters: query,
-  };
-}
-const stored = async ({ requestContext }: WebSocketEvent) =>
-  (await table.items()).find(({ connectionId }) => connectionId === requestContext.connectionId);
-
-const base64 = (value: unknown) =>
-  Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
-/** A token with any header and payload, signed with the shared secret whatever the header says. */
-function forge(header: object, payload: unknown, secret = SECRET): string {
-  const signed = `${base64(header)}.${base64(payload)}`;
-  return `${signed}.${createHmac('sha256', secret).update(signed).digest('base64url')}`;
-}
-const good = () => ({ sub: 'bob', exp: inAnHour() });
-const sign = (claims: JWTPayload) =>
-  new SignJWT({ ...good(), ...claims }).setProtectedHeader({ alg: 'HS256' }).sign(new TextEncoder().encode(SECRET));
-const { privateKey: attackersKey, publicKey: attackersPublicKey } = await generateKeyPair('RS256', {
-  extractable: true,
-});
-const attackersJwk = await exportJWK(attackersPublicKey);
-const byAttacker = (header: Partial<JWTHeaderParameters>) =>
-  new SignJWT(good()).setProtectedHeader({ alg: 'RS256', ...header }).sign(attackersKey);
-
-/** Counts who asks it for keys. */
-async function keyServer(answer: () => { status?: number; body: string } | 'hang') {
-  let requests = 0;
-  const server = createServer((_, response) => {
-    requests++;
-    const answered = answer();
-    if (answered !== 'hang') response.writeHead(answered.status ?? 200).end(answered.body);
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`, requests: () => requests };
-}
+const { handler, event, stored } = await startConnect();
 
 const FORGED: [string, () => string | Promise<string>][] = [
   ...['none', 'None', 'NONE', ''].map((alg): [string, () => string] => [
@@ -128,7 +57,7 @@ test.each(FORGED)('%s: 401, nothing stored, nothing of the token repeated or log
   const logged = vi.spyOn(console, 'error').mockImplementation(() => undefined);
   onTestFinished(() => logged.mockRestore());
   const token = await make();
-  const connect = connectWith({ JWT_SECRET: SECRET });
+  const connect = handler({ JWT_SECRET: SECRET });
   for (const request of [event({ token }), event({}, { 'Sec-WebSocket-Protocol': `rowcast, ${token}` })]) {
     const answer = await connect(request);
     expect(answer.statusCode).toBe(401);
@@ -158,7 +87,7 @@ test.each([
   [{ rooms: ['board'] }, { rooms: 'board,Board' }, /does not allow room "Board"/],
 ])('claims %j with the query %j are 403, and say why', async (claims, query, reason) => {
   const request = event({ token: await sign(claims), ...query });
-  expect(await connectWith({ JWT_SECRET: SECRET })(request)).toMatchObject({
+  expect(await handler({ JWT_SECRET: SECRET })(request)).toMatchObject({
     statusCode: 403,
     body: expect.stringMatching(reason),
   });
@@ -181,7 +110,7 @@ test.each([
     cursor: name,
     batch: name,
   });
-  expect(await connectWith({ JWT_SECRET: SECRET })(request)).toEqual({ statusCode: 200 });
+  expect(await handler({ JWT_SECRET: SECRET })(request)).toEqual({ statusCode: 200 });
   expect(await stored(request)).toMatchObject({
     userId: name,
     rooms: new Set([name.trim()]),
@@ -196,7 +125,7 @@ test.each([
   [['chat', 'rowcast', 'v1', 'wamp.2.json', 'TOKEN'], 'rowcast'],
 ])('the subprotocols %j are answered with %j', async (offered, answered) => {
   const token = await sign({});
-  const connect = connectWith({ JWT_SECRET: SECRET });
+  const connect = handler({ JWT_SECRET: SECRET });
   for (const separator of [',', ', ', ' ,\t']) {
     const request = event(null, { 'Sec-WebSocket-Protocol': offered.join(separator).replace('TOKEN', token) });
     expect(await connect(request)).toEqual({ statusCode: 200, headers: { 'Sec-WebSocket-Protocol': answered } });
@@ -205,105 +134,11 @@ test.each([
 
 test('a subprotocol is answered only where it was offered, as it was spelled', async () => {
   const token = await sign({});
-  const connect = connectWith({ JWT_SECRET: SECRET });
+  const connect = handler({ JWT_SECRET: SECRET });
   expect(await connect(event({ token }))).toEqual({ statusCode: 200 });
   expect(await connect(event({ token }, { 'Sec-WebSocket-Protocol': 'chat' }))).toEqual({ statusCode: 200 });
   expect((await connect(event({}, { 'Sec-WebSocket-Protocol': `Rowcast, ${token}` }))).statusCode).toBe(401);
   expect(await connect(event({ token }, { 'Sec-WebSocket-Protocol': 'rowcast' }))).toMatchObject({
     headers: { 'Sec-WebSocket-Protocol': 'rowcast' },
-  });
-});
-
-describe('with a JWKS', async () => {
-  const pairs = await Promise.all([1, 2].map(() => generateKeyPair('RS256', { extractable: true })));
-  const jwks = await Promise.all(
-    pairs.map(async ({ publicKey }, n) => ({ ...(await exportJWK(publicKey)), kid: `k${n}`, alg: 'RS256' })),
-  );
-  const tokenOf = (n: number, header: Partial<JWTHeaderParameters> = {}) =>
-    new SignJWT(good())
-      .setProtectedHeader({ alg: 'RS256', kid: `k${n}`, ...header })
-      .sign((pairs[n] as (typeof pairs)[0]).privateKey);
-  const published = (...n: number[]) => ({ body: JSON.stringify({ keys: n.map((each) => jwks[each]) }) });
-
-  test('a public key, in whatever form, is not taken for a shared secret', async () => {
-    const server = await keyServer(() => published(0));
-    const connect = connectWith({ JWKS_URL: server.url });
-    const { publicKey } = pairs[0] as (typeof pairs)[0];
-    const spki = await exportSPKI(publicKey);
-    const pkcs1 = createPublicKey(spki).export({ type: 'pkcs1', format: 'pem' }).toString();
-    for (const secret of [spki, spki.trim(), pkcs1, JSON.stringify(jwks[0]), String(jwks[0]?.n)]) {
-      const forged = forge({ alg: 'HS256', kid: 'k0' }, good(), secret);
-      expect((await connect(event({ token: forged }))).statusCode).toBe(401);
-    }
-    expect((await connect(event({ token: await tokenOf(0) }))).statusCode).toBe(200);
-  });
-
-  test('keys that the token itself brings or points to are not used, nor fetched', async () => {
-    const server = await keyServer(() => published(0));
-    const theirs = await keyServer(() => ({
-      body: JSON.stringify({ keys: [{ ...attackersJwk, kid: 'k0', alg: 'RS256' }] }),
-    }));
-    const connect = connectWith({ JWKS_URL: server.url });
-    for (const header of [
-      { jwk: attackersJwk },
-      { jku: theirs.url, kid: 'k0' },
-      { x5u: theirs.url, kid: 'k0' },
-      { kid: '../../../dev/null' },
-      { kid: "k0' or '1'='1" },
-      {},
-    ])
-      expect((await connect(event({ token: await byAttacker(header) }))).statusCode).toBe(401);
-    expect(theirs.requests()).toBe(0);
-  });
-
-  test('a key of another algorithm, or a symmetric one among the keys, lets nobody in', async () => {
-    const symmetric = { kty: 'oct', kid: 'k0', k: base64(SECRET), alg: 'HS256' };
-    const server = await keyServer(() => ({ body: JSON.stringify({ keys: [symmetric] }) }));
-    const connect = connectWith({ JWKS_URL: server.url });
-    expect((await connect(event({ token: forge({ alg: 'HS256', kid: 'k0' }, good()) }))).statusCode).toBe(401);
-    expect((await connect(event({ token: await tokenOf(0) }))).statusCode).toBe(401);
-  });
-
-  test('keys are fetched once, again when a new one is used, and a withdrawn one ends', async () => {
-    const valid = { keys: [0] };
-    const server = await keyServer(() => published(...valid.keys));
-    const connect = connectWith({ JWKS_URL: server.url });
-    const [oldToken, newToken] = await Promise.all([tokenOf(0), tokenOf(1)]);
-    for (let n = 0; n < 5; n++) expect((await connect(event({ token: oldToken }))).statusCode).toBe(200);
-    expect(server.requests()).toBe(1);
-
-    valid.keys = [1];
-    // Within seconds of a fetch, unknown keys cause no other: nobody can make this hammer the issuer.
-    for (let n = 0; n < 5; n++) expect((await connect(event({ token: newToken }))).statusCode).toBe(401);
-    expect(server.requests()).toBe(1);
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 6000 });
-    expect((await connect(event({ token: newToken }))).statusCode).toBe(200);
-    expect(server.requests()).toBe(2);
-    expect((await connect(event({ token: oldToken }))).statusCode).toBe(401);
-  });
-
-  test('an outage of the issuer lets nobody in that the kept keys do not, and the kept keys not for ever', async () => {
-    const state: { answer: { status?: number; body: string } | 'hang' } = { answer: published(0) };
-    const server = await keyServer(() => state.answer);
-    const connect = connectWith({ JWKS_URL: server.url });
-    const token = await tokenOf(0);
-    expect((await connect(event({ token }))).statusCode).toBe(200);
-    for (const answer of [
-      { status: 500, body: '' },
-      { body: '<html>' },
-      { body: '{"keys":7}' },
-      { status: 302, body: '' },
-    ]) {
-      state.answer = answer;
-      expect((await connectWith({ JWKS_URL: server.url })(event({ token }))).statusCode).toBe(500);
-    }
-    expect((await connect(event({ token }))).statusCode).toBe(200);
-    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 601_000 });
-    expect((await connect(event({ token }))).statusCode).toBe(500);
-  });
-
-  test('an issuer that does not answer is 500, before API Gateway gives up', async () => {
-    const server = await keyServer(() => 'hang');
-    expect((await connectWith({ JWKS_URL: server.url })(event({ token: await tokenOf(0) }))).statusCode).toBe(500);
   });
 });

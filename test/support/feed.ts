@@ -40,7 +40,3 @@ export interface RecordedFeed extends Feed {
   received(count: number): Promise<void>;
   isReady(count?: number): Promise<void>;
 }
-
-export function contents(messages: readonly Message[]): unknown[] {
-  return messages.map(({ data }) => (data as { content?: unknown } | null)?.content);
-}
