@@ -7,10 +7,10 @@ import { errorText } from './error-text.ts';
 import { LimitedLog } from './limited-log.ts';
 import type { Served } from './listener/lease.ts';
 import { Snapshot } from './listener/snapshot.ts';
-import type { PositionHistory } from './position-history.ts';
+import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
 import type { CursorSnapshot } from './protocol/cursor.ts';
 import type { Fanout } from './pusher/fanout.ts';
-import { CLOCK_MARGIN_MS, type Replay } from './replay.ts';
+import type { Replay } from './replay.ts';
 
 /**
  * `connectedAt` is when the upgrade began; `$connect` stores the item up to 29 s later. A connection is surely in a
@@ -18,7 +18,7 @@ import { CLOCK_MARGIN_MS, type Replay } from './replay.ts';
  */
 const LATE_ITEM_MS = 30_000 + CLOCK_MARGIN_MS;
 
-/** A connection that has not caught up after this long is closed; what it lacks it gets by its own cursor. */
+/** A connection that fell behind and has not caught up after this long is closed; what it lacks it gets by its own cursor. */
 const BEHIND_DEADLINE_MS = 60_000;
 
 /**
@@ -29,8 +29,11 @@ const BEHIND_DEADLINE_MS = 60_000;
 export class Membership extends EventEmitter<MembershipEvents> {
   readonly #deps: MembershipDeps;
   readonly #log: LimitedLog;
-  /** Live connections that have fallen behind. */
-  readonly #behind = new Set<Connection>();
+  /**
+   * Connections that lack what was settled for them, and from where in the log on: those that fell behind and those whose
+   * sockets are being closed. The cursor does not pass the earliest: a relay that takes over knows nothing else of what they lack.
+   */
+  readonly #lacking = new Map<Connection, Snapshot>();
   readonly #joined = (connection: Connection) => this.#join(connection);
   readonly #left = (connection: Connection) => this.#leave(connection);
   readonly #overdue = (connection: Connection) => void this.#deps.fanout.disconnect(connection);
@@ -41,14 +44,16 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#log = new LimitedLog(deps.log);
   }
 
-  /** Connections fell behind that have not caught up: the cursor waits for them. */
-  get someBehind(): boolean {
-    return this.#behind.size > 0;
+  /** Connections that have fallen behind, or are being closed because they cannot be served. */
+  get behind(): number {
+    return this.#lacking.size;
   }
 
-  /** How many. */
-  get behind(): number {
-    return this.#behind.size;
+  /** Who lacks most has everything up to here; undefined while nobody lacks anything. */
+  get heldAt(): Snapshot | undefined {
+    let earliest: Snapshot | undefined;
+    for (const from of this.#lacking.values()) if (!earliest || from.isBefore(earliest)) earliest = from;
+    return earliest;
   }
 
   start(): void {
@@ -63,8 +68,10 @@ export class Membership extends EventEmitter<MembershipEvents> {
     }
     for (const connection of directory.overdue()) this.#overdue(connection);
     directory.on('joined', this.#joined).on('left', this.#left).on('overdue', this.#overdue);
-    fanout.on('behind', (connection, from) => this.#replayBehind(connection, from));
-    fanout.on('ended', (connection) => this.#forget(connection));
+    fanout
+      .on('lacking', (connection, from) => this.#hold(connection, from))
+      .on('behind', (connection, from) => this.#replayBehind(connection, from))
+      .on('ended', (connection) => this.#forget(connection));
   }
 
   stop(): void {
@@ -75,7 +82,8 @@ export class Membership extends EventEmitter<MembershipEvents> {
   served(): Served {
     const { directory, replay, history, served } = this.#deps;
     let untilMs = directory.asOf - LATE_ITEM_MS;
-    for (const { connectedAt } of replay.joining()) untilMs = Math.min(untilMs, connectedAt);
+    for (const connection of replay.joining())
+      if (!this.#lacking.has(connection)) untilMs = Math.min(untilMs, connection.connectedAt);
     if (untilMs <= served.untilMs) return served;
     return { untilMs, snapshot: history.at(untilMs - CLOCK_MARGIN_MS), connections: [] };
   }
@@ -99,19 +107,26 @@ export class Membership extends EventEmitter<MembershipEvents> {
   #leave(connection: Connection): void {
     if (connection.ttl * 1000 <= Date.now()) void this.#deps.fanout.disconnect(connection);
     else this.#deps.fanout.close(connection);
+    this.#release(connection);
   }
 
-  /**
-   * A live connection fell behind and goes on from the log. The cursor waits for it: were it to move on, a relay that
-   * takes over would know nothing of what this connection still lacks.
-   */
+  #hold(connection: Connection, from: CursorSnapshot | undefined): void {
+    const { committed } = this.#deps;
+    this.#lacking.set(connection, from ? new Snapshot(from.xmin, from.xmax, from.xip) : committed());
+  }
+
+  #release(connection: Connection): void {
+    if (this.#lacking.delete(connection)) this.emit('released');
+  }
+
+  /** A live connection fell behind, and goes on from the log. */
   #replayBehind(connection: Connection, { xmin, xmax, xip }: CursorSnapshot): void {
-    const deadline = setTimeout(() => void this.#deps.fanout.disconnect(connection), BEHIND_DEADLINE_MS);
-    this.#behind.add(connection);
-    this.#deps.replay.join(connection, new Snapshot(xmin, xmax, xip), () => {
+    const { fanout, replay } = this.#deps;
+    const deadline = setTimeout(() => void fanout.disconnect(connection), BEHIND_DEADLINE_MS);
+    replay.join(connection, new Snapshot(xmin, xmax, xip), () => {
       clearTimeout(deadline);
-      this.#behind.delete(connection);
-      if (!this.someBehind) this.emit('caughtUp');
+      // One that is being closed still lacks what it lacked.
+      if (fanout.has(connection)) this.#release(connection);
     });
   }
 
@@ -120,6 +135,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     const { directory, store } = this.#deps;
     const { connectionId, connectedAt } = connection;
     directory.forget(connection);
+    this.#release(connection);
     store.remove(connectionId, connectedAt).catch((error: unknown) => {
       this.#log.line(
         'warn',
@@ -132,8 +148,8 @@ export class Membership extends EventEmitter<MembershipEvents> {
 }
 
 export interface MembershipEvents {
-  /** Nobody is behind any more. */
-  caughtUp: [];
+  /** A connection lacks nothing any more, or is over: `heldAt` may have moved. */
+  released: [];
 }
 
 export interface MembershipDeps {
@@ -145,4 +161,6 @@ export interface MembershipDeps {
   /** As the leader before left it. */
   readonly served: Served;
   readonly log: Logger;
+  /** The snapshot of the cursor that was committed last. */
+  committed(): Snapshot;
 }

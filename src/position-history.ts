@@ -1,14 +1,20 @@
 import type { Snapshot } from './listener/snapshot.ts';
 
+/** Clocks of API Gateway and of the relay may differ by this much, and a replay begins this much early. */
+export const CLOCK_MARGIN_MS = 2000;
+
 /** Moments closer together than this are one: a replay that begins a little early repeats, and loses nothing. */
 const RESOLUTION_MS = 250;
+
+/** Where nothing is committed for hours, old moments are thinned out: a replay from between them begins earlier. */
+const MAX_MOMENTS = 10_000;
 
 /**
  * Which transactions were over at a moment of the past: what turns "connected at" into a place in the log. A
  * row's own time would not do, since it says when the row was written and not when it was committed.
  */
 export class PositionHistory {
-  readonly #entries: Moment[];
+  #entries: Moment[];
 
   /** @param oldest the moment before which nobody will ask */
   constructor(oldest: Moment) {
@@ -18,7 +24,9 @@ export class PositionHistory {
   /** @param snapshot taken no later than `atMs` (epoch ms) */
   record(atMs: number, snapshot: Snapshot): void {
     const last = this.#entries.at(-1);
-    if (last && atMs - last.atMs >= RESOLUTION_MS) this.#entries.push({ atMs, snapshot });
+    if (!last || atMs - last.atMs < RESOLUTION_MS || snapshot.text === last.snapshot.text) return;
+    if (this.#entries.length === MAX_MOMENTS) this.#entries = this.#entries.filter((_, i) => i % 2 === 0);
+    this.#entries.push({ atMs, snapshot });
   }
 
   /** It sees nothing that was committed after `atMs`. */

@@ -11,15 +11,16 @@ import { type Lag, LogLag } from './listener/log-lag.ts';
 import type { NotificationListener } from './listener/notification-listener.ts';
 import { Retention, type RetentionSettings } from './listener/retention.ts';
 import type { Session } from './listener/session.ts';
+import type { Snapshot } from './listener/snapshot.ts';
 import { Wakeup } from './listener/wakeup.ts';
 import { WindowsInFlight } from './listener/windows-in-flight.ts';
 import { Membership } from './membership.ts';
-import { PositionHistory } from './position-history.ts';
+import { CLOCK_MARGIN_MS, PositionHistory } from './position-history.ts';
 import { formatCursor, installationTag } from './protocol/cursor.ts';
 import { readyFrame } from './protocol/frame.ts';
 import { Fanout, type FanoutEvents, type FanoutState } from './pusher/fanout.ts';
 import type { Gateway } from './pusher/gateway-client.ts';
-import { CLOCK_MARGIN_MS, Replay, type ReplayEvents } from './replay.ts';
+import { Replay, type ReplayEvents } from './replay.ts';
 
 /** Connections that are just joining when the relay stops have this long: what is missed, the next relay replays. */
 const JOIN_DEADLINE_MS = 2000;
@@ -49,7 +50,8 @@ export class Term {
   readonly #lag: LogLag;
   readonly #wakeup = new Wakeup();
   readonly #membership: Membership;
-  /** Delivered to all but those who are behind; committed when they have it too. */
+  #committed: Snapshot;
+  /** Delivered to all but those who lack something; committed when nobody does. */
   #uncommitted: Position | undefined;
   readonly #failed = new AbortController();
   /** Aborts with the cause when the term cannot go on. */
@@ -101,8 +103,10 @@ export class Term {
       holdFeed: (work) => this.#drain.hold(work),
       fail: (error) => this.#failed.abort(error),
     });
+    this.#committed = held.stored.position.snapshot;
     this.#membership = new Membership({
       ...deps,
+      committed: () => this.#committed,
       fanout: this.#fanout,
       replay: this.#replay,
       history: this.#history,
@@ -125,7 +129,7 @@ export class Term {
       .on('lost', (rows) => this.#tellOfLoss(rows))
       .on('removed', (rows) => this.#deps.emit('removed', rows));
     this.#lag.on('lag', (lag) => this.#deps.emit('lag', lag));
-    this.#membership.on('caughtUp', () => {
+    this.#membership.on('released', () => {
       if (this.#uncommitted) this.#commit(this.#uncommitted).catch((error: unknown) => this.#failed.abort(error));
     });
     this.#drain
@@ -144,7 +148,7 @@ export class Term {
       this.#lost.throwIfAborted();
       const deadline = AbortSignal.any([this.#lost, AbortSignal.timeout(DRAIN_DEADLINE_MS)]);
       await Promise.all([this.#windows.empty(deadline), this.#replay.settled(AbortSignal.timeout(JOIN_DEADLINE_MS))]);
-      if (deadline.aborted || this.#membership.someBehind) return;
+      if (deadline.aborted || this.#membership.heldAt) return;
       await this.#lease.commitCursor(this.#drain.position, this.#membership.servedByName());
     } finally {
       this.#fanout.stop();
@@ -189,12 +193,15 @@ export class Term {
   }
 
   async #commit(position: Position): Promise<void> {
-    this.#uncommitted = this.#membership.someBehind ? position : undefined;
-    if (this.#uncommitted) return;
+    const { heldAt } = this.#membership;
+    this.#uncommitted = heldAt ? position : undefined;
+    if (heldAt && !this.#committed.isBefore(heldAt)) return;
+    const reached = heldAt ? { snapshot: heldAt } : position;
     const served = this.#membership.served();
-    await this.#lease.commitCursor(position, served);
+    await this.#lease.commitCursor(reached, served);
+    this.#committed = reached.snapshot;
     this.#history.forgetBefore(served.untilMs - CLOCK_MARGIN_MS);
-    this.#deps.emit('committed', position);
+    this.#deps.emit('committed', reached);
   }
 
   /** What retention had to remove undelivered is missing for every client. */
@@ -230,7 +237,7 @@ export interface TermState extends FanoutState {
   readonly behind: number;
 }
 
-export interface TermEvents extends Omit<FanoutEvents, 'behind'>, ReplayEvents {
+export interface TermEvents extends Omit<FanoutEvents, 'behind' | 'lacking'>, ReplayEvents {
   /** A live connection could not keep up, and goes on from the log. */
   behind: [Connection];
   /** The log was read, with rows or without. */

@@ -54,7 +54,7 @@ export class EventLog {
   async #openBacklog(start: Snapshot, until: Snapshot): Promise<Page> {
     const [bounds] = await this.#session.query<{ first: string | null; last: string | null }>(
       BOUNDS,
-      [xids(start), String(start.xmax), until.text],
+      [xids(start), String(start.xmax), until.text, COUNTED_ROWS],
       'read_bounds',
     );
     if (!bounds?.first || !bounds.last) return { events: [], next: { snapshot: until }, more: false };
@@ -83,6 +83,9 @@ export class EventLog {
  * those hours, of which it holds almost nothing.
  */
 const WALK_IDS = 200_000n;
+
+/** Of a window with more rows the bounds are not looked for: it is walked from the oldest row of the log to the newest. */
+const COUNTED_ROWS = 50_000;
 
 function xids(snapshot: Snapshot): string[] {
   return snapshot.xip.map(String);
@@ -159,16 +162,21 @@ const FRESH = `
   order by e.id::bigint`;
 
 /**
- * $1 xip and $2 xmax of the start, $3 the end. Materialized, so that min(id) is not looked for by walking the
- * primary key from the oldest row on.
+ * $1 xip and $2 xmax of the start, $3 the end, $4 rows at most. However much waits, it reads no more than that: no statement takes
+ * longer than a page. Materialized, so that min(id) is not looked for by walking the primary key from the oldest row on.
  */
 const BOUNDS = `
   with fresh as materialized (
-    select e.id, e.xid from unnest($1::xid8[]) as late (xid) join rowcast.event e on e.xid = late.xid
+    select e.id, e.xid from unnest($1::xid8[]) as late (xid)
+      cross join lateral (select id, xid from rowcast.event where event.xid = late.xid limit $4) e
     union all
-    select id, xid from rowcast.event where xid >= $2::xid8
-  )
-  select min(id)::text as first, max(id)::text as last from fresh where pg_visible_in_snapshot(xid, $3::pg_snapshot)`;
+    (select id, xid from rowcast.event where xid >= $2::xid8 order by xid limit $4)
+  ),
+  counted as materialized (select count(*) < $4 as all_of_them from fresh)
+  select min(id)::text as first, max(id)::text as last from counted cross join fresh
+    where all_of_them and pg_visible_in_snapshot(xid, $3::pg_snapshot) having bool_and(all_of_them)
+  union all
+  select (select min(id) from rowcast.event)::text, (select max(id) from rowcast.event)::text from counted where not all_of_them`;
 
 /** By id on purpose: the conditions on xid are function calls, which no index serves, so the primary key is walked. */
 const PAGE = `

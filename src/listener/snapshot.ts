@@ -35,6 +35,11 @@ export class Snapshot {
     return new Snapshot(xip[0] ?? xmax, xmax, xip);
   }
 
+  /** Of two that one reader took one after the other: this is the earlier. */
+  isBefore(other: Snapshot): boolean {
+    return this.xmax < other.xmax || this.xmin < other.xmin || this.xip.length > other.xip.length;
+  }
+
   /** The transaction is over as far as this snapshot knows (committed or not). */
   sees(xid: bigint): boolean {
     return xid < this.xmin || (xid < this.xmax && !this.xip.includes(xid));

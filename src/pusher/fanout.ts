@@ -42,7 +42,10 @@ export class Fanout extends EventEmitter<FanoutEvents> {
         this.close(connection);
         this.emit('ended', connection, 'gone');
       },
-      unservable: (connection) => void this.disconnect(connection),
+      unservable: (connection) => {
+        this.emit('lacking', connection, this.#laneOf(connection)?.oldest?.from);
+        void this.disconnect(connection);
+      },
     });
   }
 
@@ -65,10 +68,16 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     const lane = this.#laneOf(connection);
     if (!lane) return;
     this.#lanes.delete(connection.connectionId);
-    this.#live.remove(connection, lane);
-    if (lane.live) this.#liveLanes--;
+    this.#leaveLive(lane);
     lane.state = 'closed';
     lane.settleAll();
+  }
+
+  #leaveLive(lane: Lane): void {
+    if (!lane.live) return;
+    lane.live = false;
+    this.#liveLanes--;
+    this.#live.remove(lane.connection, lane);
   }
 
   /** The connection is not over. */
@@ -121,16 +130,33 @@ export class Fanout extends EventEmitter<FanoutEvents> {
    */
   shedSlowest(): void {
     if (this.#posting.gatewayDown) return;
-    const waiting = [...this.#lanes.values()].filter((lane) => lane.oldest?.from);
-    const oldest = Math.min(...waiting.map((lane) => lane.oldest?.sequence ?? Number.POSITIVE_INFINITY));
-    const slowest = waiting.filter((lane) => lane.oldest?.sequence === oldest);
-    if (slowest.length * 2 > this.#lanes.size) return;
-    for (const lane of slowest) {
-      const from = lane.oldest?.from as CursorSnapshot;
-      this.close(lane.connection);
-      this.open(lane.connection);
-      this.emit('behind', lane.connection, from);
+    let oldest = Number.POSITIVE_INFINITY;
+    let slowest: Lane[] = [];
+    for (const lane of this.#lanes.values()) {
+      const { sequence = Number.POSITIVE_INFINITY } = lane.oldestOfFeed ?? {};
+      if (sequence < oldest) {
+        oldest = sequence;
+        slowest = [];
+      }
+      if (sequence === oldest && lane.oldestOfFeed) slowest.push(lane);
     }
+    if (slowest.length * 2 <= this.#lanes.size) for (const lane of slowest) this.#shed(lane);
+  }
+
+  #shed(lane: Lane): void {
+    const { connection } = lane;
+    const from = lane.oldestOfFeed?.from as CursorSnapshot;
+    const replaying = lane.oldest?.from === undefined;
+    this.emit('lacking', connection, replaying ? undefined : from);
+    if (replaying) {
+      // What is left of its replay goes out first.
+      this.#leaveLive(lane);
+      lane.dropFeed();
+    } else {
+      this.close(connection);
+      this.open(connection);
+    }
+    this.emit('behind', connection, from);
   }
 
   /** Connections for which an event still waits, or is being posted. */
@@ -184,8 +210,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     const incarnation = `${connection.connectionId} ${connection.connectedAt}`;
     if (this.#closing.has(incarnation)) return;
     this.#closing.add(incarnation);
-    for (let failures = 1; !this.#abort.signal.aborted; failures++) {
-      await this.#posting.turn(this.#abort.signal);
+    for (let failures = 1; await this.#posting.turn(this.#abort.signal); failures++) {
       const { kind } = await this.#deps.gateway.close(connection.connectionId);
       if (kind === 'delivered' || kind === 'gone' || kind === 'rejected') {
         this.emit('ended', connection, 'closed');
@@ -198,7 +223,12 @@ export class Fanout extends EventEmitter<FanoutEvents> {
 }
 
 export interface FanoutEvents {
-  /** A live connection fell behind: it has everything up to the snapshot, and its lane is open and empty. */
+  /**
+   * What waits for a connection is about to be settled, and is not delivered: it lacks what the snapshot does not see. Without a
+   * snapshot, it lacks some of its replay too.
+   */
+  lacking: [Connection, CursorSnapshot | undefined];
+  /** A live connection fell behind: of the feed, its lane has or had everything up to the snapshot, and nothing after. */
   behind: [Connection, CursorSnapshot];
   /** The gateway as a whole stopped answering, or answers again. */
   gateway: ['down' | 'up', PostOutcome];

@@ -21,6 +21,8 @@ export class Lane {
   retry: NodeJS.Timeout | undefined;
   /** It gets what is dispatched; not so while its connection is being replayed to. */
   live = false;
+  /** The current post carries several frames. */
+  #batch = false;
   /** The gateway refused a batch: its frames go one by one, to leave out only the one it means. */
   #single = false;
   /** Frames are shared between lanes; a queue entry is one reference. Those before #head are done. */
@@ -60,6 +62,7 @@ export class Lane {
   take(maxBytes: number): Payload {
     const first = this.#frames[this.#head] as OutgoingFrame;
     this.#taken = 1;
+    this.#batch = false;
     if (!this.connection.batch || this.#single || this.waiting === 1) return first.payload;
     let bytes = BATCH_OVERHEAD_BYTES + first.payload.bytes.length;
     for (let next = this.#frames[this.#head + 1]; next; next = this.#frames[this.#head + this.#taken]) {
@@ -67,12 +70,13 @@ export class Lane {
       if (bytes > maxBytes) break;
       this.#taken++;
     }
+    this.#batch = this.#taken > 1;
     return this.#taken === 1 ? first.payload : batchOf(this.#frames.slice(this.#head, this.#head + this.#taken));
   }
 
   /** @returns whether the refused post was a batch, and is to be tried frame by frame */
   splitBatch(): boolean {
-    if (this.#taken === 1) return false;
+    if (!this.#batch) return false;
     this.#single = true;
     return true;
   }
@@ -80,6 +84,29 @@ export class Lane {
   /** The delivery of what has waited longest. */
   get oldest(): Delivery | undefined {
     return this.#frames[this.#head]?.delivery;
+  }
+
+  /** The same of what was dispatched, and not sent to this connection alone. */
+  get oldestOfFeed(): Delivery | undefined {
+    for (let i = this.#head; i < this.#frames.length; i++) {
+      const delivery = this.#frames[i]?.delivery;
+      if (delivery?.from) return delivery;
+    }
+    return undefined;
+  }
+
+  /** Drops what was dispatched and settles it; what was sent to this connection alone stays, in its order. */
+  dropFeed(): void {
+    const waiting = this.#frames.slice(this.#head);
+    const isOwn = ({ delivery }: OutgoingFrame) => delivery.from === undefined;
+    this.#taken = waiting.slice(0, this.#taken).filter(isOwn).length;
+    this.#frames = waiting.filter(isOwn);
+    this.#head = 0;
+    for (const frame of waiting) {
+      if (isOwn(frame)) continue;
+      if (frame.direct) this.#direct--;
+      frame.delivery.settle();
+    }
   }
 
   /** What the last post carried is settled: delivered, or left out for good. */

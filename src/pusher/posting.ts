@@ -26,7 +26,7 @@ export class Posting {
   readonly #turns = new Turns();
   readonly #throttle: Throttle;
   readonly #circuit = new Circuit();
-  #lastTurn: Promise<void> = Promise.resolve();
+  #lastTurn: Promise<boolean> = Promise.resolve(true);
   #postsInFlight = 0;
   #pumpLater: NodeJS.Timeout | undefined;
   #lastDeliveredAt = Number.NEGATIVE_INFINITY;
@@ -63,12 +63,14 @@ export class Posting {
     this.#makeReady(lane);
   }
 
-  /** Resolves when a request that is no post may start: it counts against the same quota. */
-  turn(signal: AbortSignal): Promise<void> {
+  /** Resolves with true when a request that is no post may start: it counts against the same quota. With false when the signal aborts. */
+  turn(signal: AbortSignal): Promise<boolean> {
+    const delayMs = () => (this.#deps.mayPost() ? this.#throttle.delayMs() : HELD_POLL_MS);
     this.#lastTurn = this.#lastTurn.then(async () => {
-      for (let waitMs = this.#throttle.delayMs(); waitMs > 0 && !signal.aborted; waitMs = this.#throttle.delayMs())
-        await pause(waitMs, signal);
+      for (let waitMs = delayMs(); waitMs > 0 && !signal.aborted; waitMs = delayMs()) await pause(waitMs, signal);
+      if (signal.aborted) return false;
       this.#throttle.take();
+      return true;
     });
     return this.#lastTurn;
   }

@@ -3,6 +3,9 @@ import type { Lane } from './lane.ts';
 /** Of the turns while both kinds wait, one in so many is a broadcast's: it must not starve. */
 const BROADCAST_TURN = 8;
 
+/** Turns that are over, at most, before the queue lets go of them. */
+const KEPT_TURNS = 10_000;
+
 /** The lanes whose turn comes next: first in, first out, those with something addressed to some before broadcasts. */
 export class Turns {
   readonly #urgent = new LaneQueue();
@@ -39,8 +42,9 @@ class LaneQueue {
   shift(): Lane | undefined {
     while (this.#head < this.#lanes.length) {
       const lane = this.#lanes[this.#head++] as Lane;
-      if (this.#head === this.#lanes.length) {
-        this.#lanes = [];
+      // Where posts are paced, somebody always waits: the queue is never empty.
+      if (this.#head === this.#lanes.length || this.#head > KEPT_TURNS) {
+        this.#lanes = this.#lanes.slice(this.#head);
         this.#head = 0;
       }
       if (lane.state === 'ready') return lane;

@@ -106,6 +106,54 @@ test('one slow connection falls behind, goes on from the log, and delays nobody 
   await slow.frame(({ data }) => data?.content === 'live again');
 });
 
+test('a client that is slow with its replay does not hold up the others once it is live', async () => {
+  const world = await World.start();
+  const relay = await world.relay({ maxBytesInFlight: 20_000, pageRows: 20 });
+  const [one, two] = await Promise.all([world.live({ batch: '1' }), world.live({ batch: '1' })]);
+  await world.sql('insert into messages (content) select n::text from generate_series(1, 20) n');
+  await Promise.all([one, two].map((client) => client.received(20)));
+  let release: (passed: null) => void = () => undefined;
+  const held = new Promise<null>((resolve) => {
+    release = resolve;
+  });
+  const known = new Set((await world.table.items()).map(({ connectionId }) => connectionId));
+  world.posts.fault = ({ connectionId }) => (known.has(connectionId) ? null : held);
+  const joined = once(relay, 'ready');
+  const { cursor } = await one.ready();
+  const slow = await world.connect({ cursor: cursor as string });
+  await joined;
+  await world.sql('insert into messages (content) select n::text from generate_series(21, 520) n');
+  await Promise.all([one, two].map((client) => client.received(520)));
+  expect(slow.frames).toEqual([]);
+  release(null);
+  await slow.received(520);
+  expect([...new Set(contents(slow.events))]).toEqual(numbers(520));
+  expect(await slow.ready()).toMatchObject({ recovered: true });
+});
+
+test('one that cannot be served, and not be closed yet, has what it lacks from the relay that takes over', async () => {
+  const world = await World.start();
+  const relay = await world.relay({ deliveryDeadlineMs: 300 });
+  const [sick, healthy] = await Promise.all([world.live({ userId: 'sick' }), world.live({ userId: 'healthy' })]);
+  const sickId = String((await world.table.items()).find(({ userId }) => userId === 'sick')?.connectionId);
+  let closing = false;
+  world.posts.fault = ({ method, connectionId }) => {
+    if (connectionId !== sickId) return null;
+    closing ||= method === 'DELETE';
+    return { status: 429 };
+  };
+  let n = 0;
+  for (; !closing; n++) {
+    await world.sql('insert into messages (content) values ($1)', [String(n + 1)]);
+    await healthy.received(n + 1);
+  }
+  await relay.stop();
+  world.posts.fault = () => null;
+  await world.relay();
+  await sick.received(n);
+  expect(contents(sick.events)).toEqual(numbers(n));
+});
+
 test('a client is disconnected when its token expires', async () => {
   const table = await startTable();
   onTestFinished(() => table.stop());

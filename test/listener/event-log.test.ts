@@ -147,6 +147,29 @@ test('between two snapshots lies what became visible after the first and by the 
   expect(events.map(contentOf)).toEqual(['a', 'b', 'c']);
 });
 
+test('a window of more rows than are counted is read whole, and nothing of the log before it', async () => {
+  await database.sql(`insert into messages (content) select 'before ' || n from generate_series(1, 1000) n`);
+  const start = await here();
+  const late = await begin();
+  await late.query(`insert into messages (content) values ('late')`);
+  const between = await here();
+  await database.sql('insert into messages (content) select n::text from generate_series(1, 50010) n');
+  await late.query('commit');
+  const log = logOf();
+  for (const { from, first } of [
+    { from: start, first: 'late' },
+    { from: between, first: 'late' },
+  ]) {
+    const until = await here();
+    const read: LoggedEvent[] = [];
+    let page = await log.between(from.snapshot, until.snapshot);
+    for (read.push(...page.events); page.next.backlog; read.push(...page.events)) page = await log.read(page.next);
+    expect(read).toHaveLength(50_011);
+    expect(contentOf(read[0] as LoggedEvent)).toBe(first);
+    expect(new Set(read.map(({ id }) => id)).size).toBe(read.length);
+  }
+});
+
 test('a read costs the new rows only, however large the log is', async () => {
   const position = await here();
   await database.sql(`insert into rowcast.event (type, audience) select 'old', '{all}' from generate_series(1, 50000)`);

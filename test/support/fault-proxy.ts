@@ -11,8 +11,8 @@ export type Fault = { readonly status: number; readonly type?: string; readonly 
  * or does not answer. The local gateway itself never does any of these.
  */
 export class FaultProxy {
-  /** The fault of a request, or null to pass it on. Replaced by tests. */
-  fault: (request: { method: string; connectionId: string }) => Fault | null = () => null;
+  /** The fault of a request, or null to pass it on, at once or later. Replaced by tests. */
+  fault: (request: { method: string; connectionId: string }) => Fault | null | Promise<null> = () => null;
   /** Delays the passing on, in the order of arrival. */
   gate: Promise<unknown> = Promise.resolve();
   /** How far its clock is ahead. */
@@ -50,7 +50,7 @@ export class FaultProxy {
     // A daemon's check of itself is none of a client's posts.
     const counts = method === 'POST' && connectionId !== NOBODY;
     if (counts) this.posts++;
-    const fault = this.fault({ method, connectionId });
+    const fault = await this.fault({ method, connectionId });
     if (fault === 'hang') return;
     if (fault === 'reset') return void incoming.socket.resetAndDestroy();
     if (fault) {

@@ -1,0 +1,28 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { expect, test } from 'vitest';
+import { Lane } from '../../src/pusher/lane.ts';
+import { Turns } from '../../src/pusher/turns.ts';
+
+setFlagsFromString('--expose-gc');
+const collectGarbage = runInNewContext('gc') as () => void;
+
+function ready(): Lane {
+  const lane = new Lane({ connectionId: 'x', connectedAt: 0, userId: 'x', ttl: 0, batch: false });
+  lane.state = 'ready';
+  return lane;
+}
+
+test('a queue in which somebody always waits lets go of the lanes that had their turn', async () => {
+  const turns = new Turns();
+  const first = new WeakRef(ready());
+  turns.push(first.deref() as Lane);
+  for (let n = 0; n < 25_000; n++) {
+    turns.push(ready());
+    expect(turns.next()).toBeDefined();
+  }
+  // What a WeakRef was asked for stays until the turn of the event loop is over.
+  await new Promise((resolve) => setImmediate(resolve));
+  collectGarbage();
+  expect(first.deref()).toBeUndefined();
+});
