@@ -34,6 +34,7 @@ create table rowcast.capture (
 
 create table rowcast.cursor (
   consumer text not null,
+  installation uuid not null,
   snapshot pg_snapshot not null,
   until pg_snapshot,
   after_id bigint,
@@ -61,6 +62,7 @@ create table rowcast.installation (
   id uuid default gen_random_uuid() not null,
   identity text default rowcast.database_identity() not null,
   floor xid8 default '0'::xid8 not null,
+  adopted_at timestamp with time zone default '-infinity'::timestamp with time zone not null,
   installed_at timestamp with time zone default now() not null
 );
 
@@ -92,9 +94,9 @@ begin
     update rowcast.installation set identity = rowcast.database_identity();
   else
     delete from rowcast.event;
-    update rowcast.installation set id = gen_random_uuid(), identity = rowcast.database_identity(), floor = '0';
-    update rowcast.cursor set snapshot = pg_current_snapshot(), until = null, after_id = null, through_id = null,
-      served_until = now(), served_snapshot = pg_current_snapshot(), served_connections = '{}', updated_at = now();
+    update rowcast.installation set identity = rowcast.database_identity(), floor = '0';
+    update rowcast.cursor set snapshot = pg_current_snapshot(), until = null, after_id = null, through_id = null;
+    perform rowcast.refetch();
   end if;
   perform pg_notify('rowcast_control', '');
 end $function$
@@ -619,6 +621,20 @@ AS $function$
     select from pg_trigger g where g.tgrelid = t.relation and g.tgname = rowcast.trigger_name(o) and g.tgenabled = 'A') limit 1) missing on true
   where r.oid = w.target
 $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.refetch()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  update rowcast.installation set id = gen_random_uuid(), adopted_at = now();
+  -- Nobody has been served in the new installation: the relay replays to everybody from where the cursor is.
+  update rowcast.cursor set installation = (select id from rowcast.installation), served_until = 'epoch', served_snapshot = snapshot,
+    served_connections = '{}', updated_at = now();
+  perform pg_notify('rowcast_control', '');
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.remove_old(keep interval, keep_undelivered interval, batch integer, OUT removed integer, OUT undelivered integer, OUT floor xid8)

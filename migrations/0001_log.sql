@@ -27,11 +27,13 @@ $$;
 -- One row. A cursor token names the id, so that a token of another installation is told apart. The
 -- relay delivers only where `identity` is this database's: a copy must not push to the original's clients.
 -- `floor`: rows of transactions below may have been removed by retention.
+-- `adopted_at`: connections made before may have missed something, and are told to fetch again.
 create table rowcast.installation (
   only_row boolean primary key default true check (only_row),
   id uuid not null default gen_random_uuid(),
   identity text not null default rowcast.database_identity(),
   floor xid8 not null default '0',
+  adopted_at timestamptz not null default '-infinity',
   installed_at timestamptz not null default now()
 );
 insert into rowcast.installation default values;
@@ -61,8 +63,10 @@ comment on table rowcast.event is 'The log: what was committed, in the order of 
 -- served_until and served_snapshot: every connection made before that instant has had its replay; the
 -- relay that takes over replays to the younger ones what that snapshot did not see. served_connections are younger
 -- ones that have had theirs too: a relay that stops cleanly names them, so that they get nothing twice.
+-- installation: a relay that has not noticed that it is another one by now cannot commit.
 create table rowcast.cursor (
   consumer text primary key,
+  installation uuid not null,
   snapshot pg_snapshot not null,
   until pg_snapshot,
   after_id bigint,
@@ -73,7 +77,19 @@ create table rowcast.cursor (
   updated_at timestamptz not null default now(),
   check ((until is null) = (after_id is null) and (until is null) = (through_id is null))
 ) with (fillfactor = 50);
-insert into rowcast.cursor (consumer, snapshot) values ('relay', pg_current_snapshot());
+insert into rowcast.cursor (consumer, installation, snapshot) select 'relay', id, pg_current_snapshot() from rowcast.installation;
+
+-- Voids the cursors of all clients: those that are connected, and those that come back, hear `recovered: false` and fetch again.
+-- The log stays, and what waits in it is delivered.
+create function rowcast.refetch() returns void language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+begin
+  update rowcast.installation set id = gen_random_uuid(), adopted_at = now();
+  -- Nobody has been served in the new installation: the relay replays to everybody from where the cursor is.
+  update rowcast.cursor set installation = (select id from rowcast.installation), served_until = 'epoch', served_snapshot = snapshot,
+    served_connections = '{}', updated_at = now();
+  perform pg_notify('rowcast_control', '');
+end $$;
 
 -- Makes a copy of a database an installation of its own: what waits in its log is never delivered,
 -- and clients of the original hear `recovered: false`. With keep_cursor (after pg_upgrade, which
@@ -85,9 +101,9 @@ begin
     update rowcast.installation set identity = rowcast.database_identity();
   else
     delete from rowcast.event;
-    update rowcast.installation set id = gen_random_uuid(), identity = rowcast.database_identity(), floor = '0';
-    update rowcast.cursor set snapshot = pg_current_snapshot(), until = null, after_id = null, through_id = null,
-      served_until = now(), served_snapshot = pg_current_snapshot(), served_connections = '{}', updated_at = now();
+    update rowcast.installation set identity = rowcast.database_identity(), floor = '0';
+    update rowcast.cursor set snapshot = pg_current_snapshot(), until = null, after_id = null, through_id = null;
+    perform rowcast.refetch();
   end if;
   perform pg_notify('rowcast_control', '');
 end $$;
@@ -118,6 +134,7 @@ end $$;
 set local lock_timeout = '5s';
 drop function rowcast.remove_old(interval, interval, integer);
 drop function rowcast.adopt(boolean);
+drop function rowcast.refetch();
 drop table rowcast.cursor;
 drop table rowcast.event;
 drop table rowcast.installation;

@@ -13,6 +13,9 @@ import {
 import type { DatabaseSettings } from './database.ts';
 import type { TermSettings } from './term.ts';
 
+/** A relay that takes over replays to whoever connected since the last commit and half a minute before. */
+const IDLE_COMMIT_INTERVAL_MS = 30_000;
+
 /** Everything the daemon was told, checked. Names of numbers carry their unit. */
 export interface Config {
   readonly database: DatabaseSettings;
@@ -66,6 +69,7 @@ export function loadConfig(env: Environment): Config {
         stayAwakeMs: s.ROWCAST_STAY_AWAKE_MS,
         pollIntervalMs: s.ROWCAST_POLL_INTERVAL_MS,
         deafPollIntervalMs: s.ROWCAST_DEAF_POLL_INTERVAL_MS,
+        idleCommitIntervalMs: IDLE_COMMIT_INTERVAL_MS,
       },
       // A page is held whole: 32 MB of rows at their largest.
       pageRows: Math.min(1000, Math.floor(32_000_000 / s.MAX_FRAME_BYTES)),

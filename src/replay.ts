@@ -55,9 +55,10 @@ export class Replay extends EventEmitter<ReplayEvents> {
   }
 
   #memberOf(connection: Connection): Member {
-    const { history, installation, position, floor, xmax } = this.#deps;
-    const connectedFrom = history.at(connection.connectedAt - CLOCK_MARGIN_MS);
-    if (connection.cursor === undefined) return memberAt(connection, connectedFrom, true);
+    const { history, installation, adoptedAtMs, position, floor, xmax } = this.#deps;
+    const { connectedAt } = connection;
+    const connectedFrom = history.at(connectedAt - CLOCK_MARGIN_MS);
+    if (connection.cursor === undefined) return memberAt(connection, connectedFrom, connectedAt >= adoptedAtMs);
     const cursor = parseCursor(connection.cursor);
     if (cursor?.installation === installation) {
       const { xmin, xmax: end, xip } = cursor.snapshot;
@@ -110,5 +111,7 @@ export interface ReplayDeps extends ReplayGroupDeps {
   readonly history: PositionHistory;
   /** No transaction from here on had begun when the term did. */
   readonly xmax: bigint;
+  /** Connections made before have missed something. */
+  readonly adoptedAtMs: number;
   fail(error: unknown): void;
 }

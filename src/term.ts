@@ -22,6 +22,9 @@ import { Fanout, type FanoutEvents, type FanoutState } from './pusher/fanout.ts'
 import type { Gateway } from './pusher/gateway-client.ts';
 import { Replay, type ReplayEvents } from './replay.ts';
 
+/** Whatever these say, the log is to be read: what was rung before may not have been heard. */
+const RINGING = ['notification', 'listening', 'deaf', 'control'] as const;
+
 /** Connections that are just joining when the relay stops have this long: what is missed, the next relay replays. */
 const JOIN_DEADLINE_MS = 2000;
 
@@ -96,6 +99,7 @@ export class Term {
       history: this.#history,
       installation: this.#installation,
       xmax: held.stored.xmax,
+      adoptedAtMs: held.stored.adoptedAtMs,
       maxFrameBytes: settings.maxFrameBytes,
       logger,
       position: () => this.#drain.position,
@@ -123,7 +127,9 @@ export class Term {
   async run(stop: AbortSignal): Promise<void> {
     const ring = () => this.#wakeup.ring();
     const { notifications } = this.#deps;
-    for (const event of ['notification', 'listening', 'deaf', 'control'] as const) notifications.on(event, ring);
+    for (const event of RINGING) notifications.on(event, ring);
+    const controlled = () => void this.#lease.checkInstallation().catch((error: unknown) => this.#failed.abort(error));
+    notifications.on('control', controlled);
     this.#reportDelivery();
     this.#retention
       .on('lost', (rows) => this.#tellOfLoss(rows))
@@ -153,7 +159,8 @@ export class Term {
     } finally {
       this.#fanout.stop();
       this.#membership.stop();
-      for (const event of ['notification', 'listening', 'deaf', 'control'] as const) notifications.off(event, ring);
+      for (const event of RINGING) notifications.off(event, ring);
+      notifications.off('control', controlled);
     }
   }
 

@@ -61,6 +61,7 @@ test('the feed moves on while a join reads the log: what it dispatched meanwhile
     history: new PositionHistory({ atMs: 0, snapshot: start }),
     installation: '00000000',
     xmax: start.xmax,
+    adoptedAtMs: Number.NEGATIVE_INFINITY,
     maxFrameBytes: 32_000,
     logger: pino({ level: 'silent' }),
     position: () => position,

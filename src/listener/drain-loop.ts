@@ -22,6 +22,7 @@ export class DrainLoop extends EventEmitter<DrainLoopEvents> {
   readonly #held: (() => Promise<void>)[] = [];
   /** Grows while writers keep the doorbell's lock. */
   #pauseMs = 0;
+  #addedAt = performance.now();
 
   constructor(deps: DrainLoopDeps) {
     super();
@@ -82,7 +83,8 @@ export class DrainLoop extends EventEmitter<DrainLoopEvents> {
     const from = this.#position;
     this.#position = page.next;
     this.emit('read', page);
-    if (page.events.length === 0) return;
+    if (page.events.length === 0 && performance.now() - this.#addedAt < this.#deps.timing.idleCommitIntervalMs) return;
+    this.#addedAt = performance.now();
     const { bytes, delivered } = this.#deps.deliver(page, from);
     this.#deps.windows.add(page.next, bytes, delivered);
   }
@@ -142,4 +144,6 @@ export interface DrainTiming {
   readonly pollIntervalMs: number;
   /** The poll of an idle relay that cannot be rung. */
   readonly deafPollIntervalMs: number;
+  /** While nothing is to be delivered the cursor is committed this often: who was served is written with it. */
+  readonly idleCommitIntervalMs: number;
 }

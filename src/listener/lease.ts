@@ -30,6 +30,8 @@ export class Lease {
   readonly session: Session;
   readonly #consumer: string;
   readonly #heartbeat: NodeJS.Timeout;
+  /** As the cursor was read last. */
+  #installation: string | null = null;
   #provedAt = performance.now();
 
   private constructor(session: Session, consumer: string) {
@@ -104,6 +106,7 @@ export class Lease {
     const [row] = await this.session.query<CursorRow>(
       `select c.snapshot::text, c.until::text, c.after_id::text, c.through_id::text, c.served_snapshot::text, c.served_connections,
          (extract(epoch from c.served_until) * 1000)::float8 as served_until, i.id::text as installation, i.floor::text as floor,
+         (extract(epoch from i.adopted_at) * 1000)::float8 as adopted_at,
          i.identity = rowcast.database_identity() as ours, pg_snapshot_xmax(pg_current_snapshot())::text as xmax
        from rowcast.installation i left join rowcast.cursor c on c.consumer = $1`,
       [this.#consumer],
@@ -113,6 +116,7 @@ export class Lease {
         'rowcast.installation is empty: was the schema restored without its data? Run the migrations on a fresh schema.',
       );
     if (row.snapshot === null) throw new Error(`rowcast.cursor has no row for consumer "${this.#consumer}"`);
+    this.#installation = row.installation;
     if (!row.ours) return { usable: false, reason: 'copy' };
     const position = Snapshot.parse(row.snapshot);
     if (position.xmax > BigInt(row.xmax)) return { usable: false, reason: 'void' };
@@ -120,6 +124,7 @@ export class Lease {
       usable: true,
       installation: row.installation,
       floor: BigInt(row.floor),
+      adoptedAtMs: Number(row.adopted_at),
       xmax: BigInt(row.xmax),
       position: {
         snapshot: position,
@@ -137,16 +142,22 @@ export class Lease {
 
   /** Starts over from now, as an installation of its own: every cursor of a client is void then, and known to be. */
   async adopt(): Promise<void> {
+    // A large log takes longer to delete than a statement may take, and than a heartbeat may wait.
+    for (let deleted = ADOPT_ROWS; deleted === ADOPT_ROWS; )
+      deleted = (await this.session.query(EMPTY_LOG, [ADOPT_ROWS])).length;
     await this.session.query('select rowcast.adopt()');
   }
 
-  /** Everything up to `position` was delivered. Not flushed to disk on its own: a crash costs repeats, never losses. */
+  /**
+   * Everything up to `position` was delivered. Not flushed to disk on its own: a crash costs repeats, never losses.
+   * @throws where the database has become another installation since the cursor was read
+   */
   async commitCursor(position: Position, served: Served): Promise<void> {
     const backlog = position.backlog;
     const rows = await this.session.query(
       `update rowcast.cursor set snapshot = $2, until = $3, after_id = $4, through_id = $5,
          served_until = to_timestamp($6::float8 / 1000), served_snapshot = $7, served_connections = $8, updated_at = now()
-       where consumer = $1 returning 1`,
+       where consumer = $1 and installation = $9 returning 1`,
       [
         this.#consumer,
         position.snapshot.text,
@@ -156,10 +167,20 @@ export class Lease {
         served.untilMs,
         served.snapshot.text,
         served.connections,
+        this.#installation,
       ],
       'commit_cursor',
     );
-    if (rows.length === 0) throw new Error(`rowcast.cursor has no row for consumer "${this.#consumer}" any more`);
+    if (rows.length === 0) throw new Error(ANOTHER);
+  }
+
+  /** @throws where the database has become another installation since the cursor was read */
+  async checkInstallation(): Promise<void> {
+    const rows = await this.session.query('select from rowcast.cursor where consumer = $1 and installation = $2', [
+      this.#consumer,
+      this.#installation,
+    ]);
+    if (rows.length === 0) throw new Error(ANOTHER);
   }
 
   /** Lets a standby follow at once. */
@@ -171,6 +192,15 @@ export class Lease {
     await this.session.close();
   }
 }
+
+/** Rows that one statement of `adopt` deletes. */
+const ADOPT_ROWS = 20_000;
+
+const EMPTY_LOG =
+  'delete from rowcast.event where id in (select id from rowcast.event order by id limit $1) returning 1';
+
+const ANOTHER =
+  'the database has become another installation (rowcast.adopt() or rowcast.refetch()), or has lost its cursor';
 
 /** Which connections need no replay any more. */
 export interface Served {
@@ -194,6 +224,8 @@ export interface StoredCursor {
   readonly installation: string;
   /** Rows of transactions below may have been removed. */
   readonly floor: bigint;
+  /** Connections made before are to fetch again, epoch ms; -Infinity where there are none. */
+  readonly adoptedAtMs: number;
   /** No transaction from here on had begun when the cursor was read. */
   readonly xmax: bigint;
   readonly position: Position;
@@ -215,6 +247,7 @@ export interface AcquireOptions {
 interface CursorRow {
   installation: string;
   floor: string;
+  adopted_at: string;
   ours: boolean;
   xmax: string;
   snapshot: string | null;

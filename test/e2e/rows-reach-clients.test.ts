@@ -73,7 +73,13 @@ test('a statement over 100,000 rows arrives whole and in order, by one notificat
 
 test('a sleeping relay is rung, and an awake one is not', async () => {
   const world = await World.start();
-  const timing = { collectMs: 10, stayAwakeMs: 200, pollIntervalMs: 600_000, deafPollIntervalMs: 100 };
+  const timing = {
+    collectMs: 10,
+    stayAwakeMs: 200,
+    pollIntervalMs: 600_000,
+    deafPollIntervalMs: 100,
+    idleCommitIntervalMs: 30_000,
+  };
   const relay = await world.relay({ timing });
   const asleep = once(relay, 'asleep');
   const client = await world.live();
@@ -182,7 +188,13 @@ test('a table is watched with one call, and the running relay picks it up', asyn
 
 test('a table that is watched while the relay sleeps can wake it', async () => {
   const world = await World.start();
-  const timing = { collectMs: 10, stayAwakeMs: 50, pollIntervalMs: 600_000, deafPollIntervalMs: 100 };
+  const timing = {
+    collectMs: 10,
+    stayAwakeMs: 50,
+    pollIntervalMs: 600_000,
+    deafPollIntervalMs: 100,
+    idleCommitIntervalMs: 30_000,
+  };
   const relay = world.makeRelay({ timing });
   let sleeping = false;
   relay.on('asleep', () => {

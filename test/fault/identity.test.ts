@@ -62,3 +62,60 @@ test('after pg_upgrade delivery can go on where it was', async () => {
   await leads;
   await client.received(1);
 });
+
+test.each(['adopt', 'refetch'] as const)(
+  'rowcast.%s() under a relay that leads: every client is told to fetch again',
+  async (call) => {
+    const world = await World.start();
+    await world.relay();
+    const [connected, away] = await Promise.all([world.live(), world.live()]);
+    const { cursor } = await away.ready();
+    await away.close();
+    await world.sql(`select rowcast.${call}()`);
+    await connected.frame(({ type, recovered }) => type === 'READY' && recovered === false);
+    const back = await world.live({ cursor: cursor as string });
+    expect(await back.ready()).toMatchObject({ recovered: false });
+    await world.sql(`insert into messages (content) values ('after')`);
+    await Promise.all([connected, back].map((client) => client.frame(({ data }) => data?.content === 'after')));
+    const { cursor: valid } = await back.ready();
+    const again = await world.live({ cursor: valid as string });
+    expect(await again.ready()).toMatchObject({ recovered: true });
+    const fresh = await world.live();
+    expect(await fresh.ready()).toMatchObject({ recovered: true });
+  },
+);
+
+test('what waits when clients are told to fetch again is delivered none the less', async () => {
+  const world = await World.start();
+  const relay = await world.relay();
+  const client = await world.live();
+  await relay.stop();
+  await world.sql(`insert into messages (content) values ('waiting')`);
+  await world.sql('select rowcast.refetch()');
+  await world.relay();
+  await client.frame(({ data }) => data?.content === 'waiting');
+  await client.frame(({ type, recovered }) => type === 'READY' && recovered === false);
+});
+
+test('while nothing is written the record of who was served goes on: a relay that takes over replays no hours', async () => {
+  const world = await World.start();
+  const timing = {
+    collectMs: 5,
+    stayAwakeMs: 10,
+    pollIntervalMs: 50,
+    deafPollIntervalMs: 50,
+    idleCommitIntervalMs: 50,
+  };
+  const relay = await world.relay({ timing });
+  await world.sql(`insert into messages (content) select n::text from generate_series(1, 100) n`);
+  const servedUntil = async () => {
+    const [row] = await world.sql<{ ms: number }>(
+      'select (extract(epoch from served_until) * 1000)::float8 as ms from rowcast.cursor',
+    );
+    return row?.ms as number;
+  };
+  const before = await servedUntil();
+  await once(relay, 'asleep');
+  // Nothing more is written; the record of who was served goes on. Served is who connected half a minute ago or more.
+  await expect.poll(servedUntil, { timeout: 45_000 }).toBeGreaterThan(before);
+});
