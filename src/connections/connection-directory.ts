@@ -1,11 +1,12 @@
 import { EventEmitter } from 'node:events';
-import type { Connection } from './connection.ts';
+import { type Connection, isSame } from './connection.ts';
 
 /**
  * All open connections, in memory: an event costs DynamoDB nothing. A feed (scan-feed.ts, stream-feed.ts) fills it; whoever
  * delivers hears of each connection that joined or left.
  *
- * Two incarnations of one connection id are two connections, told apart by `connectedAt`.
+ * Two incarnations of one connection id are two connections, told apart by `connectedAt`. An item that was changed in place (its
+ * rooms, say, by the application) leaves and joins: the replay brings what the connection may see now.
  */
 export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implements DirectorySink {
   readonly #connections = new Map<string, Connection>();
@@ -48,12 +49,12 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     this.current(readBeganAt);
   }
 
-  /** A connection was stored. What is known already, or is older than what is known, is no news. */
+  /** A connection was stored, or changed. What is known already, or is older than what is known, is no news. */
   put(connection: Connection): void {
     const { connectionId, connectedAt } = connection;
     if (this.#forgotten.get(connectionId)?.connectedAt === connectedAt) return;
     const known = this.#connections.get(connectionId);
-    if (!known || known.connectedAt < connectedAt) this.#see(connection, Date.now());
+    if (!known || known.connectedAt <= connectedAt) this.#see(connection, Date.now());
   }
 
   /** A connection was removed from the table. */
@@ -92,7 +93,7 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
 
   #see(connection: Connection, readBeganAt: number): void {
     const known = this.#connections.get(connection.connectionId);
-    if (known?.connectedAt === connection.connectedAt) return;
+    if (known && isSame(known, connection)) return;
     if (known) this.#leave(known);
     if (this.#isForgotten(connection, readBeganAt)) return;
     if (connection.ttl * 1000 <= readBeganAt) {
@@ -109,10 +110,11 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     this.emit('left', connection);
   }
 
-  /** A read that began before the connection was found gone may still show it. */
-  #isForgotten(connection: Connection, readBeganAt: number): boolean {
-    const forgotten = this.#forgotten.get(connection.connectionId);
-    return forgotten?.connectedAt === connection.connectedAt && forgotten.forgottenAt >= readBeganAt;
+  /** Its item may stay for as long as nobody can remove it; a connection that is over never comes back. */
+  #isForgotten({ connectionId, connectedAt }: Connection, readBeganAt: number): boolean {
+    if (this.#forgotten.get(connectionId)?.connectedAt !== connectedAt) return false;
+    this.#forgotten.set(connectionId, { connectedAt, forgottenAt: Math.max(Date.now(), readBeganAt) });
+    return true;
   }
 }
 

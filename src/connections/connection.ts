@@ -46,6 +46,23 @@ export function fromItem(item: Record<string, unknown>): Connection | null {
   };
 }
 
+/** Nothing has changed of who it is and what it may see. */
+export function isSame(one: Connection, other: Connection): boolean {
+  return (
+    one.connectedAt === other.connectedAt &&
+    one.ttl === other.ttl &&
+    one.userId === other.userId &&
+    one.batch === other.batch &&
+    hasSame(one.rooms, other.rooms) &&
+    hasSame(one.roles, other.roles)
+  );
+}
+
+/** In whatever order: DynamoDB's sets have none. */
+function hasSame(one: readonly string[] = [], other: readonly string[] = []): boolean {
+  return one.length === other.length && one.every((name) => other.includes(name));
+}
+
 function strings(set: Set<unknown>): string[] {
   return [...set].filter((member) => typeof member === 'string');
 }

@@ -64,6 +64,28 @@ describe('the directory', () => {
     expect([events, overdue]).toEqual([['+b1'], ['a', 'a']]);
   });
 
+  test('an item that was changed in place leaves and joins as what it is now', () => {
+    const { made, events } = directory();
+    const overdue: string[] = [];
+    made.on('overdue', ({ connectionId }) => overdue.push(connectionId));
+    const before = connection('a', { rooms: ['x', 'y'], roles: ['r'] });
+    made.replaceAll([before], 10);
+    made.replaceAll([connection('a', { rooms: ['y', 'x'], roles: ['r'] })], 20);
+    made.put(connection('a', { rooms: ['y', 'z'], roles: ['r'] }));
+    expect([...made.all()]).toMatchObject([{ rooms: ['y', 'z'] }]);
+    made.replaceAll([connection('a', { ttl: 1 })], 1_000_000);
+    expect([made.size, events, overdue]).toEqual([0, ['+a1', '-a1', '+a1', '-a1'], ['a']]);
+  });
+
+  test('what was found gone does not come back for as long as its item is in the table', () => {
+    const { made, events } = directory();
+    made.replaceAll([connection('a')], Date.now() - 10);
+    made.forget([...made.all()][0] as Connection);
+    for (let n = 1; n <= 3; n++) made.replaceAll([connection('a')], Date.now() + 1000 * n);
+    made.put(connection('a'));
+    expect(events).toEqual(['+a1', '-a1']);
+  });
+
   test('what was found gone does not come back with a read that began before', () => {
     const { made, events } = directory();
     const gone = connection('a');

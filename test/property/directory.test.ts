@@ -48,20 +48,24 @@ test('whoever the index reaches is who is connected and meant, each once, throug
         const index = new AudienceIndex<Connection>();
         directory.on('joined', (each) => index.add(each, each)).on('left', (each) => index.remove(each, each));
         const present = new Map<string, Connection>();
+        /** Found gone, and still in the table. */
+        const forgotten = new Map<string, number>();
         let readAt = 1;
         for (const each of steps) {
           if ('read' in each) {
             for (const id of present.keys())
               if (!each.read.some((seen) => seen.connectionId === id)) present.delete(id);
-            for (const seen of each.read)
-              if (present.get(seen.connectionId)?.connectedAt !== seen.connectedAt)
-                present.set(seen.connectionId, seen);
+            const read = new Map(each.read.map((seen) => [seen.connectionId, seen]));
+            for (const [id, connectedAt] of forgotten)
+              if (read.get(id)?.connectedAt !== connectedAt) forgotten.delete(id);
+            for (const [id, seen] of read) if (!forgotten.has(id)) present.set(id, seen);
             // Later than any connection was found gone.
-            directory.replaceAll(each.read, Date.now() + readAt++);
+            directory.replaceAll(each.read, Date.now() + 1000 * readAt++);
           } else if ('gone' in each) {
             const found = present.get(each.gone);
             if (!found) continue;
             present.delete(each.gone);
+            forgotten.set(found.connectionId, found.connectedAt);
             directory.forget(found);
           } else {
             for (const [id, { ttl }] of present) if (ttl <= each.expireAt) present.delete(id);
