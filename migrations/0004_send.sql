@@ -8,7 +8,7 @@ set search_path = pg_catalog, pg_temp as $$
 declare
   event_id bigint;
 begin
-  if type is null or type !~ '^[[:graph:]]{1,100}$' then
+  if type is null or type !~ '^[^[:cntrl:][:space:]]{1,100}$' then
     raise exception 'rowcast: type is %', quote_nullable(left(type, 120)) using errcode = 'invalid_parameter_value',
       hint = 'A type is a word of 1 to 100 characters without spaces: upload_progress.';
   elsif type in ('READY', 'BATCH', 'pong') then

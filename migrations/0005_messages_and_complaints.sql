@@ -37,7 +37,7 @@ from (values ('messages', 'MESSAGE'), ('complaints', 'COMPLAINT')) t (name, enti
 join pg_class c on c.relname = t.name and c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p');
 
 -- Down Migration
--- Takes the triggers away, and the tables only where Rowcast made them and nobody has put a row in.
+-- Takes the triggers away, and the tables only where Rowcast made them nobody has put a row in, and nothing refers to them.
 -- Locks: ACCESS EXCLUSIVE on both tables for an instant.
 set local lock_timeout = '5s';
 do $$
@@ -50,6 +50,11 @@ begin
     continue when obj_description(ours, 'pg_class') is distinct from 'Made by Rowcast.' or not exists (select from pg_class where oid = ours and relkind = 'r');
     execute format('lock table %s in access exclusive mode', ours);
     execute format('select exists (select from %s)', ours) into filled;
-    if not filled then execute format('drop table %s', ours); end if;
+    continue when filled;
+    begin
+      execute format('drop table %s', ours);
+    exception when dependent_objects_still_exist then
+      raise notice 'rowcast: % stays, because something of yours refers to it', ours;
+    end;
   end loop;
 end $$;

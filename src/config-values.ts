@@ -38,17 +38,14 @@ export function flag(on: string, off: string, fallback: string) {
 
 /** An interval of one unit, as Postgres reads it too. */
 export function interval(fallback: string) {
-  return v.optional(
-    v.pipe(
-      v.string(),
-      v.trim(),
-      v.toLowerCase(),
-      v.regex(
-        /^[1-9]\d{0,5} (second|minute|hour|day)s?$/,
-        `is not a time such as "90 minutes", "24 hours" or "7 days"; leave it out for ${fallback}`,
-      ),
+  return v.pipe(
+    v.string(),
+    v.trim(),
+    v.toLowerCase(),
+    v.regex(
+      /^[1-9]\d{0,5} (second|minute|hour|day)s?$/,
+      `is not a time such as "90 minutes", "24 hours" or "7 days"; leave it out for ${fallback}`,
     ),
-    fallback,
   );
 }
 
@@ -87,6 +84,10 @@ export const GatewayEndpoint = v.pipe(
     'has a user or password; requests are signed with AWS credentials instead',
   ),
   v.check((url) => !url.pathname.includes('@connections'), 'names @connections; end it at the stage'),
+  v.check(
+    (url) => url.pathname !== '/' || !/\.execute-api\.[\w-]+\.amazonaws\./.test(url.hostname),
+    'names no stage; write https://{api}.execute-api.{region}.amazonaws.com/{stage}',
+  ),
   v.check(
     (url) => url.protocol === 'https:' || isLoopback(url.hostname),
     'is plain http; only a gateway on this machine is reached without TLS, write https://',

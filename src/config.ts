@@ -16,6 +16,9 @@ import type { TermSettings } from './term.ts';
 /** A relay that takes over replays to whoever connected since the last commit and half a minute before. */
 const IDLE_COMMIT_INTERVAL_MS = 30_000;
 
+/** Of events that cannot be delivered; not shorter than of those that were. */
+const RETENTION_LIMIT = '7 days';
+
 /** Everything the daemon was told, checked. Names of numbers carry their unit. */
 export interface Config {
   readonly database: DatabaseSettings;
@@ -23,6 +26,8 @@ export interface Config {
   readonly connectionsTable: string;
   readonly region: string;
   readonly port: number;
+  /** Address to listen on there; undefined for all. */
+  readonly host: string | undefined;
   /** On the loopback interface only: what this relay knows, for `rowcast status` and `trace`. */
   readonly inspectPort: number;
   readonly logLevel: LogLevel;
@@ -56,6 +61,8 @@ export function loadConfig(env: Environment): Config {
     connectionsTable: s.CONNECTIONS_TABLE,
     region: s.AWS_REGION,
     port: s.PORT,
+    // Node's own "all" does without IPv6 where there is none.
+    host: s.ROWCAST_HOST === ALL_ADDRESSES ? undefined : s.ROWCAST_HOST,
     inspectPort: inspectPortOf(s),
     logLevel: s.LOG_LEVEL,
     migrateOnStart: s.MIGRATE_ON_START,
@@ -80,7 +87,7 @@ export function loadConfig(env: Environment): Config {
       deliveryDeadlineMs: s.ROWCAST_DELIVERY_DEADLINE_MS,
       retention: {
         keep: s.ROWCAST_RETENTION,
-        keepUndelivered: s.ROWCAST_RETENTION_LIMIT,
+        keepUndelivered: s.ROWCAST_RETENTION_LIMIT ?? longer(RETENTION_LIMIT, s.ROWCAST_RETENTION),
         intervalMs: s.ROWCAST_RETENTION_INTERVAL_MS,
       },
     },
@@ -174,11 +181,17 @@ function onePassword<Schema extends v.GenericSchema<unknown, v.InferOutput<typeo
   );
 }
 
+const ALL_ADDRESSES = '::';
+
 /** Not beside PORT: a second relay on this machine may have that for its own. */
 const INSPECT_PORT = 7480;
 
 const PortEntries = {
   PORT: whole(8080, 0, 65_535),
+  ROWCAST_HOST: v.optional(
+    v.pipe(v.string(), v.trim(), v.ip('is not an IP address; write 127.0.0.1 for this machine only, or leave it out')),
+    ALL_ADDRESSES,
+  ),
   ROWCAST_INSPECT_PORT: portOr(String(INSPECT_PORT)),
 };
 
@@ -221,8 +234,8 @@ const Entries = v.object({
   ROWCAST_MAX_BYTES_IN_FLIGHT: whole(64_000_000, 1_000_000, 4_000_000_000),
   ROWCAST_MAX_POSTS_IN_FLIGHT: whole(128, 1, 10_000),
   ROWCAST_DELIVERY_DEADLINE_MS: whole(30_000, 1000, 3_600_000),
-  ROWCAST_RETENTION: interval('24 hours'),
-  ROWCAST_RETENTION_LIMIT: interval('7 days'),
+  ROWCAST_RETENTION: v.optional(interval('24 hours'), '24 hours'),
+  ROWCAST_RETENTION_LIMIT: v.optional(interval(RETENTION_LIMIT)),
   ROWCAST_RETENTION_INTERVAL_MS: whole(30_000, 100, 3_600_000),
 });
 
@@ -230,9 +243,14 @@ const Settings = v.pipe(
   onePassword(Entries),
   v.forward(
     v.check(
-      (s) => seconds(s.ROWCAST_RETENTION_LIMIT) >= seconds(s.ROWCAST_RETENTION),
+      // One that is no time is told already.
+      ({ ROWCAST_RETENTION: keep, ROWCAST_RETENTION_LIMIT: limit = keep }) => !(seconds(limit) < seconds(keep)),
       'is shorter than ROWCAST_RETENTION; it is how long events wait that cannot be delivered',
     ),
     ['ROWCAST_RETENTION_LIMIT'],
   ),
 );
+
+function longer(one: string, other: string): string {
+  return seconds(one) < seconds(other) ? other : one;
+}

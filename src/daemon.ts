@@ -26,6 +26,9 @@ import { Metrics } from './telemetry/metrics.ts';
 import type { RecentProblems } from './telemetry/recent-problems.ts';
 import { StateLog } from './telemetry/state-log.ts';
 
+/** https://www.postgresql.org/docs/current/errcodes-appendix.html */
+const INSUFFICIENT_PRIVILEGE = '42501';
+
 /** Row of rowcast.cursor: the one consumer there is. */
 export const CONSUMER = 'relay';
 
@@ -93,6 +96,7 @@ export class Daemon {
     const readiness = () => this.readiness();
     this.#health = new HttpService({
       port: config.port,
+      host: config.host,
       paths: '/healthz, /readyz and /metrics',
       answer: healthRoutes({ readiness, metrics: () => metrics.text() }),
     });
@@ -101,6 +105,7 @@ export class Daemon {
     this.#inspect = new HttpService({
       port: config.inspectPort,
       host: '127.0.0.1',
+      localOnly: true,
       paths: '/status and /trace/ID',
       answer: (path) => inspection.answer(path),
     });
@@ -184,7 +189,11 @@ export class Daemon {
       const names = await migrate({ database, log: this.#log, signal: this.#abort.signal }, { direction: 'up' });
       if (names.length > 0) this.#log.info({ event: 'migrated', migrations: names }, 'applied migrations');
     } catch (error) {
-      throw new Error('cannot use the database that DATABASE_URL names:', { cause: error });
+      const denied = (error as { code?: string }).code === INSUFFICIENT_PRIVILEGE;
+      const advice = denied
+        ? ' (migrate as the owner of your tables: rowcast migrate up; or grant as docs/sql.md says)'
+        : '';
+      throw new Error(`cannot use the database that DATABASE_URL names${advice}`, { cause: error });
     }
   }
 

@@ -36,9 +36,9 @@ export class HttpService {
     if (this.#server.listening) await new Promise((resolve) => this.#server.close(resolve));
   }
 
-  /** On the loopback interface, a name that resolves to it may be a web page's that reads along (DNS rebinding). */
+  /** A web page may point a name of its own at 127.0.0.1 and read the answers (DNS rebinding). */
   #foreign(host: string | undefined): boolean {
-    if (this.#options.host === undefined) return false;
+    if (!this.#options.localOnly) return false;
     const name = host?.replace(/:\d+$/, '') ?? '';
     return !(isIPv4(name) || name === 'localhost');
   }
@@ -47,7 +47,9 @@ export class HttpService {
 export interface HttpServiceOptions {
   readonly port: number;
   /** The address to listen on; all without it. */
-  readonly host?: string;
+  readonly host?: string | undefined;
+  /** Answers no request that names another host than this machine. */
+  readonly localOnly?: boolean;
   /** For whoever asks for another. */
   readonly paths: string;
   /** Text, or what becomes JSON; null for a path that there is not. */

@@ -95,6 +95,8 @@ await program.parseAsync();
 
 async function start(): Promise<void> {
   keepOnWithoutReader();
+  // Of a rowcast dev that was killed; what is in flight is delivered again by the next.
+  process.on('disconnect', () => process.exit(1));
   const config = loadConfig(process.env);
   const problems = new RecentProblems();
   const log = pino({

@@ -7,6 +7,7 @@ import type { Connection } from './connections/connection.ts';
 import type { ConnectionDirectory, ConnectionFeed } from './connections/connection-directory.ts';
 import type { ConnectionStore } from './connections/connection-store.ts';
 import { errorText } from './error-text.ts';
+import { LimitedLog } from './limited-log.ts';
 import { Lease, type StoredCursor } from './listener/lease.ts';
 import type { Lag } from './listener/log-lag.ts';
 import { NotificationListener } from './listener/notification-listener.ts';
@@ -36,6 +37,7 @@ const COPY_POLL_MS = 10_000;
  */
 export class Relay extends EventEmitter<RelayEvents> {
   readonly #deps: RelayDeps;
+  readonly #log: LimitedLog;
   readonly #notifications: NotificationListener;
   readonly #leaseMayBeFree = new Wakeup();
   readonly #stop = new AbortController();
@@ -50,6 +52,7 @@ export class Relay extends EventEmitter<RelayEvents> {
   constructor(deps: RelayDeps) {
     super();
     this.#deps = deps;
+    this.#log = new LimitedLog(deps.log);
     this.#notifications = new NotificationListener({
       database: deps.database,
       applicationName: `rowcast listen ${hostname()}`,
@@ -126,7 +129,6 @@ export class Relay extends EventEmitter<RelayEvents> {
   }
 
   async #stand(): Promise<void> {
-    const { log } = this.#deps;
     let failures = 0;
     while (!this.#stop.signal.aborted) {
       const before = performance.now();
@@ -137,7 +139,9 @@ export class Relay extends EventEmitter<RelayEvents> {
         // A term that held for a while was no failure to get one.
         failures = performance.now() - before > RETRY.capMs ? 1 : failures + 1;
         const waitMs = Math.round(backoffDelayMs(RETRY, failures));
-        log.warn(
+        this.#log.line(
+          'warn',
+          'database_lost',
           { event: 'database_lost', failures, waitMs, error: errorText(error) },
           'lost the database or the lease; standing in line again',
         );

@@ -41,6 +41,17 @@ test('all problems are reported at once, each naming its setting, and no value i
   expect(message.split('\n')).toHaveLength(7);
 });
 
+test('a retention that is no time is told once, and a long one needs no limit of its own', () => {
+  expect(problems({ ...GOOD, ROWCAST_RETENTION: 'forever' }).split('\n')).toHaveLength(2);
+  expect(loadConfig({ ...GOOD, ROWCAST_RETENTION: '30 days' }).relay.retention).toMatchObject({
+    keep: '30 days',
+    keepUndelivered: '30 days',
+  });
+  expect(problems({ ...GOOD, ROWCAST_RETENTION: '2 days', ROWCAST_RETENTION_LIMIT: '1 day' })).toMatch(
+    /ROWCAST_RETENTION_LIMIT: is shorter than ROWCAST_RETENTION/,
+  );
+});
+
 test('a missing setting is told with what to set it to; an empty one is a missing one', () => {
   expect(problems({ WEBSOCKET_ENDPOINT: ' ' })).toMatch(
     /DATABASE_URL: is missing; set it to[\s\S]*WEBSOCKET_ENDPOINT: is missing; set it to[\s\S]*AWS_REGION: is missing/,
@@ -58,6 +69,7 @@ test.each([
 
 test.each([
   ['https://push.example.com/prod?x=1', /query/],
+  ['https://abc.execute-api.eu-west-1.amazonaws.com/', /names no stage/],
   ['http://push.example.com/prod', /plain http/],
   ['https://a:b@push.example.com/prod', /user or password/],
   ['https://push.example.com/prod/@connections', /@connections/],

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { Socket } from 'node:net';
 import pg from 'pg';
 import { errorText } from '../error-text.ts';
 import { connectionOptions, Session } from './session.ts';
@@ -12,9 +13,13 @@ const ECHO_TIMEOUT_MS = 5000;
  */
 export async function checkNotifications(database: pg.ClientConfig): Promise<string | null> {
   const channel = `rowcast_check_${randomUUID().replaceAll('-', '')}`;
+  // Our own socket: on a half-open one neither a query nor a farewell is ever answered.
+  const socket = new Socket();
   const listener = new pg.Client({
     ...connectionOptions(database, 'rowcast check'),
     connectionTimeoutMillis: ECHO_TIMEOUT_MS,
+    query_timeout: ECHO_TIMEOUT_MS,
+    stream: () => socket,
   });
   listener.on('error', () => undefined);
   let deadline: NodeJS.Timeout | undefined;
@@ -34,7 +39,7 @@ export async function checkNotifications(database: pg.ClientConfig): Promise<str
     return `DATABASE_URL: a notification could not be sent and heard: ${errorText(error)}`;
   } finally {
     clearTimeout(deadline);
-    await listener.end().catch(() => undefined);
+    socket.destroy();
   }
 }
 

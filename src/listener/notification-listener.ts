@@ -50,6 +50,7 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
 
   start(): Promise<void> {
     this.#starting ??= this.#connectUntilHeard().then(() => {
+      if (this.#abort.signal.aborted) return;
       this.#heartbeat = setInterval(() => void this.#beat(), HEARTBEAT_INTERVAL_MS);
     });
     return this.#starting;
@@ -65,9 +66,10 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
 
   async #connectUntilHeard(): Promise<void> {
     for (let failures = 1; !this.#abort.signal.aborted; failures++) {
+      const attempt = new AbortController();
       try {
         // A client of pg that is ended while it connects never says so.
-        await Promise.race([this.#connect(), aborted(this.#abort.signal)]);
+        await Promise.race([this.#connect(), aborted(this.#abort.signal, attempt.signal)]);
         return;
       } catch (error) {
         this.#discard();
@@ -76,6 +78,8 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
           'cannot listen for notifications; polling the log',
         );
         await pause(backoffDelayMs(RETRY, failures), this.#abort.signal);
+      } finally {
+        attempt.abort();
       }
     }
   }

@@ -57,9 +57,10 @@ export class DevSystem {
 
   async #start(): Promise<void> {
     const lambdas = this.#lambdaSettings();
-    const ports = await claimPorts(SERVICES, this.#options.port);
     const { folder } = this.#options;
     await this.#keep(folder.claim().then(() => ({ stop: () => folder.release() })));
+    await LocalPostgres.stopLeftover(folder.path('postgres'));
+    const ports = await claimPorts(SERVICES, this.#options.port);
     this.#options.print('starting Postgres, DynamoDB, gateway and relay …');
     const dynamodb = await this.#keep(startDynamoDb(ports.dynamodb));
     const postgres = await this.#keep(
@@ -85,6 +86,7 @@ export class DevSystem {
       WEBSOCKET_ENDPOINT: gateway.managementUrl,
       AWS_ENDPOINT_URL_DYNAMODB: dynamodb.endpoint,
       PORT: String(ports.health),
+      ROWCAST_HOST: '127.0.0.1',
       ROWCAST_INSPECT_PORT: String(ports.inspect),
     });
     await this.#untilReady(healthUrl);
@@ -130,7 +132,8 @@ export class DevSystem {
     const settings = { DIRECTORY_REFRESH_MS: '200', ...env, ...LOCAL_ENVIRONMENT, ...urls };
     const launch = (): void => {
       // A group of its own: Ctrl-C in the terminal reaches this process, which stops the relay in its turn.
-      const relay = spawn(command, args, { env: settings, stdio: ['ignore', log, log], detached: true });
+      // The channel ends when this process does, however that happens: then the relay ends too.
+      const relay = spawn(command, args, { env: settings, stdio: ['ignore', log, log, 'ipc'], detached: true });
       this.#relay = relay;
       relay.once('exit', (code, signal) => {
         if (this.#stopping) return;

@@ -35,6 +35,11 @@ export class LocalPostgres {
     this.#password = password;
   }
 
+  /** Ends a Postgres on the same data that outlived its owner's kill -9, and frees its port. */
+  static async stopLeftover(dataDir: string): Promise<void> {
+    await stopLeftover(join(await reachableDataDir(resolve(dataDir), await unprivilegedUser()), 'cluster'));
+  }
+
   /** Makes the cluster where it is missing, and resolves when it takes connections. */
   static async start(options: LocalPostgresOptions): Promise<LocalPostgres> {
     const owner = await unprivilegedUser();
@@ -196,7 +201,7 @@ async function initialise(binaries: string, dataDir: string, owner: Owner): Prom
   await rename(making, join(dataDir, 'cluster'));
 }
 
-/** A Postgres on the same data that outlived its owner's kill -9. */
+/** @param dataDir of the cluster itself */
 async function stopLeftover(dataDir: string): Promise<void> {
   const pidFile = join(dataDir, 'postmaster.pid');
   const pid = existsSync(pidFile) ? Number((await readFile(pidFile, 'utf8')).split('\n')[0]) : Number.NaN;

@@ -58,16 +58,16 @@ export class Lane {
     if (frame.direct) this.#direct++;
   }
 
-  /** The next post: one frame, or for a batching client all that waits, up to `maxBytes`. */
+  /** The next post: one frame, or for a batching client all events that wait, up to `maxBytes`. READY goes by itself. */
   take(maxBytes: number): Payload {
     const first = this.#frames[this.#head] as OutgoingFrame;
     this.#taken = 1;
     this.#batch = false;
-    if (!this.connection.batch || this.#single || this.waiting === 1) return first.payload;
+    if (!this.connection.batch || this.#single || this.waiting === 1 || !isEvent(first)) return first.payload;
     let bytes = BATCH_OVERHEAD_BYTES + first.payload.bytes.length;
     for (let next = this.#frames[this.#head + 1]; next; next = this.#frames[this.#head + this.#taken]) {
       bytes += COMMA_BYTES + next.payload.bytes.length;
-      if (bytes > maxBytes) break;
+      if (bytes > maxBytes || !isEvent(next)) break;
       this.#taken++;
     }
     this.#batch = this.#taken > 1;
@@ -133,6 +133,10 @@ export class Lane {
     this.#taken = this.waiting;
     this.settleTaken();
   }
+}
+
+function isEvent({ payload }: OutgoingFrame): boolean {
+  return payload.eventIds.length > 0;
 }
 
 /** A frame on its way to some connections; one object however many they are. */

@@ -181,8 +181,12 @@ export class Metrics {
     this.#gauge('rowcast_directory_age_seconds', 'How old the knowledge of the connections table is.', () =>
       directory.asOf > 0 ? (Date.now() - directory.asOf) / 1000 : 0,
     );
+    const state = perTurn(() => relay.state);
     const ofTerm = (name: string, help: string, value: (state: TermState) => number) =>
-      this.#gauge(name, help, () => (relay.state ? value(relay.state) : 0));
+      this.#gauge(name, help, () => {
+        const now = state();
+        return now ? value(now) : 0;
+      });
     ofTerm('rowcast_connections_joining', 'Connections that are being replayed to.', ({ joining }) => joining);
     ofTerm(
       'rowcast_lanes_waiting',
@@ -259,4 +263,18 @@ export interface MetricsDeps {
   readonly captureCheck: CaptureCheck;
   /** How the directory is filled. */
   readonly feed: 'scan' | 'stream';
+}
+
+/** Reads once for all who ask in the same turn of the event loop: a scrape is of one moment, and walks the lanes once. */
+function perTurn<Value>(read: () => Value): () => Value {
+  let kept: { readonly value: Value } | undefined;
+  return () => {
+    if (!kept) {
+      kept = { value: read() };
+      setImmediate(() => {
+        kept = undefined;
+      });
+    }
+    return kept.value;
+  };
 }

@@ -15,9 +15,9 @@ export class RecentProblems {
   /** @param line as it is logged; returned as it is */
   readonly see = (line: string): string => {
     if (PROBLEM.test(line)) {
-      const { time, event, msg, outcome, error, ...rest } = JSON.parse(line) as LogLine;
+      const { time, event, msg, outcome, error, table, problem: sick, ...rest } = JSON.parse(line) as LogLine;
       const { status, reason } = outcome ?? rest;
-      const why = [status, reason ?? error].filter(Boolean).join(' ');
+      const why = [table, status, reason ?? error ?? sick].filter(Boolean).join(' ');
       const problem = {
         at: new Date(time ?? Date.now()).toISOString(),
         event: event ?? 'unknown',
@@ -38,6 +38,9 @@ interface LogLine {
   readonly event?: string;
   readonly msg?: string;
   readonly error?: string;
+  /** That is watched and not captured, and why. */
+  readonly table?: string;
+  readonly problem?: string;
   readonly status?: number;
   readonly reason?: string;
   readonly outcome?: { readonly status?: number; readonly reason?: string };

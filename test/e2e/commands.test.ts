@@ -108,3 +108,18 @@ test('with DIRECTORY_FEED=stream a new connection is served, and nothing is scan
   }
   expect(server.requests.get('Scan')).toBe(1);
 });
+
+test('a relay whose role has the documented grants and no more starts, with MIGRATE_ON_START as it is by default', async () => {
+  const world = await World.start();
+  const role = `relay_${process.pid}`;
+  await world.sql(`create role ${role} login password 'p'; grant usage on schema rowcast to ${role};
+    grant select on all tables in schema rowcast to ${role}; grant update on rowcast.cursor, rowcast.installation to ${role};
+    grant delete on rowcast.event to ${role}`);
+  onTestFinished(() => world.sql(`drop owned by ${role}; drop role ${role}`).then(() => undefined));
+  const DATABASE_URL = Object.assign(new URL(world.database.url), { username: role, password: 'p' }).href;
+  const daemon = world.daemon({ DATABASE_URL });
+  await daemon.logged('leading');
+  const client = await world.live();
+  await world.sql(`insert into messages (content) values ('x')`);
+  await client.received(1);
+});

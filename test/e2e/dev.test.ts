@@ -57,6 +57,24 @@ test('the relay is started again when it dies, and goes on where it was', async 
   await admin.end();
 });
 
+test('kill -9 leaves a folder that starts again, on the same ports', async () => {
+  const dir = await folder();
+  // Below the ports that the system gives to whoever asks for any.
+  const port = String(10_000 + Math.floor(Math.random() * 20_000));
+  const first = dev(dir, '--port', port);
+  const urls = await first.ready();
+  await insert(urls.databaseUrl, 'one');
+  const relay = (await (await fetch(`${urls.healthUrl}/healthz`)).json()) as { pid: number };
+  process.kill(Number(await readFile(join(dir, 'dev.pid'), 'utf8')), 'SIGKILL');
+  await first.exited;
+  await expect.poll(() => existsSync(`/proc/${relay.pid}`)).toBe(false);
+  expect(existsSync(join(dir, 'dev.json'))).toBe(true);
+  const second = dev(dir, '--port', port);
+  await expect.poll(() => existsSync(join(dir, 'dev.json'))).toBe(false);
+  expect(await second.ready()).toEqual(urls);
+  expect(await insert(urls.databaseUrl, 'two')).toEqual(['one', 'two']);
+});
+
 test('ports that are taken are named, with what to do', async () => {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');

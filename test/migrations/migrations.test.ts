@@ -63,6 +63,13 @@ test('down keeps the tables and rows of users, and takes only the triggers', asy
   await database.sql('insert into mine values (1)');
 });
 
+test("down keeps an empty table of ours that something of the user's refers to", async () => {
+  await run({ direction: 'up' });
+  await database.sql('create table comments (id int primary key, message bigint references messages)');
+  await run({ direction: 'down', count: ALL });
+  expect(await relations()).toEqual(['comments', 'messages']);
+});
+
 test('a table that was there is watched as it is', async () => {
   await database.sql('create table messages (key text primary key, n numeric)');
   await run({ direction: 'up' });

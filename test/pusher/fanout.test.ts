@@ -62,7 +62,11 @@ async function start(clients: number, options: Partial<FanoutDeps> & { batch?: b
     fanout.open(connection);
     fanout.goLive(connection);
   }
-  const event = (id: number) => ({ audience: ['all'], encode: () => Buffer.from(`{"id":"${id}","type":"t"}`) });
+  const event = (id: number) => ({
+    id: String(id),
+    audience: ['all'],
+    encode: () => Buffer.from(`{"id":"${id}","type":"t"}`),
+  });
   const send = (...ids: number[]) => fanout.dispatch(ids.map(event)).settled;
   return { fanout, proxy, sockets, connections, send };
 }
