@@ -7,5 +7,9 @@ export async function openSession(
   options: { applicationName: string; queryTimeoutMs: number },
 ): Promise<Session> {
   const { client: database } = await databaseAccess(settings);
-  return Session.open({ database, ...options });
+  try {
+    return await Session.open({ database, ...options });
+  } catch (error) {
+    throw new Error('cannot connect to the database (rowcast doctor says more)', { cause: error });
+  }
 }

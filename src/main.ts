@@ -2,9 +2,10 @@
 /**
  * Entry and composition root: the only reader of process.env, the only one who ends the process.
  */
+import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { pino } from 'pino';
-import { ago, count, direction, eventId, port } from './cli/arguments.ts';
+import { ago, count, direction, eventId, port, terms } from './cli/arguments.ts';
 import type { CommandContext } from './cli/context.ts';
 import { devEnvironment } from './cli/dev-environment.ts';
 import { DevFolder } from './cli/dev-folder.ts';
@@ -32,9 +33,14 @@ const DIR = [
   '.rowcast',
 ] as const;
 
-const program = new Command('rowcast').description(
-  'Relays committed Postgres rows to WebSocket clients. Settings come from the environment: see the README.',
-);
+const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
+const program = new Command('rowcast')
+  .description(
+    'Relays committed Postgres rows to WebSocket clients. Settings come from the environment: see the README.',
+  )
+  .version(version);
 program
   .command('start')
   .description('run the relay')
@@ -77,7 +83,7 @@ program
   .command('tail')
   .description('print events as they are committed, without delivering them')
   .option('--type <type...>', 'only these types; NEW_* takes all that begin so')
-  .option('--audience <term...>', 'only events for one of these terms: all, user:42, room:lobby …')
+  .option('--audience <term...>', 'only events for one of these terms: all, user:42, room:lobby …', terms)
   .option('--since <time>', 'begin with what is that old and still in the log: 90s, 10m, 2h, 1d', ago)
   .option('--json', 'whole frames, as a client would get them')
   .option(...DIR)
@@ -146,7 +152,11 @@ async function settings(dir: string) {
 
 /** @param command resolves with false where it did not find what was asked for: exit code 1 */
 async function look(dir: string, command: (context: CommandContext) => Promise<unknown>): Promise<void> {
-  const { env } = await settings(dir);
+  const { env, local } = await settings(dir);
+  if (!env.DATABASE_URL && !local)
+    throw new Error(
+      `DATABASE_URL is not set, and no rowcast dev runs in ${dir}: start one, or name its folder with --dir`,
+    );
   const { database, inspectPort } = loadCommandConfig(env);
   endWithReader();
   const ending = new AbortController();

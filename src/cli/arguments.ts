@@ -33,3 +33,10 @@ export function ago(value: string): number {
   if (!count) throw new InvalidArgumentError('It is not a time such as 90s, 10m, 2h or 1d.');
   return Number(count) * (UNIT_SECONDS[unit] as number);
 }
+
+/** One more of a list of audience terms, spelled as rowcast.send() takes them. */
+export function terms(value: string, before: readonly string[] = []): readonly string[] {
+  if (!/^(all|(user|room|role|connection):.+)$/s.test(value))
+    throw new InvalidArgumentError('A term is all, user:ID, room:NAME, role:NAME or connection:ID.');
+  return [...before, value];
+}

@@ -84,13 +84,13 @@ type Paint = Terminal['paint'];
 
 function relayLines(relays: readonly RelaySession[], paint: Paint): string[] {
   const lines = relays.map((relay) => {
-    const { host, pid, leads, asleep, connected_s } = relay;
+    const { host, pid, leads, asleep, connectedSeconds } = relay;
     const role = leads ? paint('green', 'leader ') : 'standby';
     const silence = silenceOf(relay);
     const reading = asleep ? ', asleep until rung' : ', awake: reading';
     const does =
       silence === null ? leads && reading : paint('red', `, silent for ${duration(silence)}: frozen, or cut off`);
-    const since = connected_s === null ? '' : `, since ${duration(connected_s)}`;
+    const since = connectedSeconds === null ? '' : `, since ${duration(connectedSeconds)}`;
     return `${role}  ${host}  (backend ${pid}${since})${does || ''}`;
   });
   if (!relays.some(({ leads }) => leads))
@@ -124,20 +124,21 @@ function lagLines(
       : '';
   return [
     `${paint(colour, '●')} ${waits} to deliver${oldest}${rate}`,
-    `  last delivery ${duration(cursor.age_s)} ago${held}`,
+    `  cursor committed ${duration(cursor.ageSeconds)} ago${held}`,
   ];
 }
 
 function logLine({ log, lag }: InstalledLogStatus): string {
-  const span = log.span_s === null ? 'empty' : `about ${counted(log.events, 'event')} of ${duration(log.span_s)}`;
+  const span =
+    log.spanSeconds === null ? 'empty' : `about ${counted(log.events, 'event')} of ${duration(log.spanSeconds)}`;
   return `${span}, ${size(log.bytes)} on disk; notification queue ${(lag.notificationQueueUsage * 100).toFixed(1)} % full`;
 }
 
 function holdingLines({ holding, hidden }: InstalledLogStatus, paint: Paint): string[] {
-  const lines = holding.map(({ pid, name, role, state, age_s, holds_doorbell }) => {
+  const lines = holding.map(({ pid, name, role, state, ageSeconds, holdsDoorbell }) => {
     const who = pid === null ? `prepared ${name}` : `pid ${pid}${name ? ` ${name}` : ''}`;
-    const holds = holds_doorbell ? 'vacuum, and the relay awake' : 'vacuum';
-    return `${paint('yellow', duration(age_s))}  ${who} (${role}), ${state}: holds up ${holds}`;
+    const holds = holdsDoorbell ? 'vacuum, and the relay awake' : 'vacuum';
+    return `${paint('yellow', duration(ageSeconds))}  ${who} (${role}), ${state}: holds up ${holds}`;
   });
   if (hidden > 0) lines.push(`${counted(hidden, 'session')} of other roles cannot be seen: grant pg_read_all_stats`);
   return lines.length > 0 ? lines : ['none is older than a minute'];

@@ -32,6 +32,7 @@ export async function tail(context: CommandContext, filter: TailFilter): Promise
         queryTimeoutMs: QUERY_TIMEOUT_MS,
       });
       const { tag, now } = await start(session);
+      if (!position) context.note(`waiting for events${wanted(filter)}; Ctrl-C ends`);
       position ??= filter.sinceSeconds === null ? { snapshot: now } : await since(session, filter.sinceSeconds, now);
       const log = new EventLog({ session, pageRows: PAGE_ROWS, maxDataBytes: MAX_FRAME_BYTES });
       failures = 0;
@@ -86,6 +87,11 @@ async function since(session: Session, seconds: number, now: Snapshot): Promise<
   );
   if (!row?.last) return { snapshot: now };
   return { snapshot: NOTHING, backlog: { until: now, afterId: row.before ?? '0', throughId: row.last } };
+}
+
+function wanted({ types, audience }: TailFilter): string {
+  const named = [...types, ...audience];
+  return named.length > 0 ? ` (${named.join(', ')})` : '';
 }
 
 function matches({ type, audience }: LoggedEvent, filter: TailFilter): boolean {

@@ -69,13 +69,13 @@ export function traceScreen({ id, event, log, relay }: Trace, terminal: Terminal
 function absent(id: string, { log, watched }: InstalledLogStatus): string {
   if (BigInt(id) > BigInt(log.last ?? 0)) return `no event ${id} yet: the newest is ${log.last ?? 'none'}`;
   const sick = watched.filter(({ problem }) => problem).map(({ target, problem }) => `${target}: ${problem}`);
-  const span = log.span_s === null ? '' : ` of the last ${duration(log.span_s)}`;
+  const span = log.spanSeconds === null ? '' : ` of the last ${duration(log.spanSeconds)}`;
   const why = `no event ${id}: its transaction was rolled back or is still open, or retention has removed it. The log has about ${counted(log.events, 'event')}${span}.`;
   return sick.length > 0 ? `${why} Not captured now: ${sick.join('; ')}` : why;
 }
 
 function cursorLine({ delivered }: TracedEvent, { lag, relays }: InstalledLogStatus, terminal: Terminal): string {
-  if (delivered) return `${terminal.paint('green', '✓')} has passed it: delivered to all who were to have it`;
+  if (delivered) return `${terminal.paint('green', '✓')} has passed it: nobody lacks it`;
   const leads = relays.some((each) => each.leads);
   const why = leads
     ? `${counted(lag.events, 'event')} ${lag.events === 1 ? 'waits' : 'wait'}, the oldest for ${duration(lag.seconds)}`

@@ -106,8 +106,9 @@ function refusalOf(url: URL, token: string | null): Promise<Refusal> {
       },
     );
     handshake.on('response', async (response) => {
-      const body = (await response.setEncoding('utf8').toArray()).join('').slice(0, 300);
-      resolve({ why: `refused with ${response.statusCode}: ${body.trim()}`, fix: adviceOn(response.statusCode) });
+      const body = (await response.setEncoding('utf8').toArray()).join('').trim();
+      const said = /^\s*</.test(body) ? 'a web page' : (body.split('\n')[0] as string).slice(0, 200);
+      resolve({ why: `refused with ${response.statusCode}: ${said}`, fix: adviceOn(response.statusCode) });
     });
     handshake.on('upgrade', (_, socket) => {
       socket.destroy();
@@ -117,8 +118,12 @@ function refusalOf(url: URL, token: string | null): Promise<Refusal> {
       });
     });
     handshake.on('timeout', () => handshake.destroy(new Error(`no answer within ${STEP_TIMEOUT_MS / 1000} s`)));
-    handshake.on('error', (error) =>
-      resolve({ why: `cannot be reached: ${error.message}`, fix: 'host and port of --url, DNS, firewalls' }),
+    handshake.on('error', (error: NodeJS.ErrnoException) =>
+      resolve(
+        error.code === 'EPROTO'
+          ? { why: 'what listens there does not speak TLS', fix: 'ws:// in --url for a gateway on this machine' }
+          : { why: `cannot be reached: ${error.message}`, fix: 'host and port of --url, DNS, firewalls' },
+      ),
     );
     handshake.end();
   });

@@ -104,13 +104,13 @@ function queueFinding(used: number): Finding {
 
 function transactionsFinding({ holding, hidden }: InstalledLogStatus): Finding {
   const [oldest] = holding;
-  if (oldest && oldest.age_s > OLD_TRANSACTION_SECONDS) {
+  if (oldest && oldest.ageSeconds > OLD_TRANSACTION_SECONDS) {
     const who =
       oldest.pid === null ? `prepared transaction ${oldest.name}` : `pid ${oldest.pid} (${oldest.name || oldest.role})`;
-    const also = oldest.holds_doorbell ? ', and the relay from sleeping' : '';
+    const also = oldest.holdsDoorbell ? ', and the relay from sleeping' : '';
     return warning(
       'old transactions',
-      `${who} has been open for ${Math.round(oldest.age_s / 60)} min: it keeps vacuum from freeing the log${also}`,
+      `${who} has been open for ${Math.round(oldest.ageSeconds / 60)} min: it keeps vacuum from freeing the log${also}`,
       'let the application end it; select pg_terminate_backend(pid) does so from outside',
     );
   }

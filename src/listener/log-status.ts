@@ -39,8 +39,8 @@ export function installationOf(status: LogStatus): string | null {
 const SILENT_SECONDS = 10;
 
 /** How long a leader has been silent that should have spoken; null for all others. */
-export function silenceOf({ leads, silent_s }: RelaySession): number | null {
-  return leads && silent_s !== null && silent_s > SILENT_SECONDS ? silent_s : null;
+export function silenceOf({ leads, silentSeconds }: RelaySession): number | null {
+  return leads && silentSeconds !== null && silentSeconds > SILENT_SECONDS ? silentSeconds : null;
 }
 
 export type LogStatus = (ServerStatus & { readonly installed: false }) | InstalledLogStatus;
@@ -76,9 +76,9 @@ export interface RelaySession {
   /** It holds the doorbell's lock: the next row rings. */
   readonly asleep: boolean;
   /** Null where the right to see it is missing: another role's session, without pg_read_all_stats. */
-  readonly connected_s: number | null;
+  readonly connectedSeconds: number | null;
   /** Since its last word; a leader speaks every three seconds. Null as above. */
-  readonly silent_s: number | null;
+  readonly silentSeconds: number | null;
 }
 
 export interface CursorAge {
@@ -86,7 +86,7 @@ export interface CursorAge {
   readonly installation: string;
   readonly snapshot: string;
   /** Since something was delivered last. */
-  readonly age_s: number;
+  readonly ageSeconds: number;
   /** A window is being delivered page by page. */
   readonly backlog: boolean;
   /** False for a copy of the database that Rowcast was installed in. */
@@ -102,7 +102,7 @@ export interface LogSize {
   /** About: ids have gaps. */
   readonly events: number;
   /** From the oldest event to now; null for an empty log. */
-  readonly span_s: number | null;
+  readonly spanSeconds: number | null;
 }
 
 export interface WatchedTable {
@@ -119,10 +119,10 @@ export interface HoldingTransaction {
   /** Of the session, or the prepared transaction's own. */
   readonly name: string;
   readonly role: string;
-  readonly age_s: number;
+  readonly ageSeconds: number;
   readonly state: string;
   /** It keeps the relay from sleeping. */
-  readonly holds_doorbell: boolean;
+  readonly holdsDoorbell: boolean;
 }
 
 /** $1 lease, $2 doorbell: second keys of the advisory locks (see rowcast.lock_class()). Standbys have the session without the lock. */
@@ -133,14 +133,14 @@ const RELAYS = `
     where l.locktype = 'advisory' and l.granted and l.mode = 'ExclusiveLock' and l.classid = rowcast.lock_class() and l.objsubid = 2
     group by l.pid)
   select substr(a.application_name, length('rowcast lease ') + 1) as host, a.pid, coalesce(h.leads, false) as leads,
-    coalesce(h.asleep, false) as asleep, extract(epoch from clock_timestamp() - a.backend_start)::float8 as connected_s,
-    extract(epoch from clock_timestamp() - a.state_change)::float8 as silent_s
+    coalesce(h.asleep, false) as asleep, extract(epoch from clock_timestamp() - a.backend_start)::float8 as "connectedSeconds",
+    extract(epoch from clock_timestamp() - a.state_change)::float8 as "silentSeconds"
   from pg_stat_activity a left join held h on h.pid = a.pid
   where a.datname = current_database() and a.application_name like 'rowcast lease %'
   order by 3 desc, a.backend_start`;
 
 const CURSOR = `
-  select i.id::text as installation, c.snapshot::text, extract(epoch from clock_timestamp() - c.updated_at)::float8 as age_s, c.until is not null as backlog,
+  select i.id::text as installation, c.snapshot::text, extract(epoch from clock_timestamp() - c.updated_at)::float8 as "ageSeconds", c.until is not null as backlog,
     i.identity = rowcast.database_identity() as ours,
     pg_snapshot_xmax(c.snapshot) > pg_snapshot_xmax(pg_current_snapshot()) as void
   from rowcast.installation i join rowcast.cursor c on c.consumer = $1`;
@@ -148,7 +148,7 @@ const CURSOR = `
 const SIZE = `
   with ends as (select min(id) as first, max(id) as last from rowcast.event)
   select pg_total_relation_size('rowcast.event')::float8 as bytes, last::text, coalesce(last - first + 1, 0)::float8 as events,
-    (select extract(epoch from clock_timestamp() - occurred_at)::float8 from rowcast.event where id = first) as span_s
+    (select extract(epoch from clock_timestamp() - occurred_at)::float8 from rowcast.event where id = first) as "spanSeconds"
   from ends`;
 
 const WATCHED = `
@@ -157,16 +157,16 @@ const WATCHED = `
 /** $1 doorbell, $2 seconds. Whoever has an xid or a snapshot keeps vacuum from removing what was deleted since. */
 const HOLDING = `
   select a.pid, a.application_name as name, coalesce(a.usename, '') as role, a.state,
-    extract(epoch from clock_timestamp() - a.xact_start)::float8 as age_s,
+    extract(epoch from clock_timestamp() - a.xact_start)::float8 as "ageSeconds",
     exists (select from pg_locks l where l.pid = a.pid and l.locktype = 'advisory' and l.granted and l.mode = 'ShareLock'
-      and l.classid = rowcast.lock_class() and l.objid = $1 and l.objsubid = 2) as holds_doorbell
+      and l.classid = rowcast.lock_class() and l.objid = $1 and l.objsubid = 2) as "holdsDoorbell"
   from pg_stat_activity a
   where a.pid <> pg_backend_pid() and a.backend_type = 'client backend' and (a.backend_xid is not null or a.backend_xmin is not null)
     and a.xact_start < clock_timestamp() - $2 * interval '1 second'
   union all
   select null, p.gid, p.owner::text, 'prepared', extract(epoch from clock_timestamp() - p.prepared)::float8, false
   from pg_prepared_xacts p where p.prepared < clock_timestamp() - $2 * interval '1 second'
-  order by age_s desc limit 5`;
+  order by "ageSeconds" desc limit 5`;
 
 const HIDDEN = `
   select count(*)::int as hidden from pg_stat_activity

@@ -25,7 +25,7 @@ test('status tells who leads and who stands by, what waits, what is watched and 
     standby: false,
     relays: [{ leads: true }, { leads: false }],
     lag: { events: 7, backlog: 7, seconds: expect.any(Number) },
-    log: { events: expect.any(Number), bytes: expect.any(Number), span_s: expect.any(Number) },
+    log: { events: expect.any(Number), bytes: expect.any(Number), spanSeconds: expect.any(Number) },
     watched: [
       {
         target: 'complaints',

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { command } from '../support/command.ts';
 import type { Daemon } from '../support/daemon.ts';
 import { runDaemon } from '../support/run-daemon.ts';
 import { World } from '../support/world.ts';
@@ -83,7 +84,7 @@ test('tail ends quietly when its reader has gone', async () => {
       return tail.process.exitCode;
     })
     .toBe(0);
-  expect(tail.stderr).toEqual([]);
+  expect(tail.stderr).toEqual(['waiting for events; Ctrl-C ends']);
 });
 
 test('tail begins with what is still in the log, and goes on with what commits later', async () => {
@@ -117,4 +118,18 @@ test('tail --since of an empty log waits for the first event', async () => {
   const [tail] = await tailing(world, ['--since', '1h']);
   await world.sql(`select rowcast.broadcast('first', '1')`);
   await expect.poll(() => tail.stdout.length).toBe(1);
+});
+
+test('a term that no event can have is refused, with what terms there are', async () => {
+  const { code, errors } = await command(['tail', '--audience', 'all', 'user=42'], {});
+  expect(code).toBe(1);
+  expect(errors).toMatch(/'user=42' is invalid.*A term is all, user:ID, room:NAME, role:NAME or connection:ID/);
+});
+
+test('commands without settings, and without a rowcast dev, say what to do about both', async () => {
+  const { code, errors } = await command(['tail', '--dir', '/nowhere'], {});
+  expect(code).toBe(1);
+  expect(errors).toMatch(
+    /DATABASE_URL is not set, and no rowcast dev runs in \/nowhere: start one, or name its folder/,
+  );
 });
