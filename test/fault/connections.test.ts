@@ -15,9 +15,10 @@ test('a dead connection is removed while the others get their rows', async () =>
     connectedAt: Date.now() - 60_000,
     ttl: Math.floor(Date.now() / 1000) + 3600,
   });
-  const relay = await world.relay();
-  const client = await world.live();
+  const relay = world.makeRelay();
   const removed = once(relay, 'ended');
+  await relay.start();
+  const client = await world.live();
   await world.sql(`insert into messages (content) values ('hello')`);
   await client.received(1);
   await removed;
