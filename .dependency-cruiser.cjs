@@ -69,6 +69,13 @@ module.exports = {
       '^src/error-text\\.ts$',
     ]),
     never('lambdas-no-postgres', 'A Lambda never opens a database connection.', '^src/lambdas/', postgres),
+    {
+      name: 'term-for-relay-only',
+      comment: 'A term is led by the relay; tests and benchmarks reach into it, nothing else here does.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/(term/|relay\\.ts|config\\.ts)' },
+      to: { path: '^src/term/', dependencyTypesNot: ['type-only'] },
+    },
     never('nothing-imports-main', 'main is the composition root.', '^src/', '^src/main\\.ts$'),
     {
       name: 'local-only-dynamically',

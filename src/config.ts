@@ -11,7 +11,7 @@ import {
   whole,
 } from './config-values.ts';
 import type { DatabaseSettings } from './database.ts';
-import type { TermSettings } from './term.ts';
+import type { TermSettings } from './term/term.ts';
 
 /** A relay that takes over replays to whoever connected since the last commit and half a minute before. */
 const IDLE_COMMIT_INTERVAL_MS = 30_000;

@@ -14,7 +14,7 @@ import { NotificationListener } from './listener/notification-listener.ts';
 import { Session } from './listener/session.ts';
 import { Wakeup } from './listener/wakeup.ts';
 import type { Gateway } from './pusher/gateway-client.ts';
-import { Term, type TermDeps, type TermEvents, type TermSettings, type TermState } from './term.ts';
+import { Term, type TermDeps, type TermEvents, type TermSettings, type TermState } from './term/term.ts';
 
 /** After a lost term or a database that cannot be reached: 0.1–0.2 s, then doubling, at most 2.5–5 s apart, for ever. */
 const RETRY: Backoff = { baseMs: 200, capMs: 5000 };

@@ -7,6 +7,7 @@ import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import pg from 'pg';
 import type { DevFolder, DevUrls } from '../cli/dev-folder.ts';
 import { ConnectionStore } from '../connections/connection-store.ts';
+import { errorText } from '../error-text.ts';
 import { Authenticator } from '../lambdas/authenticate.ts';
 import { connectHandler } from '../lambdas/connect.ts';
 import { disconnectHandler } from '../lambdas/disconnect.ts';
@@ -19,12 +20,12 @@ import { LocalPostgres } from './postgres.ts';
 
 const SERVICES = ['page', 'gateway', 'dynamodb', 'health', 'postgres', 'inspect'] as const;
 const DATABASE = 'rowcast';
-const RELAY_RESTART_MS = 1000;
+const RESTART_MS = 1000;
 
 /**
  * `rowcast dev`: the whole system on this machine. Postgres, DynamoDB, the gateway with the real Lambda handlers
- * and the page run in or under this process; the relay is the real daemon in a process of its own, started
- * again when it dies, as ECS would.
+ * and the page run in or under this process; the relay is the real daemon in a process of its own. Relay and Postgres are started
+ * again when they end, as ECS and RDS would.
  */
 export class DevSystem {
   readonly #options: DevOptions;
@@ -63,13 +64,7 @@ export class DevSystem {
     const ports = await claimPorts(SERVICES, this.#options.port);
     this.#options.print('starting Postgres, DynamoDB, gateway and relay …');
     const dynamodb = await this.#keep(startDynamoDb(ports.dynamodb));
-    const postgres = await this.#keep(
-      LocalPostgres.start({
-        dataDir: folder.path('postgres'),
-        logFile: folder.path('postgres.log'),
-        port: ports.postgres,
-      }),
-    );
+    const postgres = await this.#startPostgres(ports.postgres);
     const databaseUrl = postgres.url(DATABASE);
     await createDatabase(postgres.url('postgres'));
     const gateway = await this.#startGateway(lambdas, dynamodb.endpoint, ports.gateway);
@@ -125,6 +120,28 @@ export class DevSystem {
     return gateway;
   }
 
+  /** Started again when it ends: what was committed is there. */
+  async #startPostgres(port: number): Promise<LocalPostgres> {
+    const { folder, print } = this.#options;
+    const options = { dataDir: folder.path('postgres'), logFile: folder.path('postgres.log'), port };
+    const first = await LocalPostgres.start(options);
+    let running = first;
+    await this.#keep(Promise.resolve({ stop: () => running.stop() }));
+    const watch = async (): Promise<void> => {
+      for (;;) {
+        await running.exited;
+        if (this.#stopping) return;
+        print(`Postgres ended; see ${folder.shown('postgres.log')}. Starting it again …`);
+        await setTimeout(RESTART_MS);
+        if (this.#stopping) return;
+        running = await LocalPostgres.start(options);
+        if (this.#stopping) await running.stop();
+      }
+    };
+    watch().catch((error: unknown) => print(`Postgres cannot be started again: ${errorText(error)}`));
+    return first;
+  }
+
   async #startRelay(urls: Record<string, string>): Promise<void> {
     const { folder } = this.#options;
     const { command, args, env } = this.#options.relay;
@@ -140,7 +157,7 @@ export class DevSystem {
         this.#options.print(
           `the relay ended (${signal ?? `exit code ${code}`}); see ${folder.shown('relay.log')}. Starting it again …`,
         );
-        void setTimeout(RELAY_RESTART_MS).then(() => this.#stopping ?? launch());
+        void setTimeout(RESTART_MS).then(() => this.#stopping ?? launch());
       });
     };
     launch();

@@ -23,14 +23,15 @@ const START_DEADLINE_MS = 60_000;
  * binaries where that user cannot reach them (a clone in /root, or in a folder of mktemp -d).
  */
 export class LocalPostgres {
+  /** Resolves when it has ended, for whatever reason. */
+  readonly exited: Promise<void>;
   readonly #process: ChildProcess;
-  readonly #exited: Promise<void>;
   readonly port: number;
   readonly #password: string;
 
   private constructor(process: ChildProcess, port: number, password: string) {
     this.#process = process;
-    this.#exited = new Promise((resolve) => process.once('exit', () => resolve()));
+    this.exited = new Promise((resolve) => process.once('exit', () => resolve()));
     this.port = port;
     this.#password = password;
   }
@@ -75,7 +76,7 @@ export class LocalPostgres {
   /** Fast shutdown: open transactions are rolled back. */
   async stop(): Promise<void> {
     this.#process.kill('SIGINT');
-    await this.#exited;
+    await this.exited;
   }
 
   async #ready(logFile: string): Promise<void> {

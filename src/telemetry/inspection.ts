@@ -6,7 +6,7 @@ import type { Lag } from '../listener/log-lag.ts';
 import { termsOf } from '../protocol/audience.ts';
 import type { PostOutcome } from '../pusher/post-outcome.ts';
 import type { Relay, Role } from '../relay.ts';
-import type { TermState } from '../term.ts';
+import type { TermState } from '../term/term.ts';
 import type { DeliveryJournal, Dispatch } from './delivery-journal.ts';
 import type { Problem, RecentProblems } from './recent-problems.ts';
 

@@ -4,7 +4,7 @@ import type { CaptureCheck } from '../listener/capture-check.ts';
 import type { Lag } from '../listener/log-lag.ts';
 import type { PostOutcome } from '../pusher/post-outcome.ts';
 import type { Relay, Role } from '../relay.ts';
-import type { TermState } from '../term.ts';
+import type { TermState } from '../term/term.ts';
 
 const OUTCOMES: readonly PostOutcome['kind'][] = ['delivered', 'gone', 'throttled', 'rejected', 'failed'];
 const ROLES: readonly Role[] = ['starting', 'standby', 'leader', 'stopped'];

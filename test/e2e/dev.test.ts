@@ -57,6 +57,24 @@ test('the relay is started again when it dies, and goes on where it was', async 
   await admin.end();
 });
 
+test('Postgres is started again when it ends, and rows arrive as before', async () => {
+  const dir = await folder();
+  const system = dev(dir, '--port', '0');
+  const urls = await system.ready();
+  const client = new TestClient(`${urls.websocketUrl}?userId=alice`);
+  await client.ready();
+  const admin = new pg.Client(urls.databaseUrl);
+  admin.on('error', () => undefined);
+  await admin.connect();
+  const { rows } = await admin.query<{ pid: string }>(
+    `select split_part(pg_read_file('postmaster.pid'), E'\\n', 1) as pid`,
+  );
+  process.kill(Number(rows[0]?.pid), 'SIGINT');
+  await expect.poll(() => system.output()).toContain('Postgres ended; see');
+  await expect.poll(() => insert(urls.databaseUrl, 'after').catch(() => null)).toEqual(['after']);
+  await client.frame(({ data }) => data?.content === 'after');
+});
+
 test('kill -9 leaves a folder that starts again, on the same ports', async () => {
   const dir = await folder();
   // Below the ports that the system gives to whoever asks for any.

@@ -11,7 +11,7 @@ import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dynamodb.ts';
 import { LocalGateway, type LocalGatewayOptions } from '../../src/local/gateway.ts';
 import { GatewayClient } from '../../src/pusher/gateway-client.ts';
 import { Relay } from '../../src/relay.ts';
-import type { TermSettings } from '../../src/term.ts';
+import type { TermSettings } from '../../src/term/term.ts';
 import { TestClient } from './client.ts';
 import type { Daemon } from './daemon.ts';
 import { TestDatabase } from './database.ts';

@@ -1,11 +1,11 @@
 import { EventEmitter } from 'node:events';
-import { pause } from './backoff.ts';
-import type { Connection } from './connections/connection.ts';
-import type { Position } from './listener/event-log.ts';
-import { Snapshot } from './listener/snapshot.ts';
+import { pause } from '../backoff.ts';
+import type { Connection } from '../connections/connection.ts';
+import type { Position } from '../listener/event-log.ts';
+import { Snapshot } from '../listener/snapshot.ts';
+import { parseCursor } from '../protocol/cursor.ts';
 import type { PageSending } from './page-sending.ts';
 import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
-import { parseCursor } from './protocol/cursor.ts';
 import { endOf, type Member, memberAt, ReplayGroup, type ReplayGroupDeps } from './replay-group.ts';
 
 /** Groups that read the log at the same time: a client that was away for long must not hold up the others. */

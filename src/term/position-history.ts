@@ -1,4 +1,4 @@
-import type { Snapshot } from './listener/snapshot.ts';
+import type { Snapshot } from '../listener/snapshot.ts';
 
 /** Clocks of API Gateway and of the relay may differ by this much, and a replay begins this much early. */
 export const CLOCK_MARGIN_MS = 2000;

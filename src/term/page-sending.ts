@@ -1,4 +1,4 @@
-import { pause } from './backoff.ts';
+import { pause } from '../backoff.ts';
 
 /** A page on its way to some members of a group: who has not got all of it yet. */
 export class PageSending<Member> {

@@ -1,13 +1,13 @@
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
-import type { Connection } from '../src/connections/connection.ts';
-import { EventLog, type Position } from '../src/listener/event-log.ts';
-import { Session } from '../src/listener/session.ts';
-import { Snapshot } from '../src/listener/snapshot.ts';
-import { PositionHistory } from '../src/position-history.ts';
-import { Fanout } from '../src/pusher/fanout.ts';
-import { Replay } from '../src/replay.ts';
-import { TestDatabase } from './support/database.ts';
+import type { Connection } from '../../src/connections/connection.ts';
+import { EventLog, type Position } from '../../src/listener/event-log.ts';
+import { Session } from '../../src/listener/session.ts';
+import { Snapshot } from '../../src/listener/snapshot.ts';
+import { Fanout } from '../../src/pusher/fanout.ts';
+import { PositionHistory } from '../../src/term/position-history.ts';
+import { Replay } from '../../src/term/replay.ts';
+import { TestDatabase } from '../support/database.ts';
 
 test('the feed moves on while a join reads the log: what it dispatched meanwhile is not missed', async () => {
   const database = await TestDatabase.create();

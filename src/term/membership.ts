@@ -1,15 +1,15 @@
 import { EventEmitter } from 'node:events';
 import type { Logger } from 'pino';
-import type { Connection } from './connections/connection.ts';
-import type { ConnectionDirectory } from './connections/connection-directory.ts';
-import type { ConnectionStore } from './connections/connection-store.ts';
-import { errorText } from './error-text.ts';
-import { LimitedLog } from './limited-log.ts';
-import type { Served } from './listener/lease.ts';
-import { Snapshot } from './listener/snapshot.ts';
+import type { Connection } from '../connections/connection.ts';
+import type { ConnectionDirectory } from '../connections/connection-directory.ts';
+import type { ConnectionStore } from '../connections/connection-store.ts';
+import { errorText } from '../error-text.ts';
+import { LimitedLog } from '../limited-log.ts';
+import type { Served } from '../listener/lease.ts';
+import { Snapshot } from '../listener/snapshot.ts';
+import type { CursorSnapshot } from '../protocol/cursor.ts';
+import type { Fanout } from '../pusher/fanout.ts';
 import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
-import type { CursorSnapshot } from './protocol/cursor.ts';
-import type { Fanout } from './pusher/fanout.ts';
 import type { Replay } from './replay.ts';
 
 /**

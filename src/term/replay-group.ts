@@ -1,14 +1,14 @@
 import type { Logger } from 'pino';
-import { AudienceIndex } from './connections/audience-index.ts';
-import type { Connection } from './connections/connection.ts';
-import { encodeEvent } from './framing.ts';
-import type { EventLog, Page, Position } from './listener/event-log.ts';
-import type { Snapshot } from './listener/snapshot.ts';
+import { AudienceIndex } from '../connections/audience-index.ts';
+import type { Connection } from '../connections/connection.ts';
+import { encodeEvent } from '../framing.ts';
+import type { EventLog, Page, Position } from '../listener/event-log.ts';
+import type { Snapshot } from '../listener/snapshot.ts';
+import { formatCursor } from '../protocol/cursor.ts';
+import { readyFrame } from '../protocol/frame.ts';
+import type { Fanout } from '../pusher/fanout.ts';
+import { Payload } from '../pusher/payload.ts';
 import { PageSending } from './page-sending.ts';
-import { formatCursor } from './protocol/cursor.ts';
-import { readyFrame } from './protocol/frame.ts';
-import type { Fanout } from './pusher/fanout.ts';
-import { Payload } from './pusher/payload.ts';
 
 /** A page goes out to all of a group within this, or those who have not got it yet go on as a group of their own. */
 const STRAGGLER_MS = 1000;
