@@ -1,7 +1,7 @@
 import type { InstalledLogStatus, LogStatus } from '../listener/log-status.ts';
 import type { PostOutcome } from '../pusher/post-outcome.ts';
 import type { DeliveryTrace, EventTrace } from '../telemetry/inspection.ts';
-import { clockTime, count, counted, dateTime, duration, size, type Terminal, wrap } from './terminal.ts';
+import { clockTime, count, counted, duration, size, type Terminal, wrap } from './terminal.ts';
 
 const SHOWN = 20;
 const ATTEMPTS_SHOWN = 3;
@@ -23,11 +23,11 @@ export interface TracedEvent {
   /** Schema and table, or null for a message of the application's own. */
   readonly source: string | null;
   /** When the row was written, epoch ms. */
-  readonly occurred_ms: number;
+  readonly occurredMs: number;
   readonly xid: string;
   /** The committed cursor sees it: delivered to all who should have it. */
   readonly delivered: boolean;
-  readonly data_bytes: number;
+  readonly dataBytes: number;
   /** Of its table, where that is not captured as it should be now. */
   readonly problem: string | null;
 }
@@ -43,7 +43,7 @@ export function traceScreen({ id, event, log, relay }: Trace, terminal: Terminal
     '',
     row(
       'captured',
-      `${dateTime(event.occurred_ms)} from ${event.source ?? 'rowcast.send()'}, ${size(event.data_bytes)}, transaction ${event.xid}`,
+      `${new Date(event.occurredMs).toISOString().replace('T', ' ')} from ${event.source ?? 'rowcast.send()'}, ${size(event.dataBytes)}, transaction ${event.xid}`,
     ),
     row(
       'audience',
@@ -117,7 +117,7 @@ function unknown(event: TracedEvent, { role, sinceMs }: EventTrace, terminal: Te
       'yellow',
       `the one on this machine does not lead (${role}), and delivers nothing: ask the leader (rowcast status)`,
     );
-  if (event.delivered || event.occurred_ms < sinceMs)
+  if (event.delivered || event.occurredMs < sinceMs)
     return `the one on this machine remembers since ${clockTime(sinceMs)}: it was before that, or another relay's`;
   return 'has not read it yet';
 }
@@ -149,7 +149,7 @@ function outcomeText(outcome: PostOutcome): string {
 }
 
 /** Since it was written. */
-function delay({ occurred_ms }: TracedEvent, atMs: number): string {
-  const ms = Math.round(atMs - occurred_ms);
+function delay({ occurredMs }: TracedEvent, atMs: number): string {
+  const ms = Math.round(atMs - occurredMs);
   return ms < 10_000 ? `${ms} ms` : duration(ms / 1000);
 }

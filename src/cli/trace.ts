@@ -32,8 +32,8 @@ export async function trace(context: CommandContext, id: string, options: { json
 
 /** $1 id, $2 consumer. Of a backlog that is delivered page by page, what lies up to after_id was delivered. */
 const EVENT = `
-  select e.type, e.audience, e.source, (extract(epoch from e.occurred_at) * 1000)::float8 as occurred_ms, e.xid::text,
-    coalesce(octet_length(e.data::text), 0) as data_bytes,
+  select e.type, e.audience, e.source, (extract(epoch from e.occurred_at) * 1000)::float8 as "occurredMs", e.xid::text,
+    coalesce(octet_length(e.data::text), 0) as "dataBytes",
     (select w.problem from rowcast.watched w where w.target = to_regclass(e.source)) as problem,
     coalesce(pg_visible_in_snapshot(e.xid, c.snapshot) or pg_visible_in_snapshot(e.xid, c.until) and e.id <= c.after_id, false) as delivered
   from rowcast.event e left join rowcast.cursor c on c.consumer = $2
