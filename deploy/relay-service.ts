@@ -28,7 +28,7 @@ import type { DeploySettings } from './settings.ts';
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const PORT = 8080;
 
-/** The relay delivers what is in flight for at most 25 s after SIGTERM. */
+/** The relay ends by itself within 25 s of SIGTERM; a slow host gets more. */
 const STOP_TIMEOUT = Duration.seconds(60);
 
 /** The relay on Fargate: no load balancer, no public IP, nothing that anybody connects to. */

@@ -29,9 +29,6 @@ import { StateLog } from './telemetry/state-log.ts';
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const INSUFFICIENT_PRIVILEGE = '42501';
 
-/** Row of rowcast.cursor: the one consumer there is. */
-export const CONSUMER = 'relay';
-
 /**
  * All parts of the daemon, made and joined. Starts what is heard first (health), then what it needs (the
  * schema), then the relay; stops in the reverse order.
@@ -74,7 +71,6 @@ export class Daemon {
     const feed = { ...table, refreshIntervalMs: config.directoryRefreshMs, sink: this.#directory, log };
     this.relay = new Relay({
       database: database.client,
-      consumer: CONSUMER,
       directory: this.#directory,
       feed:
         config.directoryFeed === 'stream'

@@ -16,14 +16,14 @@ import { tail } from './cli/tail.ts';
 import { Terminal } from './cli/terminal.ts';
 import { trace } from './cli/trace.ts';
 import { loadCommandConfig, loadConfig, loadDatabaseConfig } from './config.ts';
-import { CONSUMER, Daemon } from './daemon.ts';
+import { Daemon } from './daemon.ts';
 import { databaseAccess } from './database.ts';
 import { errorText } from './error-text.ts';
 import { type MigrationStep, migrate, pendingMigrations } from './listener/migrations.ts';
 import { RecentProblems } from './telemetry/recent-problems.ts';
 import { RelayInspector } from './telemetry/relay-inspector.ts';
 
-/** ECS kills 30 s after SIGTERM; what is not delivered by then is delivered by the next relay. */
+/** ECS's own patience is 30 s after SIGTERM; what is not delivered by then is delivered by the next relay. */
 const STOP_DEADLINE_MS = 25_000;
 
 /** Where `rowcast dev` keeps its data, and the other commands find it. */
@@ -163,7 +163,6 @@ async function look(dir: string, command: (context: CommandContext) => Promise<u
   stopOnSignal(async () => ending.abort());
   const found = await command({
     database,
-    consumer: CONSUMER,
     inspector: new RelayInspector(inspectPort),
     terminal: new Terminal(process.stdout, env),
     note: (line) => process.stderr.write(`${line}\n`),
@@ -179,7 +178,6 @@ async function examineSystem(options: { dir: string; url?: string; token?: strin
   if (local && !options.json) terminal.print(`the system of rowcast dev in ${options.dir}\n`);
   const healthy = await doctor({
     env,
-    consumer: CONSUMER,
     url: options.url ?? local?.websocketUrl ?? null,
     token: options.token ?? null,
     json: options.json ?? false,

@@ -154,7 +154,7 @@ export class Relay extends EventEmitter<RelayEvents> {
 
   /** Waits for the lease, then leads for one term. @throws why the term ended, unless it was stopped */
   async #lead(): Promise<void> {
-    const { database, log, consumer } = this.#deps;
+    const { database, log } = this.#deps;
     const session = (purpose: string) => ({
       database,
       applicationName: `rowcast ${purpose} ${hostname()}`,
@@ -162,7 +162,6 @@ export class Relay extends EventEmitter<RelayEvents> {
     });
     const lease = await Lease.acquire({
       session: session('lease'),
-      consumer,
       signal: this.#stop.signal,
       onStandby: () => this.#setRole('standby'),
       onBroken: (holder) =>
@@ -242,8 +241,6 @@ export interface RelayEvents extends TermEvents {
 
 export interface RelayDeps {
   readonly database: pg.ClientConfig;
-  /** Row of rowcast.cursor. */
-  readonly consumer: string;
   readonly directory: ConnectionDirectory;
   readonly feed: ConnectionFeed;
   readonly store: ConnectionStore;

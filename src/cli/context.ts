@@ -5,8 +5,6 @@ import type { Terminal } from './terminal.ts';
 /** What the commands that look at a running system share. */
 export interface CommandContext {
   readonly database: DatabaseSettings;
-  /** Row of rowcast.cursor. */
-  readonly consumer: string;
   readonly inspector: RelayInspector;
   readonly terminal: Terminal;
   /** Writes a line beside the output, to stderr. */

@@ -12,7 +12,7 @@ export async function doctor(options: DoctorCommand): Promise<boolean> {
   const found: Finding[] = [];
   let group: string | undefined;
   const target = options.url ? { url: options.url, token: options.token } : null;
-  for await (const finding of examine({ env: options.env, consumer: options.consumer, probe: target })) {
+  for await (const finding of examine({ env: options.env, probe: target })) {
     found.push(finding);
     if (json) terminal.print(JSON.stringify(finding));
     else {
@@ -43,7 +43,6 @@ function summary(problems: number, warnings: number, terminal: Terminal): string
 
 export interface DoctorCommand {
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly consumer: string;
   /** Where clients connect; null sends no probe. */
   readonly url: string | null;
   readonly token: string | null;

@@ -58,14 +58,14 @@ class StatusSource {
 
   /** @throws when neither can be asked */
   async read(): Promise<Status> {
-    const { database: settings, consumer, inspector } = this.#context;
+    const { database: settings, inspector } = this.#context;
     const at = new Date().toISOString();
     try {
       this.#session ??= await openSession(settings, {
         applicationName: 'rowcast status',
         queryTimeoutMs: QUERY_TIMEOUT_MS,
       });
-      const database = await readLogStatus(this.#session, consumer);
+      const database = await readLogStatus(this.#session);
       return { at, database, relay: await inspector.status(installationOf(database)) };
     } catch (error) {
       this.#session?.destroy();

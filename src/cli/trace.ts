@@ -1,4 +1,5 @@
 import { openSession } from '../database-session.ts';
+import { CONSUMER } from '../listener/lease.ts';
 import { installationOf, readLogStatus } from '../listener/log-status.ts';
 import type { CommandContext } from './context.ts';
 import { printable } from './terminal.ts';
@@ -13,8 +14,8 @@ export async function trace(context: CommandContext, id: string, options: { json
     queryTimeoutMs: QUERY_TIMEOUT_MS,
   });
   try {
-    const log = await readLogStatus(session, context.consumer);
-    const [event] = log.installed ? await session.query<TracedEvent>(EVENT, [id, context.consumer]) : [];
+    const log = await readLogStatus(session);
+    const [event] = log.installed ? await session.query<TracedEvent>(EVENT, [id, CONSUMER]) : [];
     const found: Trace = {
       id,
       event: event ?? null,

@@ -20,7 +20,7 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     return this.#connections.size;
   }
 
-  /** What was in the table at that time is known, epoch ms; 0 before the first complete read. */
+  /** Everything that was stored before this time is known, epoch ms; 0 before the first complete read. */
   get asOf(): number {
     return this.#asOf;
   }

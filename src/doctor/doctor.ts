@@ -22,7 +22,7 @@ const SETTINGS = findingsOf('settings');
 export async function* examine(options: DoctorOptions): Findings {
   const { config, database, findings } = readSettings(options.env);
   yield* findings;
-  if (database) yield* aboutDatabase(options, database, config);
+  if (database) yield* aboutDatabase(database, config);
   else yield findingsOf('database').skipped('database', 'its settings are to be mended first');
   if (!config) {
     yield findingsOf('aws').skipped('gateway, table', 'WEBSOCKET_ENDPOINT and AWS_REGION are to be mended first');
@@ -36,8 +36,6 @@ export async function* examine(options: DoctorOptions): Findings {
 
 export interface DoctorOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Row of rowcast.cursor. */
-  readonly consumer: string;
   /** Where clients connect; null sends no probe. */
   readonly probe: ProbeTarget | null;
 }
@@ -79,7 +77,7 @@ function problemsOf(error: unknown): readonly string[] {
   throw error;
 }
 
-async function* aboutDatabase(options: DoctorOptions, settings: Config['database'], config: Config | null): Findings {
+async function* aboutDatabase(settings: Config['database'], config: Config | null): Findings {
   let access: DatabaseAccess;
   let session: Session;
   try {
@@ -97,7 +95,7 @@ async function* aboutDatabase(options: DoctorOptions, settings: Config['database
   try {
     const doorbell = config?.relay.doorbell ?? true;
     const usable = yield* databaseFindings({ session, access, doorbell });
-    const status = usable ? await readLogStatus(session, options.consumer) : null;
+    const status = usable ? await readLogStatus(session) : null;
     if (!status?.installed) {
       yield findingsOf('capture').skipped('capture', 'rights and migrations come first');
       return;

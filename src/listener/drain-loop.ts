@@ -2,8 +2,8 @@ import { EventEmitter } from 'node:events';
 import { pause } from '../backoff.ts';
 import type { Doorbell } from './doorbell.ts';
 import type { EventLog, Page, Position } from './event-log.ts';
+import type { PagesInFlight } from './pages-in-flight.ts';
 import type { Wakeup } from './wakeup.ts';
-import type { WindowsInFlight } from './windows-in-flight.ts';
 
 /**
  * Reads the log while there is something to read, then sleeps until it is rung.
@@ -53,10 +53,10 @@ export class DrainLoop extends EventEmitter<DrainLoopEvents> {
    * @throws when the database or the lease is lost
    */
   async run(signal: AbortSignal): Promise<void> {
-    const { doorbell, log, windows, timing } = this.#deps;
+    const { doorbell, log, inFlight, timing } = this.#deps;
     let lastRowsAt = performance.now();
     while (!signal.aborted) {
-      await windows.room(signal);
+      await inFlight.room(signal);
       if (signal.aborted) return;
       for (const work of this.#held.splice(0)) await work();
       const page = await log.read(this.#position);
@@ -86,7 +86,7 @@ export class DrainLoop extends EventEmitter<DrainLoopEvents> {
     if (page.events.length === 0 && performance.now() - this.#addedAt < this.#deps.timing.idleCommitIntervalMs) return;
     this.#addedAt = performance.now();
     const { bytes, delivered } = this.#deps.deliver(page, from);
-    this.#deps.windows.add(page.next, bytes, delivered);
+    this.#deps.inFlight.add(page.next, bytes, delivered);
   }
 
   async #fallAsleep(signal: AbortSignal): Promise<void> {
@@ -126,7 +126,7 @@ export interface DrainLoopDeps {
   readonly log: EventLog;
   /** Null with ROWCAST_DOORBELL=off: the relay never says that it sleeps, so nobody ever rings. */
   readonly doorbell: Doorbell | null;
-  readonly windows: WindowsInFlight;
+  readonly inFlight: PagesInFlight;
   readonly wakeup: Wakeup;
   readonly timing: DrainTiming;
   /** Whether notifications would arrive now. */

@@ -15,6 +15,9 @@ const TRUST_MS = 8000;
 /** A holder that proved nothing for this long is frozen: its backend is ended, and with it its lock. */
 const BREAK_AFTER_MS = 12_000;
 
+/** Row of rowcast.cursor: there is one consumer of the log. */
+export const CONSUMER = 'relay';
+
 /** Second key of its lock: see rowcast.lock_class(). */
 export const LEASE = 2;
 
@@ -28,15 +31,13 @@ export const LEASE = 2;
  */
 export class Lease {
   readonly session: Session;
-  readonly #consumer: string;
   readonly #heartbeat: NodeJS.Timeout;
   /** As the cursor was read last. */
   #installation: string | null = null;
   #provedAt = performance.now();
 
-  private constructor(session: Session, consumer: string) {
+  private constructor(session: Session) {
     this.session = session;
-    this.#consumer = consumer;
     this.#heartbeat = setInterval(() => void this.#beat(), HEARTBEAT_INTERVAL_MS);
   }
 
@@ -54,7 +55,7 @@ export class Lease {
     const session = await Session.open(options.session);
     try {
       while (!options.signal.aborted) {
-        if (await Lease.#attempt(session)) return new Lease(session, options.consumer);
+        if (await Lease.#attempt(session)) return new Lease(session);
         options.onStandby();
         await Lease.#breakFrozen(session, options);
         await options.nextAttempt(ATTEMPT_INTERVAL_MS);
@@ -109,13 +110,13 @@ export class Lease {
          (extract(epoch from i.adopted_at) * 1000)::float8 as adopted_at,
          i.identity = rowcast.database_identity() as ours, pg_snapshot_xmax(pg_current_snapshot())::text as xmax
        from rowcast.installation i left join rowcast.cursor c on c.consumer = $1`,
-      [this.#consumer],
+      [CONSUMER],
     );
     if (!row)
       throw new Error(
         'rowcast.installation is empty: was the schema restored without its data? Run the migrations on a fresh schema.',
       );
-    if (row.snapshot === null) throw new Error(`rowcast.cursor has no row for consumer "${this.#consumer}"`);
+    if (row.snapshot === null) throw new Error(`rowcast.cursor has no row for consumer "${CONSUMER}"`);
     this.#installation = row.installation;
     if (!row.ours) return { usable: false, reason: 'copy' };
     const position = Snapshot.parse(row.snapshot);
@@ -159,7 +160,7 @@ export class Lease {
          served_until = to_timestamp($6::float8 / 1000), served_snapshot = $7, served_connections = $8, updated_at = now()
        where consumer = $1 and installation = $9 returning 1`,
       [
-        this.#consumer,
+        CONSUMER,
         position.snapshot.text,
         backlog?.until.text ?? null,
         backlog?.afterId ?? null,
@@ -177,7 +178,7 @@ export class Lease {
   /** @throws where the database has become another installation since the cursor was read */
   async checkInstallation(): Promise<void> {
     const rows = await this.session.query('select from rowcast.cursor where consumer = $1 and installation = $2', [
-      this.#consumer,
+      CONSUMER,
       this.#installation,
     ]);
     if (rows.length === 0) throw new Error(ANOTHER);
@@ -234,7 +235,6 @@ export interface StoredCursor {
 
 export interface AcquireOptions {
   readonly session: SessionOptions;
-  readonly consumer: string;
   readonly signal: AbortSignal;
   /** Another relay holds the lease; called at each attempt. */
   onStandby(): void;

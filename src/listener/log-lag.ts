@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { pause } from '../backoff.ts';
+import { CONSUMER } from './lease.ts';
 import type { Session } from './session.ts';
 
 /** Often enough for an alarm within a minute; the query is one index scan of what waits. */
@@ -24,12 +25,10 @@ export interface Lag {
 /** Measures how far the committed cursor is behind the log, while a relay leads. */
 export class LogLag extends EventEmitter<{ lag: [Lag] }> {
   readonly #session: Session;
-  readonly #consumer: string;
 
-  constructor(deps: { session: Session; consumer: string }) {
+  constructor(session: Session) {
     super();
-    this.#session = deps.session;
-    this.#consumer = deps.consumer;
+    this.#session = session;
   }
 
   /** Runs until the signal aborts. @throws when the database is lost */
@@ -42,7 +41,7 @@ export class LogLag extends EventEmitter<{ lag: [Lag] }> {
 
   /** @param statement keeps the plan under that name, for who measures again and again over a direct connection */
   async measure(statement?: string): Promise<Lag> {
-    const [row] = await this.#session.query<LagRow>(MEASURE, [this.#consumer, MAX_COUNTED], statement);
+    const [row] = await this.#session.query<LagRow>(MEASURE, [CONSUMER, MAX_COUNTED], statement);
     const { events = 0, seconds = 0, usage = 0, ids = null, log_bytes: logBytes = 0 } = row ?? {};
     const backlog = events < MAX_COUNTED ? events : Math.max(events, ids ?? 0);
     return { events, backlog, seconds, notificationQueueUsage: usage, logBytes };

@@ -1,5 +1,5 @@
 import { DOORBELL } from './doorbell.ts';
-import { LEASE } from './lease.ts';
+import { CONSUMER, LEASE } from './lease.ts';
 import { type Lag, LogLag } from './log-lag.ts';
 import type { Session } from './session.ts';
 
@@ -7,7 +7,7 @@ import type { Session } from './session.ts';
 const OLD_TRANSACTION_SECONDS = 60;
 
 /** What the database knows of Rowcast: for `rowcast status` and `doctor`. Reads only. */
-export async function readLogStatus(session: Session, consumer: string): Promise<LogStatus> {
+export async function readLogStatus(session: Session): Promise<LogStatus> {
   const [server] = await session.query<{ database: string; version: string; standby: boolean; installed: boolean }>(
     `select current_database() as database, current_setting('server_version') as version, pg_is_in_recovery() as standby,
        to_regclass('rowcast.event') is not null as installed`,
@@ -15,12 +15,12 @@ export async function readLogStatus(session: Session, consumer: string): Promise
   const status = server as { database: string; version: string; standby: boolean; installed: boolean };
   if (!status.installed) return { ...status, installed: false };
   const [log] = await session.query<LogSize>(SIZE);
-  const [cursor] = await session.query<CursorAge>(CURSOR, [consumer]);
+  const [cursor] = await session.query<CursorAge>(CURSOR, [CONSUMER]);
   return {
     ...status,
     installed: true,
     relays: await session.query<RelaySession>(RELAYS, [LEASE, DOORBELL]),
-    lag: await new LogLag({ session, consumer }).measure(),
+    lag: await new LogLag(session).measure(),
     cursor: cursor ?? null,
     log: log as LogSize,
     watched: await session.query<WatchedTable>(WATCHED),

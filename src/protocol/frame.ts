@@ -14,7 +14,7 @@ export interface EventFrameParts {
   readonly old: string | null;
   /** Epoch milliseconds in decimal. */
   readonly timestamp: string;
-  /** See cursor.ts: what a client presents to get everything after this frame. */
+  /** See cursor.ts: what a client presents to resume from the start of this frame's window; it drops repeats by id. */
   readonly cursor: string;
 }
 

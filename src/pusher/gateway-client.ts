@@ -7,7 +7,7 @@ import { errorText } from '../error-text.ts';
 import { Credentials } from './credentials.ts';
 import type { Payload } from './payload.ts';
 import { PostClient } from './post-client.ts';
-import type { PostOutcome } from './post-outcome.ts';
+import { outcomeOf, type PostOutcome } from './post-outcome.ts';
 
 /** What delivery needs of API Gateway. Outcomes are data: neither call throws. */
 export interface Gateway {
@@ -47,11 +47,17 @@ export class GatewayClient implements Gateway {
     return this.#posts.post(connectionId, payload);
   }
 
-  close(connectionId: string): Promise<PostOutcome> {
-    return outcomeOf(
-      (options) => this.#client.send(new DeleteConnectionCommand({ ConnectionId: connectionId }), options),
-      this.#requestTimeoutMs,
-    );
+  async close(connectionId: string): Promise<PostOutcome> {
+    const abortSignal = AbortSignal.timeout(this.#requestTimeoutMs * 2);
+    try {
+      const command = new DeleteConnectionCommand({ ConnectionId: connectionId });
+      const { $metadata } = await this.#client.send(command, { abortSignal });
+      return outcomeOf($metadata.httpStatusCode, () => '');
+    } catch (error) {
+      // Behind a proxy, or without API Gateway's error header, the SDK calls a 410 `Unknown` or `SyntaxError`.
+      const { $metadata, name } = error as { $metadata?: { httpStatusCode?: number }; name?: string };
+      return outcomeOf($metadata?.httpStatusCode, () => `${name ?? 'Error'}: ${errorText(error)}`);
+    }
   }
 
   /** Ends the idle sockets. */
@@ -71,30 +77,4 @@ export interface GatewayClientOptions {
   readonly requestTimeoutMs: number;
   /** The SDK's provider chain where it is not given. */
   readonly credentials?: NonNullable<ApiGatewayManagementApiClientConfig['credentials']>;
-}
-
-/**
- * Errors are told apart by HTTP status, never by name: behind a proxy, or without API Gateway's error header,
- * the SDK calls a 410 `Unknown` or `SyntaxError`.
- */
-async function outcomeOf(
-  request: (options: { abortSignal: AbortSignal }) => Promise<unknown>,
-  timeoutMs: number,
-): Promise<PostOutcome> {
-  try {
-    await request({ abortSignal: AbortSignal.timeout(timeoutMs * 2) });
-    return { kind: 'delivered' };
-  } catch (error) {
-    const { $metadata, name, message } = error as {
-      $metadata?: { httpStatusCode?: number };
-      name?: string;
-      message?: string;
-    };
-    const status = $metadata?.httpStatusCode;
-    const reason = `${name ?? 'Error'}: ${message ?? errorText(error)}`;
-    if (status === 410) return { kind: 'gone' };
-    if (status === 429) return { kind: 'throttled' };
-    if (status === 400 || status === 413) return { kind: 'rejected', status, reason };
-    return { kind: 'failed', ...(status === undefined ? {} : { status }), reason };
-  }
 }

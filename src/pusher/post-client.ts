@@ -2,7 +2,7 @@ import { type Dispatcher, Pool } from 'undici';
 import { errorText } from '../error-text.ts';
 import type { Credentials } from './credentials.ts';
 import type { Payload } from './payload.ts';
-import type { PostOutcome } from './post-outcome.ts';
+import { outcomeOf, type PostOutcome } from './post-outcome.ts';
 import { type Identity, PostSigner } from './post-signer.ts';
 
 /**
@@ -41,7 +41,6 @@ export class PostClient {
     });
   }
 
-  /** Errors are told apart by HTTP status, never by name: proxies and the gateway itself leave names out. */
   post(connectionId: string, payload: Payload): Promise<PostOutcome> {
     const identity = this.#credentials.get(Date.now());
     if (!(identity instanceof Promise)) return this.#send(connectionId, payload, identity);
@@ -84,7 +83,6 @@ export interface PostClientOptions {
   readonly requestTimeoutMs: number;
 }
 
-const DELIVERED: PostOutcome = { kind: 'delivered' };
 type Headers = Readonly<Record<string, string | string[] | undefined>>;
 
 /** One post's answer; the body is read to the end, so that its socket can be used again. */
@@ -113,7 +111,7 @@ class Answer implements Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     if (this.#status === 403) this.#refused(this.#headers);
-    this.#resolve(this.#outcome());
+    this.#resolve(outcomeOf(this.#status, () => this.#reason()));
   }
 
   onResponseError(_: Dispatcher.DispatchController | null, error: Error): void {
@@ -121,15 +119,6 @@ class Answer implements Dispatcher.DispatchHandler {
       kind: 'failed',
       reason: `${(error as NodeJS.ErrnoException).code ?? error.name}: ${error.message}`,
     });
-  }
-
-  #outcome(): PostOutcome {
-    const status = this.#status;
-    if (status >= 200 && status < 300) return DELIVERED;
-    if (status === 410) return { kind: 'gone' };
-    if (status === 429) return { kind: 'throttled' };
-    if (status === 400 || status === 413) return { kind: 'rejected', status, reason: this.#reason() };
-    return { kind: 'failed', status, reason: this.#reason() };
   }
 
   /** `ForbiddenException: {"message":…} (request 5f2…)` */

@@ -8,7 +8,7 @@ const BACKOFF: Backoff = { baseMs: 200, capMs: 5000 };
  * API Gateway answers 410 until `$connect` has returned, and knows a connection for at most the Lambda's
  * 29 s before that: a 410 for a younger connection is not its end.
  */
-export const YOUNG_CONNECTION_MS = 30_000;
+const YOUNG_CONNECTION_MS = 30_000;
 const YOUNG_RETRY_MS = 500;
 
 /** What a lane does after a post that was not delivered. */

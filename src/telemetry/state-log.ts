@@ -69,7 +69,7 @@ export class StateLog {
     } else this.#info('pace', 'unthrottled', 'nobody is throttled any more; posting at POST_RPS_LIMIT again');
   }
 
-  /** What a client's being gone or slow is, is no failure; what the gateway refuses or fails to do is named with its request id. */
+  /** A client that is gone or slow is no failure; what the gateway refuses, or fails to do, is logged with its request id. */
   #posted(connectionId: string, outcome: PostOutcome): void {
     if (outcome.kind !== 'failed') return;
     const { status, reason } = outcome;

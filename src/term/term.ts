@@ -9,11 +9,11 @@ import { EventLog, type Page, type Position } from '../listener/event-log.ts';
 import type { Lease, StoredCursor } from '../listener/lease.ts';
 import { type Lag, LogLag } from '../listener/log-lag.ts';
 import type { NotificationListener } from '../listener/notification-listener.ts';
+import { PagesInFlight } from '../listener/pages-in-flight.ts';
 import { Retention, type RetentionSettings } from '../listener/retention.ts';
 import type { Session } from '../listener/session.ts';
 import type { Snapshot } from '../listener/snapshot.ts';
 import { Wakeup } from '../listener/wakeup.ts';
-import { WindowsInFlight } from '../listener/windows-in-flight.ts';
 import { formatCursor, installationTag } from '../protocol/cursor.ts';
 import { readyFrame } from '../protocol/frame.ts';
 import { Fanout, type FanoutEvents, type FanoutState } from '../pusher/fanout.ts';
@@ -28,7 +28,7 @@ const RINGING = ['notification', 'listening', 'deaf', 'control'] as const;
 /** Connections that are just joining when the relay stops have this long: what is missed, the next relay replays. */
 const JOIN_DEADLINE_MS = 2000;
 
-/** What is in flight has this long to be delivered when the relay stops: ECS kills after 30 s. */
+/** What is in flight has this long to be delivered when the relay stops, which has 25 s for all (main.ts). */
 const DRAIN_DEADLINE_MS = 20_000;
 
 /**
@@ -36,7 +36,7 @@ const DRAIN_DEADLINE_MS = 20_000;
  * Everything in it is made for it and ends with it; only the directory outlives a term, so that a standby has it
  * ready.
  *
- *     drain loop ── page ──▶ fan-out ── settled ──▶ windows in flight ── commit ──▶ lease
+ *     drain loop ── page ──▶ fan-out ── settled ──▶ pages in flight ── commit ──▶ lease
  *                              ▲
  *     directory ── joined ──▶ membership ──▶ replay
  */
@@ -46,7 +46,7 @@ export class Term {
   readonly #installation: string;
   readonly #fanout: Fanout;
   readonly #history: PositionHistory;
-  readonly #windows: WindowsInFlight;
+  readonly #inFlight: PagesInFlight;
   readonly #drain: DrainLoop;
   readonly #replay: Replay;
   readonly #retention: Retention;
@@ -70,7 +70,7 @@ export class Term {
       atMs: held.stored.served.untilMs,
       snapshot: held.stored.served.snapshot,
     });
-    this.#windows = new WindowsInFlight({
+    this.#inFlight = new PagesInFlight({
       maxBytes: settings.maxBytesInFlight,
       commit: (position) => this.#commit(position),
       stalled: () => this.#fanout.shedSlowest(),
@@ -80,7 +80,7 @@ export class Term {
       start: held.stored.position,
       log: new EventLog({ session: held.feed, ...reading }),
       doorbell: settings.doorbell ? new Doorbell({ session: held.lease.session }) : null,
-      windows: this.#windows,
+      inFlight: this.#inFlight,
       wakeup: this.#wakeup,
       timing: settings.timing,
       canHear: () => deps.notifications.listening,
@@ -92,7 +92,7 @@ export class Term {
       floor: held.stored.floor,
       log: logger,
     });
-    this.#lag = new LogLag({ session: held.replays, consumer: deps.consumer });
+    this.#lag = new LogLag(held.replays);
     this.#replay = new Replay({
       log: new EventLog({ session: held.replays, ...reading }),
       fanout: this.#fanout,
@@ -153,7 +153,7 @@ export class Term {
       await this.#drain.run(ending);
       this.#lost.throwIfAborted();
       const deadline = AbortSignal.any([this.#lost, AbortSignal.timeout(DRAIN_DEADLINE_MS)]);
-      await Promise.all([this.#windows.empty(deadline), this.#replay.settled(AbortSignal.timeout(JOIN_DEADLINE_MS))]);
+      await Promise.all([this.#inFlight.empty(deadline), this.#replay.settled(AbortSignal.timeout(JOIN_DEADLINE_MS))]);
       if (deadline.aborted || this.#membership.heldAt) return;
       await this.#lease.commitCursor(this.#drain.position, this.#membership.servedByName());
     } finally {
@@ -169,7 +169,7 @@ export class Term {
     return {
       ...this.#fanout.state(),
       asleep: this.#drain.asleep,
-      bytesInFlight: this.#windows.bytes,
+      bytesInFlight: this.#inFlight.bytes,
       behind: this.#membership.behind,
     };
   }
@@ -240,7 +240,7 @@ export interface TermState extends FanoutState {
   readonly asleep: boolean;
   /** Read and not delivered. */
   readonly bytesInFlight: number;
-  /** Those among them that were live and could not keep up. */
+  /** Connections that were live and could not keep up, or cannot be served and are being closed. */
   readonly behind: number;
 }
 
@@ -255,13 +255,11 @@ export interface TermEvents extends Omit<FanoutEvents, 'behind' | 'lacking'>, Re
   lag: [Lag];
   /** Rows that retention removed. */
   removed: [rows: number];
-  /** Those among them that could not be delivered in time. */
+  /** Rows among those that could not be delivered in time. */
   lost: [rows: number];
 }
 
 export interface TermDeps {
-  /** Row of rowcast.cursor. */
-  readonly consumer: string;
   readonly directory: ConnectionDirectory;
   readonly store: ConnectionStore;
   readonly gateway: Gateway;

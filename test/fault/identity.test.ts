@@ -40,12 +40,14 @@ test("a copy of a database pushes nothing to the original's clients until it is 
 test('a cursor of transactions that never were is noticed, and delivery starts over from now', async () => {
   const world = await World.start();
   await world.sql(`update rowcast.cursor set snapshot = '9000000000:9000000000:'`);
+  const before = await world.connect();
   const daemon = world.daemon();
   await daemon.logged('cursor_void');
   await daemon.logged('leading');
   const client = await world.live();
   await world.sql(`insert into messages (content) values ('after')`);
   await client.received(1);
+  expect(await before.ready()).toMatchObject({ recovered: false });
 });
 
 test('after pg_upgrade delivery can go on where it was', async () => {

@@ -9,7 +9,6 @@ async function acquire(database: TestDatabase): Promise<Lease> {
       applicationName: 'rowcast lease test',
       queryTimeoutMs: 5000,
     },
-    consumer: 'relay',
     signal: new AbortController().signal,
     onStandby: () => undefined,
     onBroken: () => undefined,

@@ -11,7 +11,7 @@ test('lag is what was committed and not delivered: it grows while the gateway is
     applicationName: 'test',
     queryTimeoutMs: 5000,
   });
-  const lag = new LogLag({ session, consumer: 'relay' });
+  const lag = new LogLag(session);
   // The queue is the whole server's, which other tests share.
   const nothing = {
     events: 0,

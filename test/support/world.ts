@@ -100,7 +100,6 @@ export class World {
     this.directory = directory;
     const relay = new Relay({
       database: { connectionString: databaseUrl },
-      consumer: 'relay',
       directory,
       feed: new ScanFeed({ ...this.table, refreshIntervalMs: 50, sink: directory, log }),
       store: this.table.store,

@@ -9,7 +9,7 @@ const STALL_MS = 1000;
  * over pages that were delivered together with all before them; one commit runs at a time, of the newest
  * position there is.
  */
-export class WindowsInFlight {
+export class PagesInFlight {
   readonly #maxBytes: number;
   readonly #commit: (position: Position) => Promise<void>;
   readonly #stalled: () => void;

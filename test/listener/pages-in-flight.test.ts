@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Position } from '../../src/listener/event-log.ts';
+import { PagesInFlight } from '../../src/listener/pages-in-flight.ts';
 import { Snapshot } from '../../src/listener/snapshot.ts';
-import { WindowsInFlight } from '../../src/listener/windows-in-flight.ts';
 
 const at = (xid: number): Position => ({ snapshot: new Snapshot(BigInt(xid), BigInt(xid), []) });
 const never = new AbortController().signal;
@@ -9,7 +9,7 @@ const never = new AbortController().signal;
 function start(maxBytes = 100) {
   const committed: string[] = [];
   let fail = false;
-  const windows = new WindowsInFlight({
+  const pages = new PagesInFlight({
     maxBytes,
     commit: async ({ snapshot }) => {
       if (fail) throw new Error('the lease is lost');
@@ -17,12 +17,12 @@ function start(maxBytes = 100) {
     },
   });
   const settle: (() => void)[] = [];
-  const add = (xid: number, bytes = 10) => windows.add(at(xid), bytes, new Promise((resolve) => settle.push(resolve)));
-  return { windows, committed, settle, add, failNext: () => (fail = true) };
+  const add = (xid: number, bytes = 10) => pages.add(at(xid), bytes, new Promise((resolve) => settle.push(resolve)));
+  return { pages, committed, settle, add, failNext: () => (fail = true) };
 }
 
 test('pages are committed in the order they were read, whatever the order they are delivered in', async () => {
-  const { windows, committed, settle, add } = start();
+  const { pages, committed, settle, add } = start();
   for (const xid of [1, 2, 3, 4]) add(xid);
   settle[2]?.();
   settle[1]?.();
@@ -32,18 +32,18 @@ test('pages are committed in the order they were read, whatever the order they a
   await new Promise(setImmediate);
   expect(committed).toEqual(['3']);
   settle[3]?.();
-  await windows.empty(never);
+  await pages.empty(never);
   expect(committed).toEqual(['3', '4']);
-  expect(windows.bytes).toBe(0);
+  expect(pages.bytes).toBe(0);
 });
 
 test('reading waits while too much is in flight', async () => {
-  const { windows, settle, add } = start(25);
+  const { pages, settle, add } = start(25);
   add(1, 20);
-  await windows.room(never);
+  await pages.room(never);
   add(2, 20);
   let room = false;
-  const waiting = windows.room(never).then(() => {
+  const waiting = pages.room(never).then(() => {
     room = true;
   });
   await new Promise(setImmediate);
@@ -53,9 +53,9 @@ test('reading waits while too much is in flight', async () => {
 });
 
 test('a commit that fails ends the reading', async () => {
-  const { windows, settle, add, failNext } = start(1);
+  const { pages, settle, add, failNext } = start(1);
   add(1);
   failNext();
   settle[0]?.();
-  await expect(windows.room(never)).rejects.toThrow('the lease is lost');
+  await expect(pages.room(never)).rejects.toThrow('the lease is lost');
 });
