@@ -1,13 +1,7 @@
-import { beforeEach, expect, onTestFinished, test } from 'vitest';
-import { TestDatabase } from '../support/database.ts';
+import { expect, test } from 'vitest';
+import { databaseOfEachTest } from '../support/captured.ts';
 
-let database: TestDatabase;
-beforeEach(async () => {
-  database = await TestDatabase.create();
-  onTestFinished(() => database.close());
-});
-
-const sql: TestDatabase['sql'] = (text, values) => database.sql(text, values);
+const { sql, client } = databaseOfEachTest();
 const events = () =>
   sql<{ type: string; audience: string[]; data: string | null }>(
     'select type, audience, data::text from rowcast.event order by id',
@@ -56,7 +50,7 @@ test('tables whose names run together are captured apart', async () => {
 });
 
 test('watching again as before takes no lock', async () => {
-  const writer = await database.client();
+  const writer = await client();
   await writer.query('begin');
   await writer.query(`insert into messages (content) values ('open')`);
   await sql(`select rowcast.watch('messages', 'MESSAGE')`);
@@ -68,7 +62,7 @@ test('watching again as before takes no lock', async () => {
 test('an update that changes nothing is no event, and a row looks the same whoever wrote it', async () => {
   await sql(`create table odd (id int primary key, at timestamptz, bytes bytea, span interval, doc json, n numeric)`);
   await sql(`select rowcast.watch('odd')`);
-  const session = await database.client();
+  const session = await client();
   for (const settings of [
     `set timezone = 'UTC'`,
     `set timezone = 'Asia/Tokyo'; set bytea_output = 'escape'; set intervalstyle = 'sql_standard'; set datestyle = 'German'`,

@@ -1,26 +1,7 @@
-import { beforeEach, expect, onTestFinished, test } from 'vitest';
-import { TestDatabase } from '../support/database.ts';
+import { expect, test } from 'vitest';
+import { databaseOfEachTest } from '../support/captured.ts';
 
-let database: TestDatabase;
-beforeEach(async () => {
-  database = await TestDatabase.create();
-  onTestFinished(() => database.close());
-});
-
-const sql: TestDatabase['sql'] = (text, values) => database.sql(text, values);
-
-/** Each event as `TYPE data`, or `TYPE data < old`. */
-async function events(): Promise<string[]> {
-  const rows = await sql<{ type: string; data: string | null; old: string | null }>(
-    'select type, data::text, old::text from rowcast.event order by id',
-  );
-  return rows.map(({ type, data, old }) => `${type} ${data}${old === null ? '' : ` < ${old}`}`);
-}
-
-async function watchedItems(options = ''): Promise<void> {
-  await sql('create table item (id int primary key, n int)');
-  await sql(`select rowcast.watch('item'${options})`);
-}
+const { sql, client, events, watchedItems } = databaseOfEachTest();
 
 test('COPY, also of many rows', async () => {
   await watchedItems();
@@ -167,7 +148,7 @@ test('savepoints and exceptions: only what was kept, in one transaction id', asy
 
 test('a replication role, as restores and logical replication have it, writes like any other', async () => {
   await watchedItems();
-  const session = await database.client();
+  const session = await client();
   await session.query('set session_replication_role = replica');
   await session.query('insert into item values (1, 1)');
   await session.query('truncate item');

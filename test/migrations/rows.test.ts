@@ -1,26 +1,7 @@
-import { beforeEach, expect, onTestFinished, test } from 'vitest';
-import { TestDatabase } from '../support/database.ts';
+import { expect, test } from 'vitest';
+import { databaseOfEachTest } from '../support/captured.ts';
 
-let database: TestDatabase;
-beforeEach(async () => {
-  database = await TestDatabase.create();
-  onTestFinished(() => database.close());
-});
-
-const sql: TestDatabase['sql'] = (text, values) => database.sql(text, values);
-
-/** Each event as `TYPE data`, or `TYPE data < old`. */
-async function events(): Promise<string[]> {
-  const rows = await sql<{ type: string; data: string | null; old: string | null }>(
-    'select type, data::text, old::text from rowcast.event order by id',
-  );
-  return rows.map(({ type, data, old }) => `${type} ${data}${old === null ? '' : ` < ${old}`}`);
-}
-
-async function watchedItems(options = ''): Promise<void> {
-  await sql('create table item (id int primary key, n int)');
-  await sql(`select rowcast.watch('item'${options})`);
-}
+const { sql, events, watchedItems } = databaseOfEachTest();
 
 test('schemas, and names that need quotes or are as long as they may be', async () => {
   const long = 'ü'.repeat(31);

@@ -1,13 +1,7 @@
-import { beforeEach, expect, onTestFinished, test } from 'vitest';
-import { TestDatabase } from '../support/database.ts';
+import { expect, test } from 'vitest';
+import { databaseOfEachTest } from '../support/captured.ts';
 
-let database: TestDatabase;
-beforeEach(async () => {
-  database = await TestDatabase.create();
-  onTestFinished(() => database.close());
-});
-
-const sql: TestDatabase['sql'] = (text, values) => database.sql(text, values);
+const { sql, client } = databaseOfEachTest();
 const events = () => sql('select type, audience, data::text from rowcast.event order by id');
 
 test('send() and its short forms, with ids of any type', async () => {
@@ -67,7 +61,7 @@ test.each([
 
 test('whoever may use the schema may send, and may do nothing else', async () => {
   const app = `app_${Math.random().toString(36).slice(2)}`;
-  const session = await database.client();
+  const session = await client();
   await session.query(`create role ${app}`);
   try {
     await session.query(`set role ${app}`);

@@ -1,13 +1,7 @@
-import { beforeEach, expect, onTestFinished, test } from 'vitest';
-import { TestDatabase } from '../support/database.ts';
+import { expect, onTestFinished, test } from 'vitest';
+import { databaseOfEachTest } from '../support/captured.ts';
 
-let database: TestDatabase;
-beforeEach(async () => {
-  database = await TestDatabase.create();
-  onTestFinished(() => database.close());
-});
-
-const sql: TestDatabase['sql'] = (text, values) => database.sql(text, values);
+const { sql, client } = databaseOfEachTest();
 
 const FIXTURES = `
   create table plain (id int primary key, owner text);
@@ -71,7 +65,7 @@ test.each([
 });
 
 test('temporary and foreign tables are refused', async () => {
-  const session = await database.client();
+  const session = await client();
   await session.query('create temp table passing (id int primary key)');
   await expect(session.query(`select rowcast.watch('passing')`)).rejects.toThrow(/passing is a temporary table/);
   session.release(true);
@@ -90,7 +84,7 @@ test('a table without a key can be watched where updates say which row it was', 
 });
 
 test('a watch that is rolled back, or is part of the migration that makes the table', async () => {
-  const session = await database.client();
+  const session = await client();
   await session.query('begin');
   await session.query('create table fresh (id int primary key)');
   await session.query(`select rowcast.watch('fresh', 'first')`);
@@ -110,7 +104,7 @@ test('a watch that is rolled back, or is part of the migration that makes the ta
 
 test('the first watch of a table prints nothing, and inheritance is warned of', async () => {
   await sql('create table base (id int primary key)');
-  const session = await database.client();
+  const session = await client();
   const notices: (string | undefined)[] = [];
   session.on('notice', ({ message }) => notices.push(message));
   await session.query(`select rowcast.watch('base')`);
@@ -192,7 +186,7 @@ test('partitions that are busy one after the other do not add up to a long wait'
   const writers = await Promise.all(
     [0, 1].map(async (n) => {
       await sql(`create table part_${n} partition of part for values from (${n * 10}) to (${n * 10 + 10})`);
-      return database.client();
+      return client();
     }),
   );
   for (const [n, writer] of writers.entries()) {
@@ -217,7 +211,7 @@ test('partitions that are busy one after the other do not add up to a long wait'
 
 test('what the owner of a table makes of a cast runs as that owner, and not as Rowcast', async () => {
   const owner = `owner_${Math.random().toString(36).slice(2)}`;
-  const session = await database.client();
+  const session = await client();
   await session.query(`create role ${owner}; grant create on schema public to ${owner}`);
   onTestFinished(async () => {
     await sql(`drop owned by ${owner} cascade; drop role ${owner}`);
