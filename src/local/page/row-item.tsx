@@ -88,7 +88,7 @@ function RowText({ table, row }: { table: Table; row: LiveRow }): ReactNode {
   return (
     <div className="row-text">
       <strong>{row.truncated ? 'too large to be sent' : String(heading)}</strong>
-      {note ? <span className="note"> {String(note)}</span> : null}
+      {note ? <span className="note">{String(note)}</span> : null}
       <small>
         #{row.id} · {table.who(row)} · <span className="badge">{row.status ?? 'status unknown'}</span>
         {created && (

@@ -2,6 +2,8 @@ import { type ReactNode, useEffect, useState } from 'react';
 import { wire } from './wire.ts';
 
 const POLL_EVERY_MS = 10_000;
+/** By then the first lists are here, which a page that polls would have asked for as well. */
+const FIRST_POLL_MS = 1000;
 
 /** The lists that a page which polls would ask for. */
 const lists = new Set<() => unknown>();
@@ -17,12 +19,15 @@ export function Savings(): ReactNode {
   const [polled, setPolled] = useState({ transfers: 0, bytes: 0 });
   const [, tick] = useState(0);
   useEffect(() => {
-    const polling = setInterval(() => {
+    const poll = () => {
       const bytes = [...lists].reduce((sum, list) => sum + new Blob([JSON.stringify(list() ?? [])]).size, 0);
       setPolled((before) => ({ transfers: before.transfers + lists.size, bytes: before.bytes + bytes }));
-    }, POLL_EVERY_MS);
+    };
+    const first = setTimeout(poll, FIRST_POLL_MS);
+    const polling = setInterval(poll, POLL_EVERY_MS);
     const ticking = setInterval(() => tick((count) => count + 1), 1000);
     return () => {
+      clearTimeout(first);
       clearInterval(polling);
       clearInterval(ticking);
     };
