@@ -8,7 +8,8 @@ import type { ConnectionDirectory, ConnectionFeed } from './connections/connecti
 import type { ConnectionStore } from './connections/connection-store.ts';
 import { errorText } from './error-text.ts';
 import { LimitedLog } from './limited-log.ts';
-import { Lease, type StoredCursor } from './listener/lease.ts';
+import type { StoredCursor } from './listener/cursor-store.ts';
+import { Lease } from './listener/lease.ts';
 import type { Lag } from './listener/log-lag.ts';
 import { NotificationListener } from './listener/notification-listener.ts';
 import { Session } from './listener/session.ts';
@@ -205,14 +206,14 @@ export class Relay extends EventEmitter<RelayEvents> {
   /** Null for a copy of a database, after some time: it is not to push to the original's clients. */
   async #readCursor(lease: Lease): Promise<StoredCursor | null> {
     const { log } = this.#deps;
-    let stored = await lease.readCursor();
+    let stored = await lease.cursor.read();
     if (!stored.usable && stored.reason === 'void') {
       log.error(
         { event: 'cursor_void' },
         'the cursor names transactions that this database never had; starting over from now, and clients are told to fetch again',
       );
-      await lease.adopt();
-      stored = await lease.readCursor();
+      await lease.cursor.adopt();
+      stored = await lease.cursor.read();
     }
     this.#problem = stored.usable ? null : COPY;
     if (stored.usable) return stored;

@@ -1,5 +1,5 @@
 import { openSession } from '../database-session.ts';
-import { CONSUMER } from '../listener/lease.ts';
+import { CONSUMER } from '../listener/cursor-store.ts';
 import { installationOf, readLogStatus } from '../listener/log-status.ts';
 import type { CommandContext } from './context.ts';
 import { printable } from './terminal.ts';

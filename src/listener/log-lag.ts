@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { pause } from '../backoff.ts';
-import { CONSUMER } from './lease.ts';
+import { CONSUMER } from './cursor-store.ts';
 import type { Session } from './session.ts';
 
 /** Often enough for an alarm within a minute; the query is one index scan of what waits. */

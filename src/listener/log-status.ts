@@ -1,5 +1,6 @@
+import { CONSUMER } from './cursor-store.ts';
 import { DOORBELL } from './doorbell.ts';
-import { CONSUMER, LEASE } from './lease.ts';
+import { LEASE } from './lease.ts';
 import { type Lag, LogLag } from './log-lag.ts';
 import type { Session } from './session.ts';
 

@@ -1,8 +1,8 @@
-import { EventEmitter, setMaxListeners } from 'node:events';
-import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { EventEmitter } from 'node:events';
 import { AudienceIndex } from '../connections/audience-index.ts';
 import type { Connection } from '../connections/connection.ts';
 import type { CursorSnapshot } from '../protocol/cursor.ts';
+import { Closing } from './closing.ts';
 import { Delivery, Lane, type OutgoingFrame } from './lane.ts';
 import { Payload } from './payload.ts';
 import type { PostOutcome } from './post-outcome.ts';
@@ -11,29 +11,21 @@ import { Posting, type PostingDeps } from './posting.ts';
 /** What a queue holds for a frame that waits: a reference. */
 const WAITING_BYTES = 16;
 
-const CLOSE_RETRY: Backoff = { baseMs: 200, capMs: 5000 };
-
 /**
  * From a frame to the connections of its audience, each through a lane of its own; posting.ts gives the lanes their
  * turns. A frame is settled for a connection when it was delivered, when the gateway will never take it, or when the
  * connection is over. Everything else is tried again.
  */
 export class Fanout extends EventEmitter<FanoutEvents> {
-  readonly #deps: FanoutDeps;
   readonly #lanes = new Map<string, Lane>();
   /** Lanes that get every frame of their audience as it is dispatched; the others are still being replayed to. */
   readonly #live = new AudienceIndex<Lane>();
   #liveLanes = 0;
   readonly #posting: Posting;
-  /** Connections whose sockets are being closed, by id and `connectedAt`. */
-  readonly #closing = new Set<string>();
-  readonly #abort = new AbortController();
+  readonly #closing: Closing;
 
-  constructor(deps: FanoutDeps) {
+  constructor(deps: PostingDeps) {
     super();
-    this.#deps = deps;
-    // Each connection that is being closed may wait on it.
-    setMaxListeners(0, this.#abort.signal);
     this.#posting = new Posting(deps, {
       posted: (...post) => this.emit('posted', ...post),
       paced: (postsPerSecond) => this.emit('paced', postsPerSecond),
@@ -47,6 +39,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
         void this.disconnect(connection);
       },
     });
+    this.#closing = new Closing({ gateway: deps.gateway, posting: this.#posting });
   }
 
   /** Makes a lane that carries only what `send` gives it. */
@@ -184,7 +177,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
 
   /** No post is started any more. What is in flight ends by itself; what waits is not settled, and so not committed. */
   stop(): void {
-    this.#abort.abort();
+    this.#closing.stop();
     this.#posting.stop();
     for (const lane of this.#lanes.values()) clearTimeout(lane.retry);
   }
@@ -201,24 +194,10 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     if (change === 'up') for (const lane of this.#lanes.values()) this.#posting.retryNow(lane);
   }
 
-  /**
-   * Closes the connection at the gateway, however long that takes: a client whose lane is gone and whose socket
-   * is open would be deaf and not know it. Until then the connection stays known, and is not taken for a new one.
-   */
+  /** Settles what waits, and closes the socket. Until that is done the connection stays known, and is not taken for a new one. */
   async disconnect(connection: Connection): Promise<void> {
     this.close(connection);
-    const incarnation = `${connection.connectionId} ${connection.connectedAt}`;
-    if (this.#closing.has(incarnation)) return;
-    this.#closing.add(incarnation);
-    for (let failures = 1; await this.#posting.turn(this.#abort.signal); failures++) {
-      const { kind } = await this.#deps.gateway.close(connection.connectionId);
-      if (kind === 'delivered' || kind === 'gone' || kind === 'rejected') {
-        this.emit('ended', connection, 'closed');
-        break;
-      }
-      await pause(backoffDelayMs(CLOSE_RETRY, failures), this.#abort.signal);
-    }
-    this.#closing.delete(incarnation);
+    if (await this.#closing.close(connection)) this.emit('ended', connection, 'closed');
   }
 }
 
@@ -260,5 +239,3 @@ export interface AddressedEvent {
   /** The frame in UTF-8; asked for once, and only when somebody is reached. */
   encode(): Buffer;
 }
-
-export type FanoutDeps = PostingDeps;

@@ -5,7 +5,7 @@ import type { ConnectionDirectory } from '../connections/connection-directory.ts
 import type { ConnectionStore } from '../connections/connection-store.ts';
 import { errorText } from '../error-text.ts';
 import { LimitedLog } from '../limited-log.ts';
-import type { Served } from '../listener/lease.ts';
+import type { Served } from '../listener/cursor-store.ts';
 import { Snapshot } from '../listener/snapshot.ts';
 import type { CursorSnapshot } from '../protocol/cursor.ts';
 import type { Fanout } from '../pusher/fanout.ts';

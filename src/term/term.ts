@@ -3,10 +3,11 @@ import type { Connection } from '../connections/connection.ts';
 import type { ConnectionDirectory } from '../connections/connection-directory.ts';
 import type { ConnectionStore } from '../connections/connection-store.ts';
 import { encodeEvent, pageBytes } from '../framing.ts';
+import type { StoredCursor } from '../listener/cursor-store.ts';
 import { Doorbell } from '../listener/doorbell.ts';
 import { DrainLoop, type DrainTiming } from '../listener/drain-loop.ts';
 import { EventLog, type Page, type Position } from '../listener/event-log.ts';
-import type { Lease, StoredCursor } from '../listener/lease.ts';
+import type { Lease } from '../listener/lease.ts';
 import { type Lag, LogLag } from '../listener/log-lag.ts';
 import type { NotificationListener } from '../listener/notification-listener.ts';
 import { PagesInFlight } from '../listener/pages-in-flight.ts';
@@ -128,7 +129,7 @@ export class Term {
     const ring = () => this.#wakeup.ring();
     const { notifications } = this.#deps;
     for (const event of RINGING) notifications.on(event, ring);
-    const controlled = () => void this.#lease.checkInstallation().catch((error: unknown) => this.#failed.abort(error));
+    const controlled = () => void this.#lease.cursor.check().catch((error: unknown) => this.#failed.abort(error));
     notifications.on('control', controlled);
     this.#reportDelivery();
     this.#retention
@@ -155,7 +156,7 @@ export class Term {
       const deadline = AbortSignal.any([this.#lost, AbortSignal.timeout(DRAIN_DEADLINE_MS)]);
       await Promise.all([this.#inFlight.empty(deadline), this.#replay.settled(AbortSignal.timeout(JOIN_DEADLINE_MS))]);
       if (deadline.aborted || this.#membership.heldAt) return;
-      await this.#lease.commitCursor(this.#drain.position, this.#membership.servedByName());
+      await this.#lease.cursor.commit(this.#drain.position, this.#membership.servedByName());
     } finally {
       this.#fanout.stop();
       this.#membership.stop();
@@ -205,7 +206,7 @@ export class Term {
     if (heldAt && !this.#committed.isBefore(heldAt)) return;
     const reached = heldAt ? { snapshot: heldAt } : position;
     const served = this.#membership.served();
-    await this.#lease.commitCursor(reached, served);
+    await this.#lease.cursor.commit(reached, served);
     this.#committed = reached.snapshot;
     this.#history.forgetBefore(served.untilMs - CLOCK_MARGIN_MS);
     this.#deps.emit('committed', reached);

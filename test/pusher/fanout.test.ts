@@ -3,14 +3,15 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Connection } from '../../src/connections/connection.ts';
 import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dynamodb.ts';
 import { LocalGateway } from '../../src/local/gateway.ts';
-import { Fanout, type FanoutDeps } from '../../src/pusher/fanout.ts';
+import { Fanout } from '../../src/pusher/fanout.ts';
 import { GatewayClient } from '../../src/pusher/gateway-client.ts';
+import type { PostingDeps } from '../../src/pusher/posting.ts';
 import { nextStep } from '../../src/pusher/retry-policy.ts';
 import { TestClient } from '../support/client.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
 
 /** A fan-out to real clients through a real gateway, with a proxy between that can fail. */
-async function start(clients: number, options: Partial<FanoutDeps> & { batch?: boolean } = {}) {
+async function start(clients: number, options: Partial<PostingDeps> & { batch?: boolean } = {}) {
   const gateway = new LocalGateway({
     stage: 's',
     connect: async () => ({ statusCode: 200 }),

@@ -1,0 +1,157 @@
+import type { Position } from './event-log.ts';
+import type { Session } from './session.ts';
+import { Snapshot } from './snapshot.ts';
+
+/** Row of rowcast.cursor: there is one consumer of the log. */
+export const CONSUMER = 'relay';
+
+/** Rows that one statement of `adopt` deletes. */
+const ADOPT_ROWS = 20_000;
+
+const EMPTY_LOG =
+  'delete from rowcast.event where id in (select id from rowcast.event order by id limit $1) returning 1';
+
+const ANOTHER =
+  'the database has become another installation (rowcast.adopt() or rowcast.refetch()), or has lost its cursor';
+
+/**
+ * The cursor's row, which only the holder of the lease writes, on the connection that holds it. Knows the installation as it was when
+ * the cursor was read: once the database has become another one (rowcast.adopt(), rowcast.refetch()) nothing is committed.
+ */
+export class CursorStore {
+  readonly #session: Session;
+  /** The installation that the cursor was of when it was read. */
+  #fence: string | null = null;
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  /** The installation this database is, and the place in the log up to which everything was delivered. */
+  async read(): Promise<StoredCursor | UnusableCursor> {
+    const [row] = await this.#session.query<CursorRow>(
+      `select c.snapshot::text, c.until::text, c.after_id::text, c.through_id::text, c.served_snapshot::text, c.served_connections,
+         (extract(epoch from c.served_until) * 1000)::float8 as served_until, i.id::text as installation, c.installation::text as fence, i.floor::text as floor,
+         (extract(epoch from i.adopted_at) * 1000)::float8 as adopted_at,
+         i.identity = rowcast.database_identity() as ours, pg_snapshot_xmax(pg_current_snapshot())::text as xmax
+       from rowcast.installation i left join rowcast.cursor c on c.consumer = $1`,
+      [CONSUMER],
+    );
+    if (!row)
+      throw new Error(
+        'rowcast.installation is empty: was the schema restored without its data? Run the migrations on a fresh schema.',
+      );
+    if (row.snapshot === null) throw new Error(`rowcast.cursor has no row for consumer "${CONSUMER}"`);
+    this.#fence = row.fence;
+    if (!row.ours) return { usable: false, reason: 'copy' };
+    const position = Snapshot.parse(row.snapshot);
+    if (position.xmax > BigInt(row.xmax)) return { usable: false, reason: 'void' };
+    return {
+      usable: true,
+      installation: row.installation,
+      floor: BigInt(row.floor),
+      adoptedAtMs: Number(row.adopted_at),
+      xmax: BigInt(row.xmax),
+      position: {
+        snapshot: position,
+        ...(row.until && row.after_id && row.through_id
+          ? { backlog: { until: Snapshot.parse(row.until), afterId: row.after_id, throughId: row.through_id } }
+          : {}),
+      },
+      served: {
+        untilMs: Number(row.served_until),
+        snapshot: Snapshot.parse(row.served_snapshot),
+        connections: row.served_connections,
+      },
+    };
+  }
+
+  /** Starts over from now, as an installation of its own: every cursor of a client is void then, and known to be. */
+  async adopt(): Promise<void> {
+    // A large log takes longer to delete than a statement may take, and than a heartbeat may wait.
+    for (let deleted = ADOPT_ROWS; deleted === ADOPT_ROWS; )
+      deleted = (await this.#session.query(EMPTY_LOG, [ADOPT_ROWS])).length;
+    await this.#session.query('select rowcast.adopt()');
+  }
+
+  /**
+   * Everything up to `position` was delivered. Not flushed to disk on its own: a crash costs repeats, never losses.
+   * @throws where the database has become another installation since the cursor was read
+   */
+  async commit(position: Position, served: Served): Promise<void> {
+    const backlog = position.backlog;
+    const rows = await this.#session.query(
+      `update rowcast.cursor set snapshot = $2, until = $3, after_id = $4, through_id = $5,
+         served_until = to_timestamp($6::float8 / 1000), served_snapshot = $7, served_connections = $8, updated_at = now()
+       where consumer = $1 and installation = $9 returning 1`,
+      [
+        CONSUMER,
+        position.snapshot.text,
+        backlog?.until.text ?? null,
+        backlog?.afterId ?? null,
+        backlog?.throughId ?? null,
+        served.untilMs,
+        served.snapshot.text,
+        served.connections,
+        this.#fence,
+      ],
+      'commit_cursor',
+    );
+    if (rows.length === 0) throw new Error(ANOTHER);
+  }
+
+  /** @throws where the database has become another installation since the cursor was read */
+  async check(): Promise<void> {
+    const rows = await this.#session.query('select from rowcast.cursor where consumer = $1 and installation = $2', [
+      CONSUMER,
+      this.#fence,
+    ]);
+    if (rows.length === 0) throw new Error(ANOTHER);
+  }
+}
+
+/** Which connections need no replay any more. */
+export interface Served {
+  /** Those made before, epoch ms. */
+  readonly untilMs: number;
+  /** It sees nothing that was committed after that instant. */
+  readonly snapshot: Snapshot;
+  /** Ids of younger ones; empty but after a clean stop. */
+  readonly connections: readonly string[];
+}
+
+/** `copy`: the database is a copy of the one where Rowcast was installed. `void`: the cursor is of transactions that never were. */
+export interface UnusableCursor {
+  readonly usable: false;
+  readonly reason: 'copy' | 'void';
+}
+
+export interface StoredCursor {
+  readonly usable: true;
+  /** uuid of the installation. */
+  readonly installation: string;
+  /** Rows of transactions below may have been removed. */
+  readonly floor: bigint;
+  /** Connections made before are to fetch again, epoch ms; -Infinity where there are none. */
+  readonly adoptedAtMs: number;
+  /** No transaction from here on had begun when the cursor was read. */
+  readonly xmax: bigint;
+  readonly position: Position;
+  readonly served: Served;
+}
+
+interface CursorRow {
+  installation: string;
+  fence: string | null;
+  floor: string;
+  adopted_at: string;
+  ours: boolean;
+  xmax: string;
+  snapshot: string | null;
+  until: string | null;
+  after_id: string | null;
+  through_id: string | null;
+  served_until: string;
+  served_snapshot: string;
+  served_connections: string[];
+}

@@ -1,0 +1,47 @@
+import { setMaxListeners } from 'node:events';
+import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import type { Connection } from '../connections/connection.ts';
+import type { Gateway } from './gateway-client.ts';
+import type { Posting } from './posting.ts';
+
+const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
+
+/**
+ * Closes connections at the gateway, however long that takes: a client whose lane is gone and whose socket
+ * is open would be deaf and not know it.
+ */
+export class Closing {
+  readonly #gateway: Gateway;
+  readonly #posting: Posting;
+  /** By id and `connectedAt`. */
+  readonly #connections = new Set<string>();
+  readonly #abort = new AbortController();
+
+  constructor(deps: { gateway: Gateway; posting: Posting }) {
+    this.#gateway = deps.gateway;
+    this.#posting = deps.posting;
+    // Each connection that is being closed may wait on it.
+    setMaxListeners(0, this.#abort.signal);
+  }
+
+  /** @returns false where this was stopped first, or is under way already */
+  async close({ connectionId, connectedAt }: Connection): Promise<boolean> {
+    const incarnation = `${connectionId} ${connectedAt}`;
+    if (this.#connections.has(incarnation)) return false;
+    this.#connections.add(incarnation);
+    const { signal } = this.#abort;
+    let closed = false;
+    for (let failures = 1; !closed && (await this.#posting.turn(signal)); failures++) {
+      const { kind } = await this.#gateway.close(connectionId);
+      closed = kind === 'delivered' || kind === 'gone' || kind === 'rejected';
+      if (!closed) await pause(backoffDelayMs(RETRY, failures), signal);
+    }
+    this.#connections.delete(incarnation);
+    return closed;
+  }
+
+  /** No request is started any more. */
+  stop(): void {
+    this.#abort.abort();
+  }
+}
