@@ -62,7 +62,7 @@ create table rowcast.installation (
   id uuid default gen_random_uuid() not null,
   identity text default rowcast.database_identity() not null,
   floor xid8 default '0'::xid8 not null,
-  adopted_at timestamp with time zone default '-infinity'::timestamp with time zone not null,
+  adopted_at timestamp with time zone default '-infinity'::timestamp with time zone,
   installed_at timestamp with time zone default now() not null
 );
 
@@ -82,7 +82,7 @@ alter table rowcast.installation add constraint installation_only_row_check CHEC
 
 alter table rowcast.installation add constraint installation_pkey PRIMARY KEY (only_row);
 
-CREATE INDEX event_xid_idx ON rowcast.event USING btree (xid);
+CREATE INDEX event_xid_idx ON rowcast.event USING btree (xid, id);
 
 CREATE OR REPLACE FUNCTION rowcast.adopt(keep_cursor boolean DEFAULT false)
  RETURNS void
@@ -92,13 +92,13 @@ AS $function$
 begin
   if keep_cursor then
     update rowcast.installation set identity = rowcast.database_identity();
+    perform pg_notify('rowcast_control', '');
   else
     delete from rowcast.event;
     update rowcast.installation set identity = rowcast.database_identity(), floor = '0';
     update rowcast.cursor set snapshot = pg_current_snapshot(), until = null, after_id = null, through_id = null;
     perform rowcast.refetch();
   end if;
-  perform pg_notify('rowcast_control', '');
 end $function$
 ;
 
@@ -629,7 +629,7 @@ CREATE OR REPLACE FUNCTION rowcast.refetch()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
-  update rowcast.installation set id = gen_random_uuid(), adopted_at = now();
+  update rowcast.installation set id = gen_random_uuid(), adopted_at = null;
   -- Nobody has been served in the new installation: the relay replays to everybody from where the cursor is.
   update rowcast.cursor set installation = (select id from rowcast.installation), served_until = 'epoch', served_snapshot = snapshot,
     served_connections = '{}', updated_at = now();

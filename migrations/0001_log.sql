@@ -27,13 +27,14 @@ $$;
 -- One row. A cursor token names the id, so that a token of another installation is told apart. The
 -- relay delivers only where `identity` is this database's: a copy must not push to the original's clients.
 -- `floor`: rows of transactions below may have been removed by retention.
--- `adopted_at`: connections made before may have missed something, and are told to fetch again.
+-- `adopted_at`: connections made before may have missed something, and are told to fetch again. Null until a relay has noticed: the
+-- transaction that calls refetch() may last, and who connects meanwhile fetches what was before it.
 create table rowcast.installation (
   only_row boolean primary key default true check (only_row),
   id uuid not null default gen_random_uuid(),
   identity text not null default rowcast.database_identity(),
   floor xid8 not null default '0',
-  adopted_at timestamptz not null default '-infinity',
+  adopted_at timestamptz default '-infinity',
   installed_at timestamptz not null default now()
 );
 insert into rowcast.installation default values;
@@ -52,7 +53,8 @@ create table rowcast.event (
   source text,
   key json
 );
-create index event_xid_idx on rowcast.event (xid);
+-- The id is in it so that the bounds of a window, however large, are read from the index alone.
+create index event_xid_idx on rowcast.event (xid, id);
 -- Retention removes as many rows as are written: vacuum early and often, so that their space is used again.
 alter table rowcast.event set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02);
 comment on table rowcast.event is 'The log: what was committed, in the order of id within a window.';
@@ -84,7 +86,7 @@ insert into rowcast.cursor (consumer, installation, snapshot) select 'relay', id
 create function rowcast.refetch() returns void language plpgsql
 set search_path = pg_catalog, pg_temp as $$
 begin
-  update rowcast.installation set id = gen_random_uuid(), adopted_at = now();
+  update rowcast.installation set id = gen_random_uuid(), adopted_at = null;
   -- Nobody has been served in the new installation: the relay replays to everybody from where the cursor is.
   update rowcast.cursor set installation = (select id from rowcast.installation), served_until = 'epoch', served_snapshot = snapshot,
     served_connections = '{}', updated_at = now();
@@ -99,13 +101,13 @@ set search_path = pg_catalog, pg_temp as $$
 begin
   if keep_cursor then
     update rowcast.installation set identity = rowcast.database_identity();
+    perform pg_notify('rowcast_control', '');
   else
     delete from rowcast.event;
     update rowcast.installation set identity = rowcast.database_identity(), floor = '0';
     update rowcast.cursor set snapshot = pg_current_snapshot(), until = null, after_id = null, through_id = null;
     perform rowcast.refetch();
   end if;
-  perform pg_notify('rowcast_control', '');
 end $$;
 
 -- Removes rows that are older than `keep` and delivered, or older than `keep_undelivered` in any case;

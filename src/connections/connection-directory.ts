@@ -5,8 +5,8 @@ import { type Connection, isSame } from './connection.ts';
  * All open connections, in memory: an event costs DynamoDB nothing. A feed (scan-feed.ts, stream-feed.ts) fills it; whoever
  * delivers hears of each connection that joined or left.
  *
- * Two incarnations of one connection id are two connections, told apart by `connectedAt`. An item that was changed in place (its
- * rooms, say, by the application) leaves and joins: the replay brings what the connection may see now.
+ * Two incarnations of one connection id are two connections, told apart by `connectedAt`. An item may be changed in place: its rooms,
+ * say, by the application.
  */
 export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implements DirectorySink {
   readonly #connections = new Map<string, Connection>();
@@ -88,12 +88,16 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
   forget(connection: Connection): void {
     this.#forgotten.set(connection.connectionId, { connectedAt: connection.connectedAt, forgottenAt: Date.now() });
     this.#overdue.delete(connection.connectionId);
-    if (this.#connections.get(connection.connectionId) === connection) this.#leave(connection);
+    const known = this.#connections.get(connection.connectionId);
+    if (known?.connectedAt === connection.connectedAt) this.#leave(known);
   }
 
   #see(connection: Connection, readBeganAt: number): void {
     const known = this.#connections.get(connection.connectionId);
-    if (known && isSame(known, connection)) return;
+    if (known?.connectedAt === connection.connectedAt) {
+      this.#change(known, connection);
+      return;
+    }
     if (known) this.#leave(known);
     if (this.#isForgotten(connection, readBeganAt)) return;
     if (connection.ttl * 1000 <= readBeganAt) {
@@ -103,6 +107,15 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     }
     this.#connections.set(connection.connectionId, connection);
     this.emit('joined', connection);
+  }
+
+  /** Its end is its own matter; whatever else it is now, it is to whoever delivers. */
+  #change(known: Connection, connection: Connection): void {
+    if (isSame(known, connection)) (known as { ttl: number }).ttl = connection.ttl;
+    else {
+      this.#connections.set(connection.connectionId, connection);
+      this.emit('changed', known, connection);
+    }
   }
 
   #leave(connection: Connection): void {
@@ -121,6 +134,8 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
 export interface DirectoryEvents {
   joined: [Connection];
   left: [Connection];
+  /** Its item was changed in place. */
+  changed: [before: Connection, Connection];
   /** Was past its ttl already when it was read. */
   overdue: [Connection];
   refreshed: [asOf: number];

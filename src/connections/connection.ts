@@ -46,11 +46,9 @@ export function fromItem(item: Record<string, unknown>): Connection | null {
   };
 }
 
-/** Nothing has changed of who it is and what it may see. */
+/** Nothing has changed of who it is, what it may see and in which form. Its cursor counts only as it joins. */
 export function isSame(one: Connection, other: Connection): boolean {
   return (
-    one.connectedAt === other.connectedAt &&
-    one.ttl === other.ttl &&
     one.userId === other.userId &&
     one.batch === other.batch &&
     hasSame(one.rooms, other.rooms) &&
@@ -60,7 +58,7 @@ export function isSame(one: Connection, other: Connection): boolean {
 
 /** In whatever order: DynamoDB's sets have none. */
 function hasSame(one: readonly string[] = [], other: readonly string[] = []): boolean {
-  return one.length === other.length && one.every((name) => other.includes(name));
+  return one.length === other.length && one.every((name, at) => other[at] === name || other.includes(name));
 }
 
 function strings(set: Set<unknown>): string[] {

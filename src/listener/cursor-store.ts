@@ -29,6 +29,9 @@ export class CursorStore {
 
   /** The installation this database is, and the place in the log up to which everything was delivered. */
   async read(): Promise<StoredCursor | UnusableCursor> {
+    await this.#session.query(
+      'update rowcast.installation set adopted_at = clock_timestamp() where adopted_at is null',
+    );
     const [row] = await this.#session.query<CursorRow>(
       `select c.snapshot::text, c.until::text, c.after_id::text, c.through_id::text, c.served_snapshot::text, c.served_connections,
          (extract(epoch from c.served_until) * 1000)::float8 as served_until, i.id::text as installation, c.installation::text as fence, i.floor::text as floor,

@@ -52,14 +52,21 @@ export class EventLog {
   }
 
   async #openBacklog(start: Snapshot, until: Snapshot): Promise<Page> {
-    const [bounds] = await this.#session.query<{ first: string | null; last: string | null }>(
-      BOUNDS,
-      [xids(start), String(start.xmax), until.text, COUNTED_ROWS],
-      'read_bounds',
-    );
-    if (!bounds?.first || !bounds.last) return { events: [], next: { snapshot: until }, more: false };
-    const afterId = String(BigInt(bounds.first) - 1n);
-    return this.#readBacklog(start, { until, afterId, throughId: bounds.last });
+    let first: bigint | undefined;
+    let last = 0n;
+    let from: Bounds | undefined;
+    let late = xids(start);
+    do {
+      const values = [late, from?.xid ?? String(start.xmax), from?.id ?? '0', String(until.xmax), COUNTED_ROWS];
+      [from] = await this.#session.query<Bounds>(BOUNDS, values, 'read_bounds');
+      late = [];
+      if (from?.first && from.last) {
+        if (first === undefined || BigInt(from.first) < first) first = BigInt(from.first);
+        if (BigInt(from.last) > last) last = BigInt(from.last);
+      }
+    } while (from?.counted === COUNTED_ROWS);
+    if (first === undefined) return { events: [], next: { snapshot: until }, more: false };
+    return this.#readBacklog(start, { until, afterId: String(first - 1n), throughId: String(last) });
   }
 
   async #readBacklog(start: Snapshot, backlog: Backlog): Promise<Page> {
@@ -84,7 +91,7 @@ export class EventLog {
  */
 const WALK_IDS = 200_000n;
 
-/** Of a window with more rows the bounds are not looked for: it is walked from the oldest row of the log to the newest. */
+/** Entries of the index that one statement looks at for the bounds of a window: it takes no longer than a page. */
 const COUNTED_ROWS = 50_000;
 
 function xids(snapshot: Snapshot): string[] {
@@ -162,21 +169,31 @@ const FRESH = `
   order by e.id::bigint`;
 
 /**
- * $1 xip and $2 xmax of the start, $3 the end, $4 rows at most. However much waits, it reads no more than that: no statement takes
- * longer than a page. Materialized, so that min(id) is not looked for by walking the primary key from the oldest row on.
+ * The ids between which a window lies, from the index alone. $1 xip of the start; $2 xid and $3 id after which to look, at first the
+ * start's xmax and 0; $4 xmax of the end, $5 rows at most. Rows that are not visible in the end are left out when the window is read.
  */
 const BOUNDS = `
-  with fresh as materialized (
-    select e.id, e.xid from unnest($1::xid8[]) as late (xid)
-      cross join lateral (select id, xid from rowcast.event where event.xid = late.xid limit $4) e
-    union all
-    (select id, xid from rowcast.event where xid >= $2::xid8 order by xid limit $4)
+  with late as (
+    select e.id from unnest($1::xid8[]) as late (xid) cross join lateral (
+      (select id from rowcast.event where event.xid = late.xid order by id limit 1) union all
+      (select id from rowcast.event where event.xid = late.xid order by id desc limit 1)) e
   ),
-  counted as materialized (select count(*) < $4 as all_of_them from fresh)
-  select min(id)::text as first, max(id)::text as last from counted cross join fresh
-    where all_of_them and pg_visible_in_snapshot(xid, $3::pg_snapshot) having bool_and(all_of_them)
-  union all
-  select (select min(id) from rowcast.event)::text, (select max(id) from rowcast.event)::text from counted where not all_of_them`;
+  fresh as materialized (
+    select xid, id from rowcast.event where (xid, id) > ($2::xid8, $3::bigint) and xid < $4::xid8 order by xid, id limit $5
+  ),
+  ids as (select id from late union all select id from fresh)
+  select (select min(id) from ids)::text as first, (select max(id) from ids)::text as last, (select count(*)::int from fresh) as counted,
+    reached.xid::text as xid, reached.id::text as id
+  from (values (1)) one (row) left join (select xid, id from fresh order by xid desc, id desc limit 1) reached on true`;
+
+interface Bounds {
+  readonly first: string | null;
+  readonly last: string | null;
+  readonly counted: number;
+  /** The last of those counted. */
+  readonly xid: string | null;
+  readonly id: string | null;
+}
 
 /** By id on purpose: the conditions on xid are function calls, which no index serves, so the primary key is walked. */
 const PAGE = `

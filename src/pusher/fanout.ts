@@ -35,7 +35,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
         this.emit('ended', connection, 'gone');
       },
       unservable: (connection) => {
-        this.emit('lacking', connection, this.#laneOf(connection)?.oldest?.from);
+        this.emit('unservable', connection, this.#laneOf(connection)?.oldest?.from);
         void this.disconnect(connection);
       },
     });
@@ -140,7 +140,6 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     const { connection } = lane;
     const from = lane.oldestOfFeed?.from as CursorSnapshot;
     const replaying = lane.oldest?.from === undefined;
-    this.emit('lacking', connection, replaying ? undefined : from);
     if (replaying) {
       // What is left of its replay goes out first.
       this.#leaveLive(lane);
@@ -149,7 +148,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
       this.close(connection);
       this.open(connection);
     }
-    this.emit('behind', connection, from);
+    this.emit('behind', connection, from, replaying);
   }
 
   /** Connections for which an event still waits, or is being posted. */
@@ -203,12 +202,12 @@ export class Fanout extends EventEmitter<FanoutEvents> {
 
 export interface FanoutEvents {
   /**
-   * What waits for a connection is about to be settled, and is not delivered: it lacks what the snapshot does not see. Without a
-   * snapshot, it lacks some of its replay too.
+   * A live connection fell behind: of the feed, its lane has or had everything up to the snapshot, and nothing after. Replaying:
+   * something of a replay still waits there.
    */
-  lacking: [Connection, CursorSnapshot | undefined];
-  /** A live connection fell behind: of the feed, its lane has or had everything up to the snapshot, and nothing after. */
-  behind: [Connection, CursorSnapshot];
+  behind: [Connection, CursorSnapshot, replaying: boolean];
+  /** It is being closed, and lacks what the snapshot does not see; without one, some of its replay too. */
+  unservable: [Connection, CursorSnapshot | undefined];
   /** The gateway as a whole stopped answering, or answers again. */
   gateway: ['down' | 'up', PostOutcome];
   /** An event was given to the lanes of the live connections of its audience. */

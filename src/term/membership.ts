@@ -30,10 +30,12 @@ export class Membership extends EventEmitter<MembershipEvents> {
   readonly #deps: MembershipDeps;
   readonly #log: LimitedLog;
   /**
-   * Connections that lack what was settled for them, and from where in the log on: those that fell behind and those whose
-   * sockets are being closed. The cursor does not pass the earliest: a relay that takes over knows nothing else of what they lack.
+   * What connections lack of what was settled for them: those that fell behind, those that were changed, and those whose sockets are
+   * being closed. The cursor does not pass the earliest: a relay that takes over knows nothing else of what they lack.
    */
-  readonly #lacking = new Map<Connection, Snapshot>();
+  readonly #holds = new Set<Hold>();
+  readonly #deadlines = new Set<NodeJS.Timeout>();
+  readonly #changed = (before: Connection, connection: Connection) => this.#change(before, connection);
   readonly #joined = (connection: Connection) => this.#join(connection);
   readonly #left = (connection: Connection) => this.#leave(connection);
   readonly #overdue = (connection: Connection) => void this.#deps.fanout.disconnect(connection);
@@ -44,16 +46,14 @@ export class Membership extends EventEmitter<MembershipEvents> {
     this.#log = new LimitedLog(deps.log);
   }
 
-  /** Connections that have fallen behind, or are being closed because they cannot be served. */
-  get behind(): number {
-    return this.#lacking.size;
+  /** Connections that lack something. */
+  get lacking(): number {
+    return this.#holds.size;
   }
 
   /** Who lacks most has everything up to here; undefined while nobody lacks anything. */
   get heldAt(): Snapshot | undefined {
-    let earliest: Snapshot | undefined;
-    for (const from of this.#lacking.values()) if (!earliest || from.isBefore(earliest)) earliest = from;
-    return earliest;
+    return earliest(this.#holds);
   }
 
   start(): void {
@@ -67,23 +67,35 @@ export class Membership extends EventEmitter<MembershipEvents> {
       }
     }
     for (const connection of directory.overdue()) this.#overdue(connection);
-    directory.on('joined', this.#joined).on('left', this.#left).on('overdue', this.#overdue);
+    directory
+      .on('joined', this.#joined)
+      .on('left', this.#left)
+      .on('overdue', this.#overdue)
+      .on('changed', this.#changed);
     fanout
-      .on('lacking', (connection, from) => this.#hold(connection, from))
-      .on('behind', (connection, from) => this.#replayBehind(connection, from))
+      .on('unservable', (connection, from) => {
+        this.#hold(connection, from ? new Snapshot(from.xmin, from.xmax, from.xip) : this.#deps.committed());
+      })
+      .on('behind', (connection, from, replaying) => this.#behind(connection, from, replaying))
       .on('ended', (connection) => this.#forget(connection));
   }
 
   stop(): void {
-    this.#deps.directory.off('joined', this.#joined).off('left', this.#left).off('overdue', this.#overdue);
+    for (const deadline of this.#deadlines) clearTimeout(deadline);
+    this.#deps.directory
+      .off('joined', this.#joined)
+      .off('left', this.#left)
+      .off('overdue', this.#overdue)
+      .off('changed', this.#changed);
   }
 
-  /** Up to when every connection has had its replay, and where in the log that was. */
+  /** Up to when every connection has had its replay, those apart that the cursor waits for; and where in the log that was. */
   served(): Served {
     const { directory, replay, history, served } = this.#deps;
     let untilMs = directory.asOf - LATE_ITEM_MS;
+    const held = new Set(Array.from(this.#holds, ({ connection }) => connection));
     for (const connection of replay.joining())
-      if (!this.#lacking.has(connection)) untilMs = Math.min(untilMs, connection.connectedAt);
+      if (!held.has(connection)) untilMs = Math.min(untilMs, connection.connectedAt);
     if (untilMs <= served.untilMs) return served;
     return { untilMs, snapshot: history.at(untilMs - CLOCK_MARGIN_MS), connections: [] };
   }
@@ -107,27 +119,61 @@ export class Membership extends EventEmitter<MembershipEvents> {
   #leave(connection: Connection): void {
     if (connection.ttl * 1000 <= Date.now()) void this.#deps.fanout.disconnect(connection);
     else this.#deps.fanout.close(connection);
-    this.#release(connection);
+    this.#releaseAll(connection);
   }
 
-  #hold(connection: Connection, from: CursorSnapshot | undefined): void {
-    const { committed } = this.#deps;
-    this.#lacking.set(connection, from ? new Snapshot(from.xmin, from.xmax, from.xip) : committed());
+  /** It goes on as what it is now, from where it was. */
+  #change(before: Connection, connection: Connection): void {
+    const { fanout, replay, committed } = this.#deps;
+    // Its socket is being closed.
+    if (!fanout.has(before)) return;
+    const held = [...this.#holds].filter((hold) => hold.connection === before);
+    const joining = held.length === 0 && [...replay.joining()].includes(before);
+    const hold = joining ? null : this.#hold(connection, earliest(held) ?? committed());
+    for (const former of held) this.#holds.delete(former);
+    fanout.close(before);
+    if (hold) {
+      fanout.open(connection);
+      this.#catchUp(hold, hold.from);
+    } else this.#join(connection);
   }
 
-  #release(connection: Connection): void {
-    if (this.#lacking.delete(connection)) this.emit('released');
+  #behind(connection: Connection, { xmin, xmax, xip }: CursorSnapshot, replaying: boolean): void {
+    const from = new Snapshot(xmin, xmax, xip);
+    this.#catchUp(this.#hold(connection, replaying ? this.#deps.committed() : from), from);
   }
 
-  /** A live connection fell behind, and goes on from the log. */
-  #replayBehind(connection: Connection, { xmin, xmax, xip }: CursorSnapshot): void {
+  /** It goes on from the log. */
+  #catchUp(hold: Hold, from: Snapshot): void {
     const { fanout, replay } = this.#deps;
-    const deadline = setTimeout(() => void fanout.disconnect(connection), BEHIND_DEADLINE_MS);
-    replay.join(connection, new Snapshot(xmin, xmax, xip), () => {
+    const { connection } = hold;
+    const deadline = setTimeout(() => {
+      if (fanout.has(connection)) void fanout.disconnect(connection);
+    }, BEHIND_DEADLINE_MS);
+    this.#deadlines.add(deadline);
+    replay.join(connection, from, () => {
       clearTimeout(deadline);
+      this.#deadlines.delete(deadline);
       // One that is being closed still lacks what it lacked.
-      if (fanout.has(connection)) this.#release(connection);
+      if (!fanout.has(connection)) return;
+      this.#holds.delete(hold);
+      this.emit('released');
     });
+  }
+
+  #hold(connection: Connection, from: Snapshot): Hold {
+    const hold = { connection, from };
+    this.#holds.add(hold);
+    return hold;
+  }
+
+  /** The connection is over. */
+  #releaseAll({ connectionId, connectedAt }: Connection): void {
+    const before = this.#holds.size;
+    for (const hold of this.#holds)
+      if (hold.connection.connectionId === connectionId && hold.connection.connectedAt === connectedAt)
+        this.#holds.delete(hold);
+    if (this.#holds.size < before) this.emit('released');
   }
 
   /** The gateway says that the connection is over, or it was closed because it could not be served. */
@@ -135,7 +181,7 @@ export class Membership extends EventEmitter<MembershipEvents> {
     const { directory, store } = this.#deps;
     const { connectionId, connectedAt } = connection;
     directory.forget(connection);
-    this.#release(connection);
+    this.#releaseAll(connection);
     store.remove(connectionId, connectedAt).catch((error: unknown) => {
       this.#log.line(
         'warn',
@@ -145,6 +191,19 @@ export class Membership extends EventEmitter<MembershipEvents> {
       );
     });
   }
+}
+
+/** One connection may have several: it may fall behind again before it has caught up. */
+interface Hold {
+  readonly connection: Connection;
+  /** It has everything that this sees. */
+  readonly from: Snapshot;
+}
+
+function earliest(holds: Iterable<Hold>): Snapshot | undefined {
+  let found: Snapshot | undefined;
+  for (const { from } of holds) if (!found || from.isBefore(found)) found = from;
+  return found;
 }
 
 export interface MembershipEvents {

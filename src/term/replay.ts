@@ -58,7 +58,8 @@ export class Replay extends EventEmitter<ReplayEvents> {
     const { history, installation, adoptedAtMs, position, floor, xmax } = this.#deps;
     const { connectedAt } = connection;
     const connectedFrom = history.at(connectedAt - CLOCK_MARGIN_MS);
-    if (connection.cursor === undefined) return memberAt(connection, connectedFrom, connectedAt >= adoptedAtMs);
+    if (connection.cursor === undefined)
+      return memberAt(connection, connectedFrom, connectedAt - CLOCK_MARGIN_MS >= adoptedAtMs);
     const cursor = parseCursor(connection.cursor);
     if (cursor?.installation === installation) {
       const { xmin, xmax: end, xip } = cursor.snapshot;

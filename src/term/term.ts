@@ -26,6 +26,9 @@ import { Replay, type ReplayEvents } from './replay.ts';
 /** Whatever these say, the log is to be read: what was rung before may not have been heard. */
 const RINGING = ['notification', 'listening', 'deaf', 'control'] as const;
 
+/** After these it may be another installation. */
+const CONTROLLING = ['listening', 'control'] as const;
+
 /** Connections that are just joining when the relay stops have this long: what is missed, the next relay replays. */
 const JOIN_DEADLINE_MS = 2000;
 
@@ -55,7 +58,7 @@ export class Term {
   readonly #wakeup = new Wakeup();
   readonly #membership: Membership;
   #committed: Snapshot;
-  /** Delivered to all but those who lack something; committed when nobody does. */
+  /** Delivered to all but those who lack something. Until nobody does, only what lies before `heldAt` is committed. */
   #uncommitted: Position | undefined;
   readonly #failed = new AbortController();
   /** Aborts with the cause when the term cannot go on. */
@@ -130,7 +133,7 @@ export class Term {
     const { notifications } = this.#deps;
     for (const event of RINGING) notifications.on(event, ring);
     const controlled = () => void this.#lease.cursor.check().catch((error: unknown) => this.#failed.abort(error));
-    notifications.on('control', controlled);
+    for (const event of CONTROLLING) notifications.on(event, controlled);
     this.#reportDelivery();
     this.#retention
       .on('lost', (rows) => this.#tellOfLoss(rows))
@@ -161,7 +164,7 @@ export class Term {
       this.#fanout.stop();
       this.#membership.stop();
       for (const event of RINGING) notifications.off(event, ring);
-      notifications.off('control', controlled);
+      for (const event of CONTROLLING) notifications.off(event, controlled);
     }
   }
 
@@ -171,7 +174,7 @@ export class Term {
       ...this.#fanout.state(),
       asleep: this.#drain.asleep,
       bytesInFlight: this.#inFlight.bytes,
-      behind: this.#membership.behind,
+      behind: this.#membership.lacking,
     };
   }
 
@@ -202,9 +205,10 @@ export class Term {
 
   async #commit(position: Position): Promise<void> {
     const { heldAt } = this.#membership;
-    this.#uncommitted = heldAt ? position : undefined;
-    if (heldAt && !this.#committed.isBefore(heldAt)) return;
-    const reached = heldAt ? { snapshot: heldAt } : position;
+    const held = heldAt && !position.snapshot.isBefore(heldAt);
+    this.#uncommitted = held ? position : undefined;
+    if (held && !this.#committed.isBefore(heldAt)) return;
+    const reached = held ? { snapshot: heldAt } : position;
     const served = this.#membership.served();
     await this.#lease.cursor.commit(reached, served);
     this.#committed = reached.snapshot;
@@ -245,7 +249,7 @@ export interface TermState extends FanoutState {
   readonly behind: number;
 }
 
-export interface TermEvents extends Omit<FanoutEvents, 'behind' | 'lacking'>, ReplayEvents {
+export interface TermEvents extends Omit<FanoutEvents, 'behind' | 'unservable'>, ReplayEvents {
   /** A live connection could not keep up, and goes on from the log. */
   behind: [Connection];
   /** The log was read, with rows or without. */

@@ -64,17 +64,24 @@ describe('the directory', () => {
     expect([events, overdue]).toEqual([['+b1'], ['a', 'a']]);
   });
 
-  test('an item that was changed in place leaves and joins as what it is now', () => {
+  test('an item that was changed in place is told as what it was and what it is; a new end is its own matter', () => {
     const { made, events } = directory();
-    const overdue: string[] = [];
-    made.on('overdue', ({ connectionId }) => overdue.push(connectionId));
-    const before = connection('a', { rooms: ['x', 'y'], roles: ['r'] });
-    made.replaceAll([before], 10);
+    const changes: unknown[] = [];
+    made.on('changed', (before, { rooms }) => changes.push([before.rooms, rooms]));
+    made.replaceAll([connection('a', { rooms: ['x', 'y'], roles: ['r'] })], 10);
     made.replaceAll([connection('a', { rooms: ['y', 'x'], roles: ['r'] })], 20);
     made.put(connection('a', { rooms: ['y', 'z'], roles: ['r'] }));
-    expect([...made.all()]).toMatchObject([{ rooms: ['y', 'z'] }]);
-    made.replaceAll([connection('a', { ttl: 1 })], 1_000_000);
-    expect([made.size, events, overdue]).toEqual([0, ['+a1', '-a1', '+a1', '-a1'], ['a']]);
+    expect(changes).toEqual([
+      [
+        ['x', 'y'],
+        ['y', 'z'],
+      ],
+    ]);
+    made.replaceAll([connection('a', { rooms: ['y', 'z'], roles: ['r'], ttl: 1 })], 30);
+    expect(events).toEqual(['+a1']);
+    made.expire(2000);
+    expect([made.size, events, [...made.overdue()].length]).toEqual([0, ['+a1', '-a1'], 1]);
+    expect(changes).toHaveLength(1);
   });
 
   test('what was found gone does not come back for as long as its item is in the table', () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { AudienceIndex } from '../../src/connections/audience-index.ts';
-import { type Connection, fromItem, toItem } from '../../src/connections/connection.ts';
+import { type Connection, fromItem, isSame, toItem } from '../../src/connections/connection.ts';
 import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
 
 /** All that is random happens in the ten seconds from here on. */
@@ -46,7 +46,13 @@ test('whoever the index reaches is who is connected and meant, each once, throug
       (steps, audience) => {
         const directory = new ConnectionDirectory();
         const index = new AudienceIndex<Connection>();
-        directory.on('joined', (each) => index.add(each, each)).on('left', (each) => index.remove(each, each));
+        directory
+          .on('joined', (each) => index.add(each, each))
+          .on('left', (each) => index.remove(each, each))
+          .on('changed', (before, each) => {
+            index.remove(before, before);
+            index.add(each, each);
+          });
         const present = new Map<string, Connection>();
         /** Found gone, and still in the table. */
         const forgotten = new Map<string, number>();
@@ -58,7 +64,12 @@ test('whoever the index reaches is who is connected and meant, each once, throug
             const read = new Map(each.read.map((seen) => [seen.connectionId, seen]));
             for (const [id, connectedAt] of forgotten)
               if (read.get(id)?.connectedAt !== connectedAt) forgotten.delete(id);
-            for (const [id, seen] of read) if (!forgotten.has(id)) present.set(id, seen);
+            for (const [id, seen] of read) {
+              const known = present.get(id);
+              // Of one that is the same but for its end, the directory changes that in place.
+              const same = known?.connectedAt === seen.connectedAt && isSame(known, seen);
+              if (!forgotten.has(id) && !same) present.set(id, seen);
+            }
             // Later than any connection was found gone.
             directory.replaceAll(each.read, Date.now() + 1000 * readAt++);
           } else if ('gone' in each) {

@@ -33,7 +33,12 @@ export class TestDatabase {
     );
     const database = new TestDatabase(adminUrl, name);
     // Made from a template, it is a copy, and Rowcast knows.
-    if (!options.empty) await database.sql('select rowcast.adopt()');
+    if (!options.empty) {
+      await database.sql('select rowcast.adopt()');
+      // As if it had been installed here.
+      await database.sql(`update rowcast.installation set adopted_at = '-infinity'`);
+      await database.sql('update rowcast.cursor set served_until = now()');
+    }
     return database;
   }
 

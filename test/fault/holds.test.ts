@@ -1,0 +1,109 @@
+import { once } from 'node:events';
+import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
+import { expect, test } from 'vitest';
+import { contents, numbers } from '../support/contents.ts';
+import { World } from '../support/world.ts';
+
+/** Posts to some connections wait until they are let pass, one by one. */
+function holdPosts(world: World, isHeld: (connectionId: string) => boolean) {
+  const waiting: ((passed: null) => void)[] = [];
+  world.posts.fault = ({ method, connectionId }) =>
+    method === 'POST' && isHeld(connectionId) ? new Promise((pass) => waiting.push(pass)) : null;
+  return {
+    async passOne(): Promise<void> {
+      await expect.poll(() => waiting.length).toBeGreaterThan(0);
+      waiting.shift()?.(null);
+    },
+  };
+}
+
+async function idOf(world: World, user: string): Promise<string> {
+  return String((await world.table.items()).find(({ userId }) => userId === user)?.connectionId);
+}
+
+test('the cursor does not pass what one lacks because another, further on, is held too', async () => {
+  const world = await World.start();
+  const daemon = world.daemon({ ROWCAST_DELIVERY_DEADLINE_MS: '1000' });
+  await daemon.logged('leading');
+  const [slow, well] = await Promise.all(['slow', 'well', 'sick'].map((userId) => world.live({ userId })));
+  const [slowId, sickId] = await Promise.all([idOf(world, 'slow'), idOf(world, 'sick')]);
+  const held: ((passed: null) => void)[] = [];
+  let closing = false;
+  world.posts.fault = ({ method, connectionId }) => {
+    if (connectionId === slowId) return new Promise((pass) => held.push(pass));
+    if (connectionId !== sickId) return null;
+    closing ||= method === 'DELETE';
+    return { status: 429 };
+  };
+  const send = async (user: string, n: number) => {
+    await world.sql(`select rowcast.send_to_user($1, 'n', to_json($2::int))`, [user, n]);
+    await world.sql(`select rowcast.send_to_user('well', 'n', to_json($1::int))`, [n]);
+    await well?.frame(({ data }) => (data as unknown) === n);
+  };
+  for (const n of [1, 2, 3]) await send('slow', n);
+  for (let n = 4; !closing; n++) await send('sick', n);
+  held.shift()?.(null);
+  await slow?.received(1);
+  const reached = () =>
+    world.sql<{ n: string }>(
+      `select e.data::text as n from rowcast.event e, rowcast.cursor c where pg_visible_in_snapshot(e.xid, c.snapshot) and 'user:slow' = any (e.audience)`,
+    );
+  await expect.poll(reached).toEqual([{ n: '1' }]);
+  await daemon.kill();
+  world.posts.fault = () => null;
+  await world.relay();
+  await slow?.received(3);
+  expect([...new Set(slow?.events.map(({ data }) => data))]).toEqual([1, 2, 3]);
+});
+
+test('one that falls behind again before it has caught up lacks nothing after a takeover', async () => {
+  const world = await World.start();
+  const relay = await world.relay({ maxBytesInFlight: 20_000 });
+  const [one, two, slow] = await Promise.all([world.live(), world.live(), world.live({ userId: 'slow' })]);
+  const slowId = await idOf(world, 'slow');
+  const posts = holdPosts(world, (id) => id === slowId);
+  for (const round of [1, 2]) {
+    const behind = once(relay, 'behind');
+    await world.sql(`insert into messages (content) select n::text from generate_series($1::int, $2) n`, [
+      round * 4 - 3,
+      round * 4,
+    ]);
+    await Promise.all([one, two].map((client) => client.received(round * 4)));
+    await behind;
+  }
+  // It hears READY of its first replay; the second is still to come.
+  while (slow.frames.filter(({ type }) => type === 'READY').length < 2) await posts.passOne();
+  await relay.stop();
+  world.posts.fault = () => null;
+  await world.relay();
+  await slow.received(8);
+  expect([...new Set(contents(slow.events))]).toEqual(numbers(8));
+});
+
+test('one whose item is changed while something waits for it lacks nothing, and hears what it may hear now', async () => {
+  const world = await World.start();
+  const relay = await world.relay();
+  const client = await world.live({ userId: 'ann' });
+  const connectionId = await idOf(world, 'ann');
+  const posts = holdPosts(world, (id) => id === connectionId);
+  const dispatched = once(relay, 'dispatched');
+  await world.sql(`insert into messages (content) values ('waiting')`);
+  await dispatched;
+  const joining = once(relay, 'joining');
+  await world.table.client.send(
+    new UpdateCommand({
+      TableName: world.table.table,
+      Key: { connectionId },
+      UpdateExpression: 'set rooms = :rooms',
+      ExpressionAttributeValues: { ':rooms': new Set(['lobby']) },
+    }),
+  );
+  await joining;
+  await world.sql(`select rowcast.send_to_room('lobby', 'note', '"for the room"')`);
+  await relay.stop();
+  world.posts.fault = () => null;
+  await posts.passOne();
+  await world.relay();
+  await client.frame(({ data }) => data?.content === 'waiting');
+  await client.frame(({ type }) => type === 'note');
+});
