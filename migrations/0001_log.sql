@@ -62,7 +62,7 @@ comment on table rowcast.event is 'The log: what was committed, in the order of 
 -- The relay's place in the log. All that `snapshot` sees was delivered. While a backlog is
 -- delivered page by page, `until` is the end of its window, and of that window everything up to
 -- after_id was delivered; through_id is its last row.
--- served_until and served_snapshot: every connection made before that instant has had its replay; the
+-- served_until and served_snapshot: every connection made before that instant has had its replay, those apart that the cursor waits for; the
 -- relay that takes over replays to the younger ones what that snapshot did not see. served_connections are younger
 -- ones that have had theirs too: a relay that stops cleanly names them, so that they get nothing twice.
 -- installation: a relay that has not noticed that it is another one by now cannot commit.

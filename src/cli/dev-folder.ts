@@ -28,7 +28,7 @@ export class DevFolder {
     const pid = await this.#owner();
     if (pid !== null && pid !== process.pid)
       throw new Error(
-        `rowcast dev runs already for ${this.#dir}, as process ${pid}; stop it, or choose another folder with --dir`,
+        `rowcast dev runs already for ${this.#dir}, as process ${pid}; stop it, or choose another folder with --dir (where that process is another program: remove ${this.shown('dev.pid')})`,
       );
     await rm(this.path('dev.json'), { force: true });
     await writeFile(this.path('dev.pid'), String(process.pid));

@@ -124,18 +124,17 @@ export class DevSystem {
   async #startPostgres(port: number): Promise<LocalPostgres> {
     const { folder, print } = this.#options;
     const options = { dataDir: folder.path('postgres'), logFile: folder.path('postgres.log'), port };
-    const first = await LocalPostgres.start(options);
-    let running = first;
-    await this.#keep(Promise.resolve({ stop: () => running.stop() }));
+    let running = LocalPostgres.start(options);
+    const first = await running;
+    await this.#keep(Promise.resolve({ stop: async () => (await running).stop() }));
     const watch = async (): Promise<void> => {
       for (;;) {
-        await running.exited;
+        await (await running).exited;
         if (this.#stopping) return;
         print(`Postgres ended; see ${folder.shown('postgres.log')}. Starting it again …`);
         await setTimeout(RESTART_MS);
         if (this.#stopping) return;
-        running = await LocalPostgres.start(options);
-        if (this.#stopping) await running.stop();
+        running = LocalPostgres.start(options);
       }
     };
     watch().catch((error: unknown) => print(`Postgres cannot be started again: ${errorText(error)}`));

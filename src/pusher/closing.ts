@@ -1,6 +1,8 @@
 import { setMaxListeners } from 'node:events';
+import type { Logger } from 'pino';
 import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
 import type { Connection } from '../connections/connection.ts';
+import { LimitedLog } from '../limited-log.ts';
 import type { Gateway } from './gateway-client.ts';
 import type { Posting } from './posting.ts';
 
@@ -11,13 +13,15 @@ const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
  * is open would be deaf and not know it.
  */
 export class Closing {
+  readonly #log: LimitedLog;
   readonly #gateway: Gateway;
   readonly #posting: Posting;
   /** By id and `connectedAt`. */
   readonly #connections = new Set<string>();
   readonly #abort = new AbortController();
 
-  constructor(deps: { gateway: Gateway; posting: Posting }) {
+  constructor(deps: { gateway: Gateway; posting: Posting; log: Logger }) {
+    this.#log = new LimitedLog(deps.log);
     this.#gateway = deps.gateway;
     this.#posting = deps.posting;
     // Each connection that is being closed may wait on it.
@@ -32,9 +36,16 @@ export class Closing {
     const { signal } = this.#abort;
     let closed = false;
     for (let failures = 1; !closed && (await this.#posting.turn(signal)); failures++) {
-      const { kind } = await this.#gateway.close(connectionId);
-      closed = kind === 'delivered' || kind === 'gone' || kind === 'rejected';
-      if (!closed) await pause(backoffDelayMs(RETRY, failures), signal);
+      const outcome = await this.#gateway.close(connectionId);
+      closed = outcome.kind === 'delivered' || outcome.kind === 'gone' || outcome.kind === 'rejected';
+      if (closed) break;
+      this.#log.line(
+        'warn',
+        'close_failed',
+        { event: 'close_failed', connectionId, failures, outcome },
+        'a connection that is to be closed is still open; it is tried again, and the cursor may wait for it',
+      );
+      await pause(backoffDelayMs(RETRY, failures), signal);
     }
     this.#connections.delete(incarnation);
     return closed;

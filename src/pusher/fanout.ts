@@ -39,7 +39,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
         void this.disconnect(connection);
       },
     });
-    this.#closing = new Closing({ gateway: deps.gateway, posting: this.#posting });
+    this.#closing = new Closing({ ...deps, posting: this.#posting });
   }
 
   /** Makes a lane that carries only what `send` gives it. */

@@ -5,7 +5,7 @@ export class PageSending<Member> {
   readonly waiting = new Set<Member>();
   readonly #over = new AbortController();
 
-  /** @param sent when each has got it */
+  /** @param sent when each has got it, or is over */
   constructor(sent: ReadonlyMap<Member, Promise<void>>) {
     for (const [member, settled] of sent) {
       this.waiting.add(member);

@@ -29,7 +29,7 @@ export class PositionHistory {
     this.#entries.push({ atMs, snapshot });
   }
 
-  /** It sees nothing that was committed after `atMs`. */
+  /** It sees nothing that was committed after `atMs`, unless that moment was forgotten: then it is the oldest that is kept. */
   at(atMs: number): Snapshot {
     return (this.#entries.findLast((entry) => entry.atMs <= atMs) ?? this.#oldest).snapshot;
   }
