@@ -22,7 +22,9 @@ test('trace tells whom an event reached, by which term, when and how', async () 
   const { code, output } = await command(['trace', id], env);
   expect(code).toBe(0);
   expect(output).toMatch(/^Event 1 {2}note/);
-  expect(output).toMatch(/^captured +\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ from rowcast\.send\(\), 13 B, transaction \d+$/m);
+  expect(output).toMatch(
+    /^captured +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}Z from rowcast\.send\(\), 13 B, transaction \d+$/m,
+  );
   expect(output).toMatch(/^audience +user:ada, room:lobby$/m);
   expect(output).toMatch(/^read .*for 2 of 3 connections$/m);
   expect(output).toMatch(/^outcome +2 delivered$/m);
