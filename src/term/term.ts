@@ -156,8 +156,12 @@ export class Term {
         running.catch((error: unknown) => this.#failed.abort(error));
       await this.#drain.run(ending);
       this.#lost.throwIfAborted();
-      const deadline = AbortSignal.any([this.#lost, AbortSignal.timeout(DRAIN_DEADLINE_MS)]);
+      // Not AbortSignal.timeout: AbortSignal.any lets go of it, and it never fires (https://github.com/nodejs/node/issues/57736).
+      const late = new AbortController();
+      const timer = setTimeout(() => late.abort(), DRAIN_DEADLINE_MS).unref();
+      const deadline = AbortSignal.any([this.#lost, late.signal]);
       await Promise.all([this.#inFlight.empty(deadline), this.#replay.settled(AbortSignal.timeout(JOIN_DEADLINE_MS))]);
+      clearTimeout(timer);
       if (deadline.aborted || this.#membership.heldAt) return;
       await this.#lease.cursor.commit(this.#drain.position, this.#membership.servedByName());
     } finally {

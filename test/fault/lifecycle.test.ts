@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { World } from '../support/world.ts';
@@ -26,4 +27,18 @@ test('a relay that is started twice is started once', async () => {
   const relay = world.makeRelay();
   await Promise.all([relay.start(), relay.start()]);
   expect(relay.role).toBe('leader');
+});
+
+test('a relay that cannot deliver what is in flight stops at its deadline, and the next one delivers it', async () => {
+  const world = await World.start();
+  const relay = await world.relay();
+  const client = await world.live();
+  const dispatched = once(relay, 'dispatched');
+  world.posts.fault = () => 'hang';
+  await world.sql(`insert into messages (content) values ('in flight')`);
+  await dispatched;
+  await relay.stop();
+  world.posts.fault = () => null;
+  await world.relay();
+  await client.received(1);
 });
