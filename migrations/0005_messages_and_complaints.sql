@@ -37,7 +37,7 @@ from (values ('messages', 'MESSAGE'), ('complaints', 'COMPLAINT')) t (name, enti
 join pg_class c on c.relname = t.name and c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p');
 
 -- Down Migration
--- Takes the triggers away, and the tables only where Rowcast made them nobody has put a row in, and nothing refers to them.
+-- Takes the triggers away, and the tables only where Rowcast made them, nobody has put a row in, and nothing refers to them.
 -- Locks: ACCESS EXCLUSIVE on both tables for an instant.
 set local lock_timeout = '5s';
 do $$

@@ -55,7 +55,7 @@ export async function* probeFindings(target: ProbeTarget & { readonly config: Co
     yield ok('ready', `the relay knew it ${since(startedAt)} after it began`);
     yield* eventFindings(target, client, connection);
   } catch (error) {
-    yield problem('connect', `${target.url}: ${errorText(error)}`, '--url is written wss://…/stage; --token is a JWT');
+    yield problem('connect', errorText(error), '--url is written wss://…/stage; --token is a JWT');
   } finally {
     client?.close();
   }

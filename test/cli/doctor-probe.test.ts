@@ -25,11 +25,12 @@ test('a probe to something else than Rowcast ends, and says so', async () => {
   const [web, url, token] = await Promise.all([
     doctor(env, '--url', `ws://127.0.0.1:${port(plain)}/`),
     doctor(env, '--url', 'nonsense'),
-    doctor(env, '--url', world.gateway.websocketUrl, '--token', 'no token at all'),
+    doctor(env, '--url', `${world.gateway.websocketUrl}?token=hunter2`, '--token', 'no token at all'),
   ]);
   expect(web.problems['probe: connect']).toMatch(/refused with 200: a web page DO this is no WebSocket API/);
   expect(url.problems['probe: connect']).toMatch(/Invalid URL DO --url is written wss:/);
   expect(token.problems['probe: connect']).toMatch(/DO --url is written wss:.*--token is a JWT/);
+  expect(JSON.stringify(token)).not.toContain('hunter2');
   const foreign = new ProbeClient({ url: `ws://127.0.0.1:${port(chatty)}/`, token: null }, 'mark');
   expect(await foreign.opened).toBeNull();
   expect(await foreign.frame(() => false)).toBeNull();
