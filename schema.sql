@@ -39,9 +39,11 @@ create table rowcast.cursor (
   until pg_snapshot,
   after_id bigint,
   through_id bigint,
-  served_until timestamp with time zone default now() not null,
+  delivered pg_snapshot default pg_current_snapshot() not null,
+  exceptions json default '{}'::json not null,
+  commits bigint default 0 not null,
+  served_until timestamp with time zone default '1970-01-01 00:00:00+00'::timestamp with time zone not null,
   served_snapshot pg_snapshot default pg_current_snapshot() not null,
-  served_connections text[] default '{}'::text[] not null,
   updated_at timestamp with time zone default now() not null
 ) with (fillfactor=50);
 
@@ -60,9 +62,10 @@ create table rowcast.event (
 create table rowcast.installation (
   only_row boolean default true not null,
   id uuid default gen_random_uuid() not null,
-  identity text default rowcast.database_identity() not null,
+  identity text not null,
+  timeline integer not null,
   floor xid8 default '0'::xid8 not null,
-  adopted_at timestamp with time zone default '-infinity'::timestamp with time zone,
+  adopted_at timestamp with time zone,
   installed_at timestamp with time zone default now() not null
 );
 
@@ -91,12 +94,12 @@ CREATE OR REPLACE FUNCTION rowcast.adopt(keep_cursor boolean DEFAULT false)
 AS $function$
 begin
   if keep_cursor then
-    update rowcast.installation set identity = rowcast.database_identity();
+    update rowcast.installation set identity = rowcast.database_identity(), timeline = rowcast.timeline();
     perform pg_notify('rowcast_control', '');
   else
     delete from rowcast.event;
     update rowcast.installation set identity = rowcast.database_identity(), floor = '0';
-    update rowcast.cursor set snapshot = pg_current_snapshot(), until = null, after_id = null, through_id = null;
+    update rowcast.cursor set snapshot = pg_current_snapshot(), delivered = pg_current_snapshot(), until = null, after_id = null, through_id = null;
     perform rowcast.refetch();
   end if;
 end $function$
@@ -465,7 +468,8 @@ CREATE OR REPLACE FUNCTION rowcast.database_identity()
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select system_identifier || '/' || d.oid from pg_control_system(), pg_database d where d.datname = current_database()
+  select system_identifier || '/' || d.oid || '/' || 'rowcast.installation'::regclass::oid
+  from pg_control_system(), pg_database d where d.datname = current_database()
 $function$
 ;
 
@@ -629,10 +633,10 @@ CREATE OR REPLACE FUNCTION rowcast.refetch()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
-  update rowcast.installation set id = gen_random_uuid(), adopted_at = null;
+  update rowcast.installation set id = gen_random_uuid(), timeline = rowcast.timeline(), adopted_at = null;
   -- Nobody has been served in the new installation: the relay replays to everybody from where the cursor is.
   update rowcast.cursor set installation = (select id from rowcast.installation), served_until = 'epoch', served_snapshot = snapshot,
-    served_connections = '{}', updated_at = now();
+    exceptions = '{}', updated_at = now();
   perform pg_notify('rowcast_control', '');
 end $function$
 ;
@@ -643,7 +647,7 @@ CREATE OR REPLACE FUNCTION rowcast.remove_old(keep interval, keep_undelivered in
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
-  delivered pg_snapshot := (select snapshot from rowcast.cursor where consumer = 'relay');
+  delivered pg_snapshot := (select c.delivered from rowcast.cursor c where c.consumer = 'relay');
 begin
   with first as (select e.id, e.xid, e.occurred_at from rowcast.event e order by e.id limit batch),
   old as (
@@ -746,6 +750,16 @@ CREATE OR REPLACE FUNCTION rowcast.send_to_user(user_id text, type text, data js
  RETURNS bigint
  LANGUAGE sql
 AS $function$ select rowcast.send_to('user', user_id, type, data) $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.timeline()
+ RETURNS integer
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select greatest(c.timeline_id, r.min_recovery_end_timeline) from pg_control_checkpoint() c, pg_control_recovery() r
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.trigger_name(operation text)

@@ -17,27 +17,38 @@ end $$;
 create schema if not exists rowcast;
 comment on schema rowcast is 'Rowcast: relays committed rows to WebSocket clients.';
 
--- What tells this database from a copy of it: the cluster, and the database in it. A dump restored
--- elsewhere, CREATE DATABASE … TEMPLATE and logical copies differ; only a physical copy does not.
-create function rowcast.database_identity() returns text language sql stable
-set search_path = pg_catalog, pg_temp as $$
-  select system_identifier || '/' || d.oid from pg_control_system(), pg_database d where d.datname = current_database()
-$$;
-
 -- One row. A cursor token names the id, so that a token of another installation is told apart. The
 -- relay delivers only where `identity` is this database's: a copy must not push to the original's clients.
+-- `timeline`: another one means that the database was restored to an earlier moment, or that a replica took over, which may lack the last
+-- transactions: the relay that notices calls refetch().
 -- `floor`: rows of transactions below may have been removed by retention.
 -- `adopted_at`: connections made before may have missed something, and are told to fetch again. Null until a relay has noticed: the
 -- transaction that calls refetch() may last, and who connects meanwhile fetches what was before it.
 create table rowcast.installation (
   only_row boolean primary key default true check (only_row),
   id uuid not null default gen_random_uuid(),
-  identity text not null default rowcast.database_identity(),
+  identity text not null,
+  timeline integer not null,
   floor xid8 not null default '0',
-  adopted_at timestamptz default '-infinity',
+  adopted_at timestamptz,
   installed_at timestamptz not null default now()
 );
-insert into rowcast.installation default values;
+
+-- What tells this database from a copy of it: the cluster, the database in it, and the table, which a restore of a dump into the same
+-- database makes anew. A dump restored elsewhere, CREATE DATABASE … TEMPLATE and logical copies differ; only a physical copy does not.
+create function rowcast.database_identity() returns text language sql stable
+set search_path = pg_catalog, pg_temp as $$
+  select system_identifier || '/' || d.oid || '/' || 'rowcast.installation'::regclass::oid
+  from pg_control_system(), pg_database d where d.datname = current_database()
+$$;
+
+-- The timeline that is written to. The last checkpoint's is still the former one for a moment after a replica was promoted.
+create function rowcast.timeline() returns integer language sql stable
+set search_path = pg_catalog, pg_temp as $$
+  select greatest(c.timeline_id, r.min_recovery_end_timeline) from pg_control_checkpoint() c, pg_control_recovery() r
+$$;
+
+insert into rowcast.installation (identity, timeline) values (rowcast.database_identity(), rowcast.timeline());
 
 -- The log. A writer appends in its own transaction and touches nothing else.
 -- xid is the writer's top-level transaction: a row's own xmin would be that of a savepoint.
@@ -59,13 +70,15 @@ create index event_xid_idx on rowcast.event (xid, id);
 alter table rowcast.event set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02);
 comment on table rowcast.event is 'The log: what was committed, in the order of id within a window.';
 
--- The relay's place in the log. All that `snapshot` sees was delivered. While a backlog is
--- delivered page by page, `until` is the end of its window, and of that window everything up to
+-- The relay's place in the log. All that `snapshot` sees was delivered to everybody, but to those that `exceptions` names. While a
+-- backlog is delivered page by page, `until` is the end of its window, and of that window everything up to
 -- after_id was delivered; through_id is its last row.
--- served_until and served_snapshot: every connection made before that instant has had its replay, those apart that the cursor waits for; the
--- relay that takes over replays to the younger ones what that snapshot did not see. served_connections are younger
--- ones that have had theirs too: a relay that stops cleanly names them, so that they get nothing twice.
+-- exceptions (src/term/exceptions.ts): connections that lack something of what `snapshot` sees, each with its own place, and young ones
+-- that have had their replay. delivered: what even the slowest of them has; retention takes nothing else for delivered.
+-- served_until and served_snapshot: every connection made before that instant has had its replay; the relay that takes over replays to
+-- the younger ones that are not named what that snapshot did not see. A new installation has served nobody.
 -- installation: a relay that has not noticed that it is another one by now cannot commit.
+-- commits counts them: a relay that finds fewer than it has made knows that the database was set back.
 create table rowcast.cursor (
   consumer text primary key,
   installation uuid not null,
@@ -73,9 +86,11 @@ create table rowcast.cursor (
   until pg_snapshot,
   after_id bigint,
   through_id bigint,
-  served_until timestamptz not null default now(),
+  delivered pg_snapshot not null default pg_current_snapshot(),
+  exceptions json not null default '{}',
+  commits bigint not null default 0,
+  served_until timestamptz not null default 'epoch',
   served_snapshot pg_snapshot not null default pg_current_snapshot(),
-  served_connections text[] not null default '{}',
   updated_at timestamptz not null default now(),
   check ((until is null) = (after_id is null) and (until is null) = (through_id is null))
 ) with (fillfactor = 50);
@@ -86,10 +101,10 @@ insert into rowcast.cursor (consumer, installation, snapshot) select 'relay', id
 create function rowcast.refetch() returns void language plpgsql
 set search_path = pg_catalog, pg_temp as $$
 begin
-  update rowcast.installation set id = gen_random_uuid(), adopted_at = null;
+  update rowcast.installation set id = gen_random_uuid(), timeline = rowcast.timeline(), adopted_at = null;
   -- Nobody has been served in the new installation: the relay replays to everybody from where the cursor is.
   update rowcast.cursor set installation = (select id from rowcast.installation), served_until = 'epoch', served_snapshot = snapshot,
-    served_connections = '{}', updated_at = now();
+    exceptions = '{}', updated_at = now();
   perform pg_notify('rowcast_control', '');
 end $$;
 
@@ -100,12 +115,12 @@ create function rowcast.adopt(keep_cursor boolean default false) returns void la
 set search_path = pg_catalog, pg_temp as $$
 begin
   if keep_cursor then
-    update rowcast.installation set identity = rowcast.database_identity();
+    update rowcast.installation set identity = rowcast.database_identity(), timeline = rowcast.timeline();
     perform pg_notify('rowcast_control', '');
   else
     delete from rowcast.event;
     update rowcast.installation set identity = rowcast.database_identity(), floor = '0';
-    update rowcast.cursor set snapshot = pg_current_snapshot(), until = null, after_id = null, through_id = null;
+    update rowcast.cursor set snapshot = pg_current_snapshot(), delivered = pg_current_snapshot(), until = null, after_id = null, through_id = null;
     perform rowcast.refetch();
   end if;
 end $$;
@@ -117,7 +132,7 @@ end $$;
 create function rowcast.remove_old(keep interval, keep_undelivered interval, batch integer, out removed integer, out undelivered integer, out floor xid8)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-  delivered pg_snapshot := (select snapshot from rowcast.cursor where consumer = 'relay');
+  delivered pg_snapshot := (select c.delivered from rowcast.cursor c where c.consumer = 'relay');
 begin
   with first as (select e.id, e.xid, e.occurred_at from rowcast.event e order by e.id limit batch),
   old as (
@@ -139,8 +154,9 @@ drop function rowcast.adopt(boolean);
 drop function rowcast.refetch();
 drop table rowcast.cursor;
 drop table rowcast.event;
-drop table rowcast.installation;
 drop function rowcast.database_identity();
+drop function rowcast.timeline();
+drop table rowcast.installation;
 -- The schema stays while it holds anything else (the record of migrations, a user's own table).
 do $$ begin
   drop schema rowcast;

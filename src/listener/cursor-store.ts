@@ -30,16 +30,9 @@ export class CursorStore {
   /** The installation this database is, and the place in the log up to which everything was delivered. */
   async read(): Promise<StoredCursor | UnusableCursor> {
     await this.#session.query(
-      'update rowcast.installation set adopted_at = clock_timestamp() where adopted_at is null',
+      'update rowcast.installation set adopted_at = clock_timestamp() where adopted_at is null and identity = rowcast.database_identity()',
     );
-    const [row] = await this.#session.query<CursorRow>(
-      `select c.snapshot::text, c.until::text, c.after_id::text, c.through_id::text, c.served_snapshot::text, c.served_connections,
-         (extract(epoch from c.served_until) * 1000)::float8 as served_until, i.id::text as installation, c.installation::text as fence, i.floor::text as floor,
-         (extract(epoch from i.adopted_at) * 1000)::float8 as adopted_at,
-         i.identity = rowcast.database_identity() as ours, pg_snapshot_xmax(pg_current_snapshot())::text as xmax
-       from rowcast.installation i left join rowcast.cursor c on c.consumer = $1`,
-      [CONSUMER],
-    );
+    const [row] = await this.#session.query<CursorRow>(READ, [CONSUMER]);
     if (!row)
       throw new Error(
         'rowcast.installation is empty: was the schema restored without its data? Run the migrations on a fresh schema.',
@@ -49,23 +42,22 @@ export class CursorStore {
     if (!row.ours) return { usable: false, reason: 'copy' };
     const position = Snapshot.parse(row.snapshot);
     if (position.xmax > BigInt(row.xmax)) return { usable: false, reason: 'void' };
+    if (row.replaced) return { usable: false, reason: 'replaced' };
     return {
       usable: true,
       installation: row.installation,
       floor: BigInt(row.floor),
       adoptedAtMs: Number(row.adopted_at),
       xmax: BigInt(row.xmax),
+      commits: Number(row.commits),
       position: {
         snapshot: position,
         ...(row.until && row.after_id && row.through_id
           ? { backlog: { until: Snapshot.parse(row.until), afterId: row.after_id, throughId: row.through_id } }
           : {}),
       },
-      served: {
-        untilMs: Number(row.served_until),
-        snapshot: Snapshot.parse(row.served_snapshot),
-        connections: row.served_connections,
-      },
+      exceptions: row.exceptions,
+      served: { untilMs: Number(row.served_until), snapshot: Snapshot.parse(row.served_snapshot) },
     };
   }
 
@@ -77,26 +69,32 @@ export class CursorStore {
     await this.#session.query('select rowcast.adopt()');
   }
 
+  /** Every client is told to fetch again; what waits in the log is delivered. */
+  async refetch(): Promise<void> {
+    await this.#session.query('select rowcast.refetch()');
+  }
+
   /**
-   * Everything up to `position` was delivered. Not flushed to disk on its own: a crash costs repeats, never losses.
+   * Commits how far delivery has come. The commit is flushed to disk, and with it the WAL of every transaction that ended before: once it
+   * is made, no crash of Postgres undoes a transaction that `row` or an earlier read of the log sees.
+   * @param row `exceptions` null: as they were committed last
    * @throws where the database has become another installation since the cursor was read
    */
-  async commit(position: Position, served: Served): Promise<void> {
-    const backlog = position.backlog;
+  async commit({ position, delivered, exceptions, served }: CommittedCursor): Promise<void> {
+    const { snapshot, backlog } = position;
     const rows = await this.#session.query(
-      `update rowcast.cursor set snapshot = $2, until = $3, after_id = $4, through_id = $5,
-         served_until = to_timestamp($6::float8 / 1000), served_snapshot = $7, served_connections = $8, updated_at = now()
-       where consumer = $1 and installation = $9 returning 1`,
+      COMMIT,
       [
         CONSUMER,
-        position.snapshot.text,
+        this.#fence,
+        snapshot.text,
         backlog?.until.text ?? null,
         backlog?.afterId ?? null,
         backlog?.throughId ?? null,
+        delivered.text,
+        exceptions,
         served.untilMs,
         served.snapshot.text,
-        served.connections,
-        this.#fence,
       ],
       'commit_cursor',
     );
@@ -113,20 +111,46 @@ export class CursorStore {
   }
 }
 
-/** Which connections need no replay any more. */
+const READ = `
+  select c.snapshot::text, c.until::text, c.after_id::text, c.through_id::text, c.exceptions::text, c.commits::text,
+    c.served_snapshot::text, (extract(epoch from c.served_until) * 1000)::float8 as served_until, c.installation::text as fence,
+    i.id::text as installation, i.floor::text, (extract(epoch from i.adopted_at) * 1000)::float8 as adopted_at,
+    i.identity = rowcast.database_identity() as ours, i.timeline <> rowcast.timeline() as replaced,
+    pg_snapshot_xmax(pg_current_snapshot())::text as xmax
+  from rowcast.installation i left join rowcast.cursor c on c.consumer = $1`;
+
+const COMMIT = `
+  update rowcast.cursor set snapshot = $3, until = $4, after_id = $5, through_id = $6, delivered = $7,
+    exceptions = coalesce($8, exceptions), served_until = to_timestamp($9::float8 / 1000), served_snapshot = $10,
+    commits = commits + 1, updated_at = now()
+  where consumer = $1 and installation = $2 returning 1`;
+
+/** Which connections have had their replay. */
 export interface Served {
   /** Those made before, epoch ms. */
   readonly untilMs: number;
   /** It sees nothing that was committed after that instant. */
   readonly snapshot: Snapshot;
-  /** Ids of younger ones; empty but after a clean stop. */
-  readonly connections: readonly string[];
 }
 
-/** `copy`: the database is a copy of the one where Rowcast was installed. `void`: the cursor is of transactions that never were. */
+/** What is committed together: nothing of it is ahead of what a connection has. */
+export interface CommittedCursor {
+  /** Delivered, in order, to everybody but those that `exceptions` names. */
+  readonly position: Position;
+  /** Delivered to everybody. */
+  readonly delivered: Snapshot;
+  /** JSON, see term/exceptions.ts; null where nothing changed since the last commit. */
+  readonly exceptions: string | null;
+  readonly served: Served;
+}
+
+/**
+ * `copy`: the database is a copy of the one where Rowcast was installed. `void`: the cursor names transactions that never were.
+ * `replaced`: a replica, or a restore to an earlier moment, has taken the database's place and may lack its last transactions.
+ */
 export interface UnusableCursor {
   readonly usable: false;
-  readonly reason: 'copy' | 'void';
+  readonly reason: 'copy' | 'void' | 'replaced';
 }
 
 export interface StoredCursor {
@@ -139,7 +163,11 @@ export interface StoredCursor {
   readonly adoptedAtMs: number;
   /** No transaction from here on had begun when the cursor was read. */
   readonly xmax: bigint;
+  /** Commits of this row, of all relays. */
+  readonly commits: number;
   readonly position: Position;
+  /** JSON, see term/exceptions.ts. */
+  readonly exceptions: string;
   readonly served: Served;
 }
 
@@ -149,12 +177,14 @@ interface CursorRow {
   floor: string;
   adopted_at: string;
   ours: boolean;
+  replaced: boolean;
   xmax: string;
   snapshot: string | null;
   until: string | null;
   after_id: string | null;
   through_id: string | null;
+  exceptions: string;
+  commits: string;
   served_until: string;
   served_snapshot: string;
-  served_connections: string[];
 }

@@ -104,6 +104,11 @@ export interface Position {
   readonly backlog?: Backlog;
 }
 
+/** Everything visible there has been read, or is being. */
+export function endOf(position: Position): Snapshot {
+  return position.backlog?.until ?? position.snapshot;
+}
+
 /** A window that is read page by page: rows up to `afterId` were read, `throughId` is its last. */
 export interface Backlog {
   readonly until: Snapshot;

@@ -1,29 +1,26 @@
 import type { Position } from './event-log.ts';
 
-/** How long reading waits for room before the slowest are asked to step aside. */
-const STALL_MS = 1000;
+/** How often it is looked whether the oldest page waits for a few slow connections, which are asked to step aside. */
+const LOOK_INTERVAL_MS = 500;
 
 /**
  * Pages that were handed to delivery and are not all delivered yet, in the order they were read. Reading runs
- * ahead of delivery until `maxBytes` are in flight; the rest waits in Postgres. The cursor is committed only
- * over pages that were delivered together with all before them; one commit runs at a time, of the newest
- * position there is.
+ * ahead of delivery until `maxBytes` are in flight; the rest waits in Postgres. A position is settled once the page before it
+ * and all earlier ones are delivered.
  */
 export class PagesInFlight {
   readonly #maxBytes: number;
-  readonly #commit: (position: Position) => Promise<void>;
-  readonly #stalled: () => void;
-  readonly #pages: { next: Position; bytes: number; delivered: boolean }[] = [];
+  readonly #settled: (position: Position) => void;
+  readonly #stalled: (forMs: number) => void;
+  readonly #pages: { next: Position; bytes: number; addedAt: number; delivered: boolean }[] = [];
   #bytes = 0;
-  #committing: Promise<void> | undefined;
-  #due: Position | undefined;
+  #stalling: NodeJS.Timeout | undefined;
   #changed: () => void = () => undefined;
-  #failure: { error: unknown } | undefined;
 
-  /** @param deps.stalled is called again and again while there has been no room for a while */
-  constructor(deps: { maxBytes: number; commit: (position: Position) => Promise<void>; stalled?: () => void }) {
+  /** @param deps.stalled is called again and again with how long the oldest page has waited */
+  constructor(deps: { maxBytes: number; settled: (position: Position) => void; stalled?: (forMs: number) => void }) {
     this.#maxBytes = deps.maxBytes;
-    this.#commit = deps.commit;
+    this.#settled = deps.settled;
     this.#stalled = deps.stalled ?? (() => undefined);
   }
 
@@ -32,34 +29,47 @@ export class PagesInFlight {
     return this.#bytes;
   }
 
+  get isEmpty(): boolean {
+    return this.#pages.length === 0;
+  }
+
   /** @param next the position that is reached once this page and all before it are delivered */
   add(next: Position, bytes: number, delivered: Promise<void>): void {
-    const page = { next, bytes, delivered: false };
+    const page = { next, bytes, addedAt: performance.now(), delivered: false };
     this.#pages.push(page);
     this.#bytes += bytes;
+    this.#stalling ??= setInterval(() => this.#lookForStall(), LOOK_INTERVAL_MS);
     void delivered.then(() => {
       page.delivered = true;
       this.#settle();
     });
   }
 
-  /**
-   * Resolves when there is room to read on; a single page may be larger than the room.
-   * @throws what a commit threw: the lease is lost, or the database
-   */
+  /** Resolves when there is room to read on; a single page may be larger than the room. */
   async room(signal: AbortSignal): Promise<void> {
-    const stalled = this.#bytes < this.#maxBytes ? undefined : setInterval(this.#stalled, STALL_MS);
-    await this.#until(() => this.#bytes < this.#maxBytes, signal).finally(() => clearInterval(stalled));
+    await this.#until(() => this.#bytes < this.#maxBytes, signal);
   }
 
-  /** Resolves when everything that was read is delivered and committed. */
+  /** Resolves when everything that was read is delivered. */
   async empty(signal: AbortSignal): Promise<void> {
-    await this.#until(() => this.#pages.length === 0 && !this.#committing, signal);
+    await this.#until(() => this.isEmpty, signal);
+  }
+
+  /** No more pages are added. */
+  stop(): void {
+    clearInterval(this.#stalling);
+  }
+
+  #lookForStall(): void {
+    const [oldest] = this.#pages;
+    if (!oldest) {
+      clearInterval(this.#stalling);
+      this.#stalling = undefined;
+    } else this.#stalled(performance.now() - oldest.addedAt);
   }
 
   async #until(condition: () => boolean, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      if (this.#failure) throw this.#failure.error;
       if (condition()) return;
       await new Promise<void>((resolve) => {
         this.#changed = resolve;
@@ -70,29 +80,13 @@ export class PagesInFlight {
   }
 
   #settle(): void {
-    let page = this.#pages[0];
-    while (page?.delivered) {
+    let reached: Position | undefined;
+    for (let page = this.#pages[0]; page?.delivered; page = this.#pages[0]) {
       this.#pages.shift();
       this.#bytes -= page.bytes;
-      this.#due = page.next;
-      page = this.#pages[0];
+      reached = page.next;
     }
-    // Not without anything due: it would end before it is noted here as running, and nothing would be committed again.
-    if (this.#due) this.#committing ??= this.#commitDue();
-    this.#changed();
-  }
-
-  async #commitDue(): Promise<void> {
-    try {
-      while (this.#due) {
-        const position = this.#due;
-        this.#due = undefined;
-        await this.#commit(position);
-      }
-    } catch (error) {
-      this.#failure = { error };
-    }
-    this.#committing = undefined;
+    if (reached) this.#settled(reached);
     this.#changed();
   }
 }

@@ -128,7 +128,7 @@ export function connectionOptions(database: pg.ClientConfig, applicationName: st
     keepAliveInitialDelayMillis: 10_000,
     options: [
       '-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=30000',
-      '-c idle_session_timeout=0 -c statement_timeout=0 -c synchronous_commit=off',
+      '-c idle_session_timeout=0 -c statement_timeout=0 -c synchronous_commit=local',
       // A kept plan does not know the cursor and takes a third of the log for new (seen on 14): the index, always.
       '-c enable_seqscan=off',
     ].join(' '),

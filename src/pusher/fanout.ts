@@ -11,6 +11,11 @@ import { Posting, type PostingDeps } from './posting.ts';
 /** What a queue holds for a frame that waits: a reference. */
 const WAITING_BYTES = 16;
 
+/** A lane falls behind that has delivered nothing for so long, */
+const STUCK_MS = 1000;
+/** or whose oldest frame has waited for so long: what it holds up, a relay that takes over would deliver again to all. */
+const SLOW_MS = 5000;
+
 /**
  * From a frame to the connections of its audience, each through a lane of its own; posting.ts gives the lanes their
  * turns. A frame is settled for a connection when it was delivered, when the gateway will never take it, or when the
@@ -56,14 +61,19 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     this.#live.add(connection, lane);
   }
 
-  /** The connection is over: whatever waits for it is settled. */
-  close(connection: Connection): void {
+  /**
+   * The connection is over: whatever waits for it is settled.
+   * @returns where the window of the oldest of it starts; undefined where nothing waits, or frames of a replay do
+   */
+  close(connection: Connection): CursorSnapshot | undefined {
     const lane = this.#laneOf(connection);
-    if (!lane) return;
+    if (!lane) return undefined;
+    const waiting = lane.oldest?.from;
     this.#lanes.delete(connection.connectionId);
     this.#leaveLive(lane);
     lane.state = 'closed';
     lane.settleAll();
+    return waiting;
   }
 
   #leaveLive(lane: Lane): void {
@@ -117,11 +127,12 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   }
 
   /**
-   * Reading has stopped because some lanes still hold the oldest events. Where most others are past those, the
+   * Some lanes still hold the oldest events, and with them the cursor. Where most others are past those, the
    * few fall behind: what waits for them is dropped, and they go on from the log, at their own pace. Where
-   * everybody is equally slow, or the gateway is down, reading has to wait.
+   * everybody is equally slow, or the gateway is down, everything has to wait.
+   * @param waitedMs how long the oldest events have waited
    */
-  shedSlowest(): void {
+  shedSlowest(waitedMs: number): void {
     if (this.#posting.gatewayDown) return;
     let oldest = Number.POSITIVE_INFINITY;
     let slowest: Lane[] = [];
@@ -133,14 +144,14 @@ export class Fanout extends EventEmitter<FanoutEvents> {
       }
       if (sequence === oldest && lane.oldestOfFeed) slowest.push(lane);
     }
-    if (slowest.length * 2 <= this.#lanes.size) for (const lane of slowest) this.#shed(lane);
+    if (slowest.length * 2 > this.#lanes.size) return;
+    for (const lane of slowest) if (waitedMs > SLOW_MS || lane.stuckForMs > STUCK_MS) this.#shed(lane);
   }
 
   #shed(lane: Lane): void {
     const { connection } = lane;
     const from = lane.oldestOfFeed?.from as CursorSnapshot;
-    const replaying = lane.oldest?.from === undefined;
-    if (replaying) {
+    if (lane.oldest?.from === undefined) {
       // What is left of its replay goes out first.
       this.#leaveLive(lane);
       lane.dropFeed();
@@ -148,7 +159,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
       this.close(connection);
       this.open(connection);
     }
-    this.emit('behind', connection, from, replaying);
+    this.emit('behind', connection, from);
   }
 
   /** Connections for which an event still waits, or is being posted. */
@@ -202,10 +213,10 @@ export class Fanout extends EventEmitter<FanoutEvents> {
 
 export interface FanoutEvents {
   /**
-   * A live connection fell behind: of the feed, its lane has or had everything up to the snapshot, and nothing after. Replaying:
-   * something of a replay still waits there.
+   * A live connection fell behind: of the live stream its lane has everything up to the snapshot, and nothing after. Frames of its replay
+   * may still wait there.
    */
-  behind: [Connection, CursorSnapshot, replaying: boolean];
+  behind: [Connection, CursorSnapshot];
   /** It is being closed, and lacks what the snapshot does not see; without one, some of its replay too. */
   unservable: [Connection, CursorSnapshot | undefined];
   /** The gateway as a whole stopped answering, or answers again. */

@@ -33,8 +33,22 @@ export class Lane {
   /** Frames that wait and are addressed to some, not to all. */
   #direct = 0;
 
+  readonly #openedAt = performance.now();
+  /** When something was delivered, or began to wait for nothing else. */
+  #movedAt = 0;
+
   constructor(connection: Connection) {
     this.connection = connection;
+  }
+
+  /** Since the connection was made. A clock that is wrong makes it older at most: it is known since the lane was opened. */
+  get ageMs(): number {
+    return Math.max(Date.now() - this.connection.connectedAt, performance.now() - this.#openedAt);
+  }
+
+  /** Since when something waits and nothing is delivered. */
+  get stuckForMs(): number {
+    return this.waiting === 0 ? 0 : performance.now() - this.#movedAt;
   }
 
   get waiting(): number {
@@ -54,6 +68,7 @@ export class Lane {
   }
 
   enqueue(frame: OutgoingFrame): void {
+    if (this.waiting === 0) this.#movedAt = performance.now();
     this.#frames.push(frame);
     if (frame.direct) this.#direct++;
   }
@@ -111,6 +126,7 @@ export class Lane {
 
   /** What the last post carried is settled: delivered, or left out for good. */
   settleTaken(): void {
+    this.#movedAt = performance.now();
     for (let i = 0; i < this.#taken; i++) {
       const frame = this.#frames[this.#head++] as OutgoingFrame;
       if (frame.direct) this.#direct--;

@@ -115,6 +115,7 @@ export class Posting {
     this.#postsInFlight++;
     this.#throttle.take();
     const startedAt = performance.now();
+    const ageMs = lane.ageMs;
     const payload = lane.take(this.#deps.maxFrameBytes);
     const outcome = await this.#deps.gateway.post(lane.connection.connectionId, payload);
     this.#postsInFlight--;
@@ -124,11 +125,12 @@ export class Posting {
     const change = this.#circuit.record(outcome);
     if (change) this.#events.gateway(change, outcome);
     // The connection may have been closed meanwhile; its frames are settled then.
-    if (lane.state === 'posting') this.#conclude(lane, outcome);
+    if (lane.state === 'posting') this.#conclude(lane, outcome, ageMs);
     this.pump();
   }
 
-  #conclude(lane: Lane, outcome: PostOutcome): void {
+  /** @param ageMs when the post was made: an answer may have waited in a frozen process */
+  #conclude(lane: Lane, outcome: PostOutcome, ageMs: number): void {
     const now = performance.now();
     if (outcome.kind === 'delivered') {
       this.#lastDeliveredAt = now;
@@ -137,7 +139,7 @@ export class Posting {
     }
     if (lane.failures++ === 0) lane.failingSince = now;
     const next = nextStep(outcome, {
-      ageMs: Date.now() - lane.connection.connectedAt,
+      ageMs,
       failures: lane.failures,
       failingForMs: now - lane.failingSince,
       deadlineMs: this.#deps.deliveryDeadlineMs,

@@ -29,9 +29,10 @@ export class PositionHistory {
     this.#entries.push({ atMs, snapshot });
   }
 
-  /** It sees nothing that was committed after `atMs`, unless that moment was forgotten: then it is the oldest that is kept. */
-  at(atMs: number): Snapshot {
-    return (this.#entries.findLast((entry) => entry.atMs <= atMs) ?? this.#oldest).snapshot;
+  /** `snapshot` sees nothing that was committed after `atMs`, unless that moment was forgotten: then it is the oldest that is kept. */
+  at(atMs: number): { snapshot: Snapshot; forgotten: boolean } {
+    const found = this.#entries.findLast((entry) => entry.atMs <= atMs);
+    return { snapshot: (found ?? this.#oldest).snapshot, forgotten: found === undefined };
   }
 
   /** Nobody will ask for a moment before `atMs` any more. */

@@ -2,9 +2,9 @@ import type { Logger } from 'pino';
 import { AudienceIndex } from '../connections/audience-index.ts';
 import type { Connection } from '../connections/connection.ts';
 import { encodeEvent } from '../framing.ts';
-import type { EventLog, Page, Position } from '../listener/event-log.ts';
+import { type EventLog, endOf, type Page, type Position } from '../listener/event-log.ts';
 import type { Snapshot } from '../listener/snapshot.ts';
-import { formatCursor } from '../protocol/cursor.ts';
+import { formatCursor, nowhere } from '../protocol/cursor.ts';
 import { readyFrame } from '../protocol/frame.ts';
 import type { Fanout } from '../pusher/fanout.ts';
 import { Payload } from '../pusher/payload.ts';
@@ -17,7 +17,9 @@ const STRAGGLER_MS = 1000;
 const CHASES = 5;
 
 /**
- * Connections that join together, and share one read of the log.
+ * Connections that join together, and share one read of the log:
+ *
+ *     backlog, page by page ──▶ the difference to where the feed is ──▶ announced ──▶ what came meanwhile ──▶ READY, live
  *
  * The seam has no hole: a group reads up to the end of the feed's last window, and goes live in the same
  * turn of the event loop in which it finds that the feed has not moved on; otherwise it reads the difference.
@@ -51,20 +53,46 @@ export class ReplayGroup {
         const page = await this.#deps.log.read(this.#position);
         this.#position = page.next;
         await this.#untilSent(this.#send(page));
-      } else if (chases++ < CHASES) await this.#chase();
+      } else if (!this.#announced()) await this.#announce();
+      else if (chases++ < CHASES) await this.#chase();
       else await this.#deps.holdFeed(() => this.#chase());
+    }
+  }
+
+  #announced(): boolean {
+    for (const { served } of this.#members) if (!served) return false;
+    return true;
+  }
+
+  /** Once they have everything up to where the feed is, that is made known to whoever takes over; only then comes READY. */
+  async #announce(): Promise<void> {
+    const { sending, until } = await this.#readDifference();
+    await this.#untilSent(sending);
+    if (this.#position.backlog) return;
+    const members = [...this.#members].filter(({ connection }) => this.#deps.fanout.has(connection));
+    await this.#deps.announce(
+      members.map(({ connection }) => connection),
+      until,
+    );
+    for (const member of this.#members) {
+      member.from = until;
+      member.served = true;
     }
   }
 
   /** Reads the difference to where the feed is now; where that is not outdated by then, the group goes live. */
   async #chase(): Promise<void> {
-    const until = endOf(this.#deps.position());
-    const page = await this.#deps.log.between(this.#position.snapshot, until);
-    this.#send(page);
-    this.#position = page.next;
-    if (page.next.backlog) return;
+    const { until } = await this.#readDifference();
+    if (this.#position.backlog) return;
     if (endOf(this.#deps.position()).text === until.text) this.#goLive(until);
     else for (const member of this.#members) member.from = until;
+  }
+
+  async #readDifference(): Promise<{ sending: PageSending<Member>; until: Snapshot }> {
+    const until = endOf(this.#deps.position());
+    const page = await this.#deps.log.between(this.#position.snapshot, until);
+    this.#position = page.next;
+    return { sending: this.#send(page), until };
   }
 
   /** Lets a page go out before the next is read. Members that take too long for it go on without the others. */
@@ -88,19 +116,16 @@ export class ReplayGroup {
   }
 
   #send(page: Page): PageSending<Member> {
-    const { fanout, installation, maxFrameBytes } = this.#deps;
+    const { fanout, maxFrameBytes } = this.#deps;
     const frames = new Map<Member, Payload[]>();
     for (const event of page.events) {
       const xid = BigInt(event.xid);
-      // The cursor of a replayed frame is where that replay began: a client that is cut off starts it again.
       const encoded = new Map<string, Payload>();
       for (const member of this.#audience.reach(event.audience)) {
-        const { from } = member;
-        if (from.sees(xid)) continue;
-        const payload =
-          encoded.get(from.text) ??
-          new Payload(encodeEvent(event, formatCursor(from, installation), maxFrameBytes), [event.id]);
-        encoded.set(from.text, payload);
+        if (member.from.sees(xid)) continue;
+        const cursor = this.#cursorOf(member);
+        const payload = encoded.get(cursor) ?? new Payload(encodeEvent(event, cursor, maxFrameBytes), [event.id]);
+        encoded.set(cursor, payload);
         const waiting = frames.get(member);
         if (waiting) waiting.push(payload);
         else frames.set(member, [payload]);
@@ -112,29 +137,40 @@ export class ReplayGroup {
     );
   }
 
+  /**
+   * Where that replay began: a client that is cut off starts it again. A replay that is not whole has no such place: a client that is
+   * cut off before READY would else never hear of it.
+   */
+  #cursorOf(member: Member): string {
+    const { installation, durable } = this.#deps;
+    return this.#isWhole(member) ? formatCursor(durable(member.from), installation) : nowhere(installation);
+  }
+
+  /** Retention may have removed rows that this replay was still to read; of a transaction that is still open it has removed none. */
+  #isWhole({ complete, start }: Member): boolean {
+    const floor = this.#deps.floor();
+    if (!complete || start.xmax < floor) return false;
+    const now = endOf(this.#deps.position());
+    return start.xip.every((xid) => xid >= floor || !now.sees(xid));
+  }
+
   /** Synchronous: nothing can be dispatched between READY and being live. */
   #goLive(until: Snapshot): void {
-    const { fanout, installation, floor, logger } = this.#deps;
-    const cursor = formatCursor(until, installation);
+    const { fanout, installation, durable, logger } = this.#deps;
+    const cursor = formatCursor(durable(until), installation);
     for (const member of this.#members) {
       const { connection } = member;
-      // Retention may have removed rows that this replay was still to read.
-      const recovered = member.complete && member.start.xmin >= floor();
+      const recovered = this.#isWhole(member);
       this.#events.ready(connection, recovered);
-      // A lane keeps its order: once READY is delivered, the replay is. Until then it is not served.
+      // A lane keeps its order: once READY is delivered, the replay is.
       void fanout
         .send(connection, [new Payload(Buffer.from(readyFrame(cursor, recovered)))])
-        .then(() => this.#events.ended(member));
-      fanout.goLive(connection);
+        .then(() => this.#events.delivered(member, until));
+      this.#deps.goLive(connection);
     }
     logger.debug({ event: 'joined', connections: this.#members.size }, 'connections are live');
     this.#members.clear();
   }
-}
-
-/** Everything visible there has been dispatched, or is being. */
-export function endOf(position: Position): Snapshot {
-  return position.backlog?.until ?? position.snapshot;
 }
 
 export interface Member {
@@ -145,17 +181,17 @@ export interface Member {
   readonly start: Snapshot;
   /** That is where the client left off, and not later. */
   readonly complete: boolean;
-}
-
-export function memberAt(connection: Connection, from: Snapshot, complete: boolean): Member {
-  return { connection, from, start: from, complete };
+  /** Whoever takes over knows that it has everything up to `from`. */
+  served: boolean;
 }
 
 /** What the owner of the members hears. */
 export interface ReplayGroupEvents {
   replayed(frames: number): void;
   ready(connection: Connection, recovered: boolean): void;
-  /** It has its whole replay, READY included, or is over. */
+  /** It has its whole replay up to there, READY included. Called too when the connection was closed meanwhile. */
+  delivered(member: Member, until: Snapshot): void;
+  /** The connection is over. */
   ended(member: Member): void;
   /** These go on as another group once they have got the page. */
   straggling(members: readonly Member[], position: Position, sending: PageSending<Member>): void;
@@ -171,8 +207,14 @@ export interface ReplayGroupDeps {
   readonly logger: Logger;
   /** Where the feed is. */
   position(): Position;
+  /** The latest place for a client's cursor that is not after `place`. */
+  durable(place: Snapshot): Snapshot;
   /** Rows of transactions below may be gone. */
   floor(): bigint;
+  /** Resolves once it is committed that these have everything up to there. */
+  announce(connections: readonly Connection[], until: Snapshot): Promise<void>;
+  /** From the feed's next window on the connection gets what is dispatched. */
+  goLive(connection: Connection): void;
   /** Runs while the feed does not read. */
   holdFeed<Result>(work: () => Promise<Result>): Promise<Result>;
 }

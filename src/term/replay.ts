@@ -1,12 +1,12 @@
 import { EventEmitter } from 'node:events';
 import { pause } from '../backoff.ts';
 import type { Connection } from '../connections/connection.ts';
-import type { Position } from '../listener/event-log.ts';
+import { endOf, type Position } from '../listener/event-log.ts';
 import { Snapshot } from '../listener/snapshot.ts';
 import { parseCursor } from '../protocol/cursor.ts';
 import type { PageSending } from './page-sending.ts';
 import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
-import { endOf, type Member, memberAt, ReplayGroup, type ReplayGroupDeps } from './replay-group.ts';
+import { type Member, ReplayGroup, type ReplayGroupDeps } from './replay-group.ts';
 
 /** Groups that read the log at the same time: a client that was away for long must not hold up the others. */
 const MAX_GROUPS = 4;
@@ -20,8 +20,8 @@ const SETTLED_POLL_MS = 20;
  */
 export class Replay extends EventEmitter<ReplayEvents> {
   readonly #deps: ReplayDeps;
-  /** Who has not had the whole replay yet, and whom to tell. */
-  readonly #members = new Map<Member, (() => void) | undefined>();
+  /** Who has not had the whole replay yet. */
+  readonly #members = new Map<Member, Joining>();
   #pending: Member[] = [];
   #groups = 0;
 
@@ -30,44 +30,41 @@ export class Replay extends EventEmitter<ReplayEvents> {
     this.#deps = deps;
   }
 
-  /** Connections whose replay, READY included, has not been delivered. */
-  *joining(): Iterable<Connection> {
-    for (const { connection } of this.#members.keys()) yield connection;
-  }
-
   /** Resolves when nobody is joining, or the signal aborts. */
   async settled(signal: AbortSignal): Promise<void> {
     while (this.#members.size > 0 && !signal.aborted) await pause(SETTLED_POLL_MS, signal);
   }
 
-  /**
-   * The connection's lane must be open.
-   * @param from where a connection goes on that was live and has fallen behind
-   * @param ended is called once it has its replay, or is over
-   */
-  join(connection: Connection, from?: Snapshot, ended?: () => void): void {
-    const member = from ? memberAt(connection, from, true) : this.#memberOf(connection);
-    this.#members.set(member, ended);
+  /** The connection's lane must be open. */
+  join(joining: Joining): void {
+    const { connection, from } = joining;
+    const begin = from ? { start: from, complete: true } : this.#beginOf(joining);
+    const member = { connection, from: begin.start, ...begin, served: from !== undefined };
+    this.#members.set(member, joining);
     this.#pending.push(member);
     this.emit('joining', connection);
     // Others that joined in the same turn come along.
     queueMicrotask(() => this.#next());
   }
 
-  #memberOf(connection: Connection): Member {
+  /** Where a connection begins that has had nothing yet, as far as is known. */
+  #beginOf({ connection, mayHaveBeenServed }: Joining): { start: Snapshot; complete: boolean } {
     const { history, installation, adoptedAtMs, position, floor, xmax } = this.#deps;
-    const { connectedAt } = connection;
-    const connectedFrom = history.at(connectedAt - CLOCK_MARGIN_MS);
-    if (connection.cursor === undefined)
-      return memberAt(connection, connectedFrom, connectedAt - CLOCK_MARGIN_MS >= adoptedAtMs);
+    const connectedMs = connection.connectedAt - CLOCK_MARGIN_MS;
+    const { snapshot, forgotten } = history.at(connectedMs);
+    if (connection.cursor === undefined) {
+      // Were it READY already, what was before it connected must not come now: its client would take it for new.
+      if (mayHaveBeenServed) return { start: endOf(position()), complete: false };
+      return { start: snapshot, complete: !forgotten && connectedMs >= adoptedAtMs };
+    }
     const cursor = parseCursor(connection.cursor);
     if (cursor?.installation === installation) {
-      const { xmin, xmax: end, xip } = cursor.snapshot;
+      const start = Snapshot.of(cursor.snapshot);
       // A cursor from the future is one of this database before it was restored.
-      const past = end <= xmax || end <= endOf(position()).xmax;
-      if (past && xmin >= floor()) return memberAt(connection, new Snapshot(xmin, end, xip), true);
+      const past = start.xmax <= xmax || start.xmax <= endOf(position()).xmax;
+      if (past && start.xmax >= floor()) return { start, complete: true };
     }
-    return memberAt(connection, connectedFrom, false);
+    return { start: snapshot, complete: false };
   }
 
   #next(): void {
@@ -75,7 +72,7 @@ export class Replay extends EventEmitter<ReplayEvents> {
     const members = this.#pending;
     this.#pending = [];
     this.#groups++;
-    void this.#run(members, { snapshot: Snapshot.intersection(members.map(({ from }) => from)) }).finally(() => {
+    void this.#run(members, { snapshot: Snapshot.meet(members.map(({ from }) => from)) }).finally(() => {
       this.#groups--;
       this.#next();
     });
@@ -85,18 +82,28 @@ export class Replay extends EventEmitter<ReplayEvents> {
     const group = new ReplayGroup(this.#deps, members, start, {
       replayed: (frames) => this.emit('replayed', frames),
       ready: (connection, recovered) => this.emit('ready', connection, recovered),
-      ended: (member) => this.#end(member),
+      delivered: (member, until) => {
+        const joining = this.#members.get(member);
+        this.#members.delete(member);
+        joining?.ready(until);
+      },
+      ended: (member) => this.#members.delete(member),
       // Not one of the groups that are counted: most of its time it waits.
       straggling: (stragglers, position, page) => void this.#run(stragglers, position, page),
     });
     return group.run(sending).catch((error: unknown) => this.#deps.fail(error));
   }
+}
 
-  #end(member: Member): void {
-    const ended = this.#members.get(member);
-    this.#members.delete(member);
-    ended?.();
-  }
+/** A connection that is to be replayed to. */
+export interface Joining {
+  readonly connection: Connection;
+  /** It has everything that this sees; undefined for one that has had nothing yet. */
+  readonly from: Snapshot | undefined;
+  /** The leader before may have served it, and has not said so. */
+  readonly mayHaveBeenServed: boolean;
+  /** READY was delivered, and everything up to `until`; or the connection was closed meanwhile. */
+  ready(until: Snapshot): void;
 }
 
 export interface ReplayEvents {

@@ -3,7 +3,7 @@ import type { Connection } from '../connections/connection.ts';
 import type { ConnectionDirectory } from '../connections/connection-directory.ts';
 import type { ConnectionStore } from '../connections/connection-store.ts';
 import { encodeEvent, pageBytes } from '../framing.ts';
-import type { StoredCursor } from '../listener/cursor-store.ts';
+import type { CommittedCursor, StoredCursor } from '../listener/cursor-store.ts';
 import { Doorbell } from '../listener/doorbell.ts';
 import { DrainLoop, type DrainTiming } from '../listener/drain-loop.ts';
 import { EventLog, type Page, type Position } from '../listener/event-log.ts';
@@ -13,14 +13,14 @@ import type { NotificationListener } from '../listener/notification-listener.ts'
 import { PagesInFlight } from '../listener/pages-in-flight.ts';
 import { Retention, type RetentionSettings } from '../listener/retention.ts';
 import type { Session } from '../listener/session.ts';
-import type { Snapshot } from '../listener/snapshot.ts';
 import { Wakeup } from '../listener/wakeup.ts';
 import { formatCursor, installationTag } from '../protocol/cursor.ts';
 import { readyFrame } from '../protocol/frame.ts';
 import { Fanout, type FanoutEvents, type FanoutState } from '../pusher/fanout.ts';
 import type { Gateway } from '../pusher/gateway-client.ts';
-import { Membership } from './membership.ts';
 import { CLOCK_MARGIN_MS, PositionHistory } from './position-history.ts';
+import { Progress } from './progress.ts';
+import { Recipients } from './recipients.ts';
 import { Replay, type ReplayEvents } from './replay.ts';
 
 /** Whatever these say, the log is to be read: what was rung before may not have been heard. */
@@ -40,9 +40,9 @@ const DRAIN_DEADLINE_MS = 20_000;
  * Everything in it is made for it and ends with it; only the directory outlives a term, so that a standby has it
  * ready.
  *
- *     drain loop ── page ──▶ fan-out ── settled ──▶ pages in flight ── commit ──▶ lease
- *                              ▲
- *     directory ── joined ──▶ membership ──▶ replay
+ *     drain loop ── page ──▶ fan-out ── settled ──▶ pages in flight ──▶ progress ── commit ──▶ cursor
+ *                              ▲                                          ▲
+ *     directory ── joined ──▶ recipients ──▶ replay                      recipients: who lacks what
  */
 export class Term {
   readonly #deps: TermDeps;
@@ -56,10 +56,10 @@ export class Term {
   readonly #retention: Retention;
   readonly #lag: LogLag;
   readonly #wakeup = new Wakeup();
-  readonly #membership: Membership;
-  #committed: Snapshot;
-  /** Delivered to all but those who lack something. Until nobody does, only what lies before `heldAt` is committed. */
-  #uncommitted: Position | undefined;
+  readonly #recipients: Recipients;
+  readonly #progress: Progress;
+  /** READY, and live from the feed's next window on: what is left of this one they have had. */
+  #arrivals: Connection[] = [];
   readonly #failed = new AbortController();
   /** Aborts with the cause when the term cannot go on. */
   readonly #lost: AbortSignal;
@@ -71,13 +71,13 @@ export class Term {
     this.#installation = installationTag(held.stored.installation);
     this.#fanout = new Fanout({ ...settings, gateway: deps.gateway, log: logger, mayPost: () => held.lease.trusted });
     this.#history = new PositionHistory({
-      atMs: held.stored.served.untilMs,
+      atMs: held.stored.served.untilMs - CLOCK_MARGIN_MS,
       snapshot: held.stored.served.snapshot,
     });
     this.#inFlight = new PagesInFlight({
       maxBytes: settings.maxBytesInFlight,
-      commit: (position) => this.#commit(position),
-      stalled: () => this.#fanout.shedSlowest(),
+      settled: (position) => this.#progress.settled(position),
+      stalled: (forMs) => this.#fanout.shedSlowest(forMs),
     });
     const reading = { pageRows: settings.pageRows, maxDataBytes: settings.maxFrameBytes };
     this.#drain = new DrainLoop({
@@ -107,18 +107,32 @@ export class Term {
       maxFrameBytes: settings.maxFrameBytes,
       logger,
       position: () => this.#drain.position,
+      durable: (place) => this.#progress.durable(place),
       floor: () => this.#retention.floor,
+      announce: (connections, until) => this.#recipients.announce(connections, until),
+      goLive: (connection) => this.#arrive(connection),
       holdFeed: (work) => this.#drain.hold(work),
       fail: (error) => this.#failed.abort(error),
     });
-    this.#committed = held.stored.position.snapshot;
-    this.#membership = new Membership({
+    this.#progress = new Progress({
+      start: held.stored.position,
+      readUpTo: () => this.#drain.position,
+      isIdle: () => this.#inFlight.isEmpty,
+      record: (settled) => this.#recipients.record(settled),
+      write: (row) => held.lease.cursor.commit(row),
+      committed: (row) => this.#committed(row),
+      fail: (error) => this.#failed.abort(error),
+    });
+    this.#recipients = new Recipients({
       ...deps,
-      committed: () => this.#committed,
       fanout: this.#fanout,
       replay: this.#replay,
       history: this.#history,
       served: held.stored.served,
+      exceptions: held.stored.exceptions,
+      readUpTo: () => this.#drain.position,
+      committed: () => this.#progress.committed,
+      commit: () => this.#progress.commit(),
     });
     this.#lost = AbortSignal.any([held.lease.session.ended, held.feed.ended, held.replays.ended, this.#failed.signal]);
   }
@@ -139,9 +153,6 @@ export class Term {
       .on('lost', (rows) => this.#tellOfLoss(rows))
       .on('removed', (rows) => this.#deps.emit('removed', rows));
     this.#lag.on('lag', (lag) => this.#deps.emit('lag', lag));
-    this.#membership.on('released', () => {
-      if (this.#uncommitted) this.#commit(this.#uncommitted).catch((error: unknown) => this.#failed.abort(error));
-    });
     this.#drain
       .on('asleep', () => this.#deps.emit('asleep'))
       .on('awake', () => this.#deps.emit('awake'))
@@ -150,7 +161,7 @@ export class Term {
         this.#deps.emit('read', page.events.length);
       });
     try {
-      this.#membership.start();
+      this.#recipients.start();
       const ending = AbortSignal.any([stop, this.#lost]);
       for (const running of [this.#retention.run(ending), this.#lag.run(ending)])
         running.catch((error: unknown) => this.#failed.abort(error));
@@ -162,11 +173,12 @@ export class Term {
       const deadline = AbortSignal.any([this.#lost, late.signal]);
       await Promise.all([this.#inFlight.empty(deadline), this.#replay.settled(AbortSignal.timeout(JOIN_DEADLINE_MS))]);
       clearTimeout(timer);
-      if (deadline.aborted || this.#membership.heldAt) return;
-      await this.#lease.cursor.commit(this.#drain.position, this.#membership.servedByName());
+      this.#lost.throwIfAborted();
+      await this.#progress.commit();
     } finally {
+      this.#inFlight.stop();
       this.#fanout.stop();
-      this.#membership.stop();
+      this.#recipients.stop();
       for (const event of RINGING) notifications.off(event, ring);
       for (const event of CONTROLLING) notifications.off(event, controlled);
     }
@@ -178,7 +190,7 @@ export class Term {
       ...this.#fanout.state(),
       asleep: this.#drain.asleep,
       bytesInFlight: this.#inFlight.bytes,
-      behind: this.#membership.lacking,
+      behind: this.#recipients.behind,
     };
   }
 
@@ -195,7 +207,7 @@ export class Term {
   #deliver(page: Page, from: Position): { bytes: number; delivered: Promise<void> } {
     const { maxFrameBytes } = this.#deps.settings;
     // Where the window starts, not where it ends: see protocol/cursor.ts.
-    const cursor = formatCursor(from.snapshot, this.#installation);
+    const cursor = formatCursor(this.#progress.durable(from.snapshot), this.#installation);
     const { bytes, settled } = this.#fanout.dispatch(
       page.events.map((event) => ({
         id: event.id,
@@ -204,20 +216,20 @@ export class Term {
       })),
       from.snapshot,
     );
+    if (!page.next.backlog) for (const connection of this.#arrivals.splice(0)) this.#fanout.goLive(connection);
+    this.#progress.read();
     return { bytes: bytes + pageBytes(page.events), delivered: settled };
   }
 
-  async #commit(position: Position): Promise<void> {
-    const { heldAt } = this.#membership;
-    const held = heldAt && !position.snapshot.isBefore(heldAt);
-    this.#uncommitted = held ? position : undefined;
-    if (held && !this.#committed.isBefore(heldAt)) return;
-    const reached = held ? { snapshot: heldAt } : position;
-    const served = this.#membership.served();
-    await this.#lease.cursor.commit(reached, served);
-    this.#committed = reached.snapshot;
+  #arrive(connection: Connection): void {
+    if (this.#drain.position.backlog) this.#arrivals.push(connection);
+    else this.#fanout.goLive(connection);
+  }
+
+  #committed({ position, served }: CommittedCursor): void {
+    this.#recipients.committed(position);
     this.#history.forgetBefore(served.untilMs - CLOCK_MARGIN_MS);
-    this.#deps.emit('committed', reached);
+    this.#deps.emit('committed', position);
   }
 
   /** What retention had to remove undelivered is missing for every client. */

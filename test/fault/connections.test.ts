@@ -59,7 +59,7 @@ test('one connection that cannot be served delays nobody, and is closed so that 
   const world = await World.start();
   const relay = await world.relay({ deliveryDeadlineMs: 300 });
   const [sick, healthy] = await Promise.all([world.live({ userId: 'sick' }), world.live({ userId: 'healthy' })]);
-  const sickId = String((await world.table.items()).find(({ userId }) => userId === 'sick')?.connectionId);
+  const sickId = await world.idOf('sick');
   world.posts.fault = ({ method, connectionId }) =>
     method === 'POST' && connectionId === sickId ? { status: 429 } : null;
   const closed = once(sick.socket, 'close');
@@ -84,34 +84,29 @@ test('one slow connection falls behind, goes on from the log, and delays nobody 
     world.live({ batch: '1' }),
     world.live({ userId: 'slow' }),
   ]);
-  const slowId = String((await world.table.items()).find(({ userId }) => userId === 'slow')?.connectionId);
+  const slowId = await world.idOf('slow');
   world.posts.fault = ({ connectionId }) => (connectionId === slowId ? { status: 429 } : null);
   const behind = once(relay, 'behind');
   await world.sql(`insert into messages (content) select n::text from generate_series(1, 500) n`);
   await Promise.all([fast, other].map((client) => client.received(500)));
   expect((await behind)[0]).toMatchObject({ connectionId: slowId });
   expect(slow.events).toEqual([]);
-  // The others are long past; a relay that took over now would have to know what this one lacks.
+  // The others are long past, and so is the cursor; it names the slow one, with what it has.
   const passed = async () => {
     const [row] = await world.sql<{ count: string }>(
-      'select count(*) from rowcast.event e, rowcast.cursor c where pg_visible_in_snapshot(e.xid, c.snapshot) or e.id <= c.after_id',
+      'select count(*) from rowcast.event e, rowcast.cursor c where pg_visible_in_snapshot(e.xid, c.snapshot)',
     );
     return Number(row?.count);
   };
-  for (let n = 501; n <= 510; n++) {
-    await world.sql('insert into messages (content) values ($1)', [String(n)]);
-    await Promise.all([fast, other].map((client) => client.received(n)));
-  }
-  expect(await passed()).toBe(0);
+  await expect.poll(passed).toBe(500);
   world.posts.fault = () => null;
-  await slow.received(510);
-  expect([...new Set(contents(slow.events))]).toEqual(numbers(510));
-  await expect.poll(passed).toBe(510);
+  await slow.received(500);
+  expect([...new Set(contents(slow.events))]).toEqual(numbers(500));
   await world.sql(`insert into messages (content) values ('live again')`);
   await slow.frame(({ data }) => data?.content === 'live again');
 });
 
-test('a client that is slow with its replay does not hold up the others once it is live', async () => {
+test('a client that is slow with its replay does not hold up the others', async () => {
   const world = await World.start();
   const relay = await world.relay({ maxBytesInFlight: 20_000, pageRows: 20 });
   const [one, two] = await Promise.all([world.live({ batch: '1' }), world.live({ batch: '1' })]);
@@ -123,7 +118,7 @@ test('a client that is slow with its replay does not hold up the others once it 
   });
   const known = new Set((await world.table.items()).map(({ connectionId }) => connectionId));
   world.posts.fault = ({ connectionId }) => (known.has(connectionId) ? null : held);
-  const joined = once(relay, 'ready');
+  const joined = once(relay, 'joining');
   const { cursor } = await one.ready();
   const slow = await world.connect({ cursor: cursor as string });
   await joined;
@@ -140,7 +135,7 @@ test('one that cannot be served, and not be closed yet, has what it lacks from t
   const world = await World.start();
   const relay = await world.relay({ deliveryDeadlineMs: 300 });
   const [sick, healthy] = await Promise.all([world.live({ userId: 'sick' }), world.live({ userId: 'healthy' })]);
-  const sickId = String((await world.table.items()).find(({ userId }) => userId === 'sick')?.connectionId);
+  const sickId = await world.idOf('sick');
   let closing = false;
   world.posts.fault = ({ method, connectionId }) => {
     if (connectionId !== sickId) return null;

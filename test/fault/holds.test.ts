@@ -18,50 +18,11 @@ function holdPosts(world: World, isHeld: (connectionId: string) => boolean) {
   };
 }
 
-async function idOf(world: World, user: string): Promise<string> {
-  return String((await world.table.items()).find(({ userId }) => userId === user)?.connectionId);
-}
-
-test('the cursor does not pass what one lacks because another, further on, is held too', async () => {
-  const world = await World.start();
-  const daemon = world.daemon({ ROWCAST_DELIVERY_DEADLINE_MS: '1000' });
-  await daemon.logged('leading');
-  const [slow, well] = await Promise.all(['slow', 'well', 'sick'].map((userId) => world.live({ userId })));
-  const [slowId, sickId] = await Promise.all([idOf(world, 'slow'), idOf(world, 'sick')]);
-  const held: ((passed: null) => void)[] = [];
-  let closing = false;
-  world.posts.fault = ({ method, connectionId }) => {
-    if (connectionId === slowId) return new Promise((pass) => held.push(pass));
-    if (connectionId !== sickId) return null;
-    closing ||= method === 'DELETE';
-    return { status: 429 };
-  };
-  const send = async (user: string, n: number) => {
-    await world.sql(`select rowcast.send_to_user($1, 'n', to_json($2::int))`, [user, n]);
-    await world.sql(`select rowcast.send_to_user('well', 'n', to_json($1::int))`, [n]);
-    await well?.frame(({ data }) => (data as unknown) === n);
-  };
-  for (const n of [1, 2, 3]) await send('slow', n);
-  for (let n = 4; !closing; n++) await send('sick', n);
-  held.shift()?.(null);
-  await slow?.received(1);
-  const reached = () =>
-    world.sql<{ n: string }>(
-      `select e.data::text as n from rowcast.event e, rowcast.cursor c where pg_visible_in_snapshot(e.xid, c.snapshot) and 'user:slow' = any (e.audience)`,
-    );
-  await expect.poll(reached).toEqual([{ n: '1' }]);
-  await daemon.kill();
-  world.posts.fault = () => null;
-  await world.relay();
-  await slow?.received(3);
-  expect([...new Set(slow?.events.map(({ data }) => data))]).toEqual([1, 2, 3]);
-});
-
 test('one that falls behind again before it has caught up lacks nothing after a takeover', async () => {
   const world = await World.start();
   const relay = await world.relay({ maxBytesInFlight: 20_000 });
   const [one, two, slow] = await Promise.all([world.live(), world.live(), world.live({ userId: 'slow' })]);
-  const slowId = await idOf(world, 'slow');
+  const slowId = await world.idOf('slow');
   const posts = holdPosts(world, (id) => id === slowId);
   for (const round of [1, 2]) {
     // Ready is its replay: the next round finds it live, and what was replayed still waiting.
@@ -87,7 +48,7 @@ test('one whose item is changed while something waits for it lacks nothing, and 
   const daemon = world.daemon();
   await daemon.logged('leading');
   const client = await world.live({ userId: 'ann' });
-  const connectionId = await idOf(world, 'ann');
+  const connectionId = await world.idOf('ann');
   const posts = holdPosts(world, (id) => id === connectionId);
   await world.sql(`insert into messages (content) values ('waiting')`);
   await posts.held(1);

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { termsOf } from '../../src/protocol/audience.ts';
 import { formatCursor, parseCursor } from '../../src/protocol/cursor.ts';
@@ -37,19 +38,30 @@ test('READY', () => {
 
 test.each([
   [{ xmin: 8401n, xmax: 8401n, xip: [] }, '8401.0a1b2c3d'],
-  [{ xmin: 8401n, xmax: 9000n, xip: [8401n, 8500n] }, '8401-599-0-99.0a1b2c3d'],
+  [{ xmin: 8401n, xmax: 9000n, xip: [8401n, 8500n] }, '8401-599a_99.0a1b2c3d'],
+  [{ xmin: 8401n, xmax: 8410n, xip: [8401n, 8403n, 8404n, 8405n] }, '8401-9acbb.0a1b2c3d'],
 ])('a snapshot is the token of a cursor, and back', (snapshot, token) => {
   expect(formatCursor(snapshot, '0a1b2c3d')).toBe(token);
   expect(parseCursor(token)).toEqual({ snapshot, installation: '0a1b2c3d' });
 });
 
-test('with many transactions in flight a cursor is where the oldest began', () => {
-  const xip = Array.from({ length: 50 }, (_, i) => 100n + BigInt(i));
-  expect(parseCursor(formatCursor({ xmin: 100n, xmax: 200n, xip }, '0a1b2c3d'))?.snapshot).toEqual({
-    xmin: 100n,
-    xmax: 100n,
-    xip: [],
-  });
+test('a cursor names every transaction in flight, however many: an approximation would bring deleted rows back', () => {
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 1, max: 400 }), { maxLength: 600 }), fc.nat(50), (gaps, beyond) => {
+      let xid = 8401n;
+      const xip = gaps.map((gap) => (xid += BigInt(gap)));
+      const snapshot = { xmin: xip[0] ?? xid, xmax: xip.length > 0 ? xid + 1n + BigInt(beyond) : xid, xip };
+      expect(parseCursor(formatCursor(snapshot, '0a1b2c3d'))).toEqual({ snapshot, installation: '0a1b2c3d' });
+    }),
+  );
+  const xip = Array.from({ length: 5000 }, (_, i) => 100n + BigInt(i));
+  const crowd = { xmin: 100n, xmax: 9000n, xip };
+  expect(parseCursor(formatCursor(crowd, '0a1b2c3d'))?.snapshot).toEqual(crowd);
+});
+
+test('a cursor that no URL could carry names no place, and not an earlier one', () => {
+  const xip = Array.from({ length: 3000 }, (_, i) => 100n + BigInt(i * i));
+  expect(parseCursor(formatCursor({ xmin: 100n, xmax: 10_000_000n, xip }, '0a1b2c3d'))).toBeNull();
 });
 
 test('nothing else is a cursor', () => {

@@ -1,10 +1,11 @@
 import { pino } from 'pino';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Connection } from '../../src/connections/connection.ts';
 import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dynamodb.ts';
 import { LocalGateway } from '../../src/local/gateway.ts';
 import { Fanout } from '../../src/pusher/fanout.ts';
 import { GatewayClient } from '../../src/pusher/gateway-client.ts';
+import { Lane } from '../../src/pusher/lane.ts';
 import type { PostingDeps } from '../../src/pusher/posting.ts';
 import { nextStep } from '../../src/pusher/retry-policy.ts';
 import { TestClient } from '../support/client.ts';
@@ -106,6 +107,32 @@ test('what waits for a connection that is closed is settled', async () => {
   fanout.close(connections[0] as Connection);
   await sent;
   await send(3);
+});
+
+test('a 410 is judged by the age that the connection had when the post was made, not when its answer was read', async () => {
+  const { fanout, proxy, connections, send } = await start(0);
+  // It was young when posted to, and is no more when the answer comes.
+  const connection: Connection = { connectionId: 'young=', userId: 'u', connectedAt: Date.now() - 29_500, ttl: 0 };
+  expect(connections).toEqual([]);
+  fanout.open(connection);
+  fanout.goLive(connection);
+  const outcomes: string[] = [];
+  fanout.on('ended', () => outcomes.push('ended')).on('posted', (_, { kind }) => outcomes.push(kind));
+  proxy.fault = () =>
+    new Promise((answer) => setTimeout(answer, 700, proxy.posts === 1 ? { status: 410 } : { status: 200 }));
+  await send(1);
+  expect(outcomes).toEqual(['gone', 'delivered']);
+});
+
+test('a connection that claims to be made in the future is removed at a 410 once it has been known for long', () => {
+  const lane = new Lane({ connectionId: 'c', userId: 'u', connectedAt: Date.now() + 1e9, ttl: 0 });
+  expect(lane.ageMs).toBeGreaterThanOrEqual(0);
+  const history = { failures: 1, failingForMs: 0, deadlineMs: 1000, othersDelivered: true };
+  expect(nextStep({ kind: 'gone' }, { ...history, ageMs: lane.ageMs }).step).toBe('retry');
+  const now = performance.now();
+  vi.spyOn(performance, 'now').mockReturnValue(now + 31_000);
+  onTestFinished(() => void vi.restoreAllMocks());
+  expect(nextStep({ kind: 'gone' }, { ...history, ageMs: lane.ageMs }).step).toBe('remove');
 });
 
 test('a frame that the gateway refuses for good is left out, and the next ones go on', async () => {

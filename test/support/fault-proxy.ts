@@ -12,7 +12,7 @@ export type Fault = { readonly status: number; readonly type?: string; readonly 
  */
 export class FaultProxy {
   /** The fault of a request, or null to pass it on, at once or later. Replaced by tests. */
-  fault: (request: { method: string; connectionId: string }) => Fault | null | Promise<null> = () => null;
+  fault: (request: { method: string; connectionId: string }) => Fault | null | Promise<Fault | null> = () => null;
   /** Delays the passing on, in the order of arrival. */
   gate: Promise<unknown> = Promise.resolve();
   /** How far its clock is ahead. */

@@ -147,6 +147,11 @@ export class World {
     return client;
   }
 
+  /** The connection id of a user's connection. */
+  async idOf(userId: string): Promise<string> {
+    return String((await this.table.items()).find((item) => item.userId === userId)?.connectionId);
+  }
+
   /** Cuts every client off, as a network does: without a word. */
   cut(): void {
     for (const { socket } of this.gateway.connections.values()) socket?.terminate();

@@ -66,6 +66,9 @@ test('the feed moves on while a join reads the log: what it dispatched meanwhile
     logger: pino({ level: 'silent' }),
     position: () => position,
     floor: () => 0n,
+    durable: (place) => place,
+    announce: async () => undefined,
+    goLive: (each) => fanout.goLive(each),
     holdFeed: (work) => work(),
     fail: (error) => {
       throw error;
@@ -73,7 +76,7 @@ test('the feed moves on while a join reads the log: what it dispatched meanwhile
   });
   const connection: Connection = { connectionId: 'c', userId: 'u', connectedAt: Date.now(), ttl: 0 };
   fanout.open(connection);
-  replay.join(connection);
+  replay.join({ connection, from: undefined, mayHaveBeenServed: false, ready: () => undefined });
   await expect.poll(() => posted.at(-1)).toContain('READY');
   expect(posted.map((text) => /meanwhile \d|READY/.exec(text)?.[0])).toEqual(['meanwhile 1', 'meanwhile 0', 'READY']);
 });

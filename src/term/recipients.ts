@@ -1,0 +1,347 @@
+import type { Logger } from 'pino';
+import type { Connection } from '../connections/connection.ts';
+import type { ConnectionDirectory } from '../connections/connection-directory.ts';
+import type { ConnectionStore } from '../connections/connection-store.ts';
+import { errorText } from '../error-text.ts';
+import { LimitedLog } from '../limited-log.ts';
+import type { CommittedCursor, Served } from '../listener/cursor-store.ts';
+import { endOf, type Position } from '../listener/event-log.ts';
+import { Snapshot } from '../listener/snapshot.ts';
+import type { CursorSnapshot } from '../protocol/cursor.ts';
+import type { Fanout } from '../pusher/fanout.ts';
+import { Exceptions, nameOf } from './exceptions.ts';
+import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
+import { Recipient } from './recipient.ts';
+import type { Replay } from './replay.ts';
+
+/**
+ * `connectedAt` is when the upgrade began; `$connect` stores the item up to 29 s later. A connection is surely in a
+ * read of the table only if it was made this long before the read began.
+ */
+const LATE_ITEM_MS = 30_000 + CLOCK_MARGIN_MS;
+
+/** A connection that fell behind and has not caught up after this long is closed; what it lacks it gets by its own cursor. */
+const BEHIND_DEADLINE_MS = 60_000;
+
+/** Names in the cursor's row, some 30 bytes each; the row is written some hundred times a second. */
+const MAX_NAMES = 500;
+
+/**
+ * Which connections are delivered to in a term, and how: live from the committed cursor where the leader before
+ * has served them, after a replay where not, again from the log where they fell behind, and no more once they are over.
+ * Says what the cursor's row has to say of them (`record`), by the two rules of recipient.ts.
+ */
+export class Recipients {
+  readonly #deps: RecipientsDeps;
+  readonly #log: LimitedLog;
+  readonly #byId = new Map<string, Recipient>();
+  readonly #unserved = new Set<Recipient>();
+  readonly #pinned = new Set<Recipient>();
+  /** Served, and made after `#servedUntilMs`. */
+  readonly #young = new Set<Recipient>();
+  /** What the leader before knew, of connections that may be read from the table later. */
+  readonly #inherited: Exceptions;
+  #servedUntilMs: number;
+  /** As recorded last; null once somebody's place has changed since. */
+  #named: Named | null = null;
+  readonly #joined = (connection: Connection) => this.#join(connection);
+  readonly #left = (connection: Connection) => this.#leave(connection);
+  readonly #changed = (before: Connection, connection: Connection) => this.#change(before, connection);
+  readonly #overdue = (connection: Connection) => void this.#deps.fanout.disconnect(connection);
+
+  constructor(deps: RecipientsDeps) {
+    this.#deps = deps;
+    this.#log = new LimitedLog(deps.log);
+    this.#inherited = Exceptions.parse(deps.exceptions);
+    this.#servedUntilMs = deps.served.untilMs;
+  }
+
+  /** Connections that lack something of what was settled for the others. */
+  get behind(): number {
+    let count = 0;
+    for (const { deadline, stage } of this.#pinned) if (deadline || stage === 'closing') count++;
+    return count;
+  }
+
+  start(): void {
+    const { directory, fanout } = this.#deps;
+    for (const connection of directory.all()) {
+      const name = nameOf(connection);
+      const isNamed = this.#inherited.pinned.has(name) || this.#inherited.unserved.has(name);
+      if (connection.connectedAt < this.#servedUntilMs && !isNamed) this.#serve(connection);
+      else this.#join(connection);
+    }
+    for (const connection of directory.overdue()) this.#overdue(connection);
+    directory
+      .on('joined', this.#joined)
+      .on('left', this.#left)
+      .on('overdue', this.#overdue)
+      .on('changed', this.#changed);
+    fanout
+      .on('unservable', (connection, from) => this.#unservable(connection, from))
+      .on('behind', (connection, from) => this.#fallBehind(connection, from))
+      .on('ended', (connection) => this.#forget(connection));
+  }
+
+  stop(): void {
+    for (const { deadline } of this.#byId.values()) clearTimeout(deadline);
+    this.#deps.directory
+      .off('joined', this.#joined)
+      .off('left', this.#left)
+      .off('overdue', this.#overdue)
+      .off('changed', this.#changed);
+  }
+
+  /** What the cursor's row says when `settled` was delivered, in order, to everybody who is live. */
+  record(settled: Position): CommittedCursor {
+    const served = this.#served();
+    const isNews = this.#named === null;
+    this.#named ??= this.#name();
+    const { exceptions, pins, unnamed } = this.#named;
+    // Of a window that is read page by page, the unnamed may lack every page.
+    const held = unnamed.filter((pin) => !endOf(settled).isWithin(pin));
+    return {
+      position: held.length === 0 ? settled : { snapshot: Snapshot.meet([settled.snapshot, ...held]) },
+      delivered: Snapshot.meet([settled.snapshot, ...pins]),
+      exceptions: isNews ? exceptions.toString() : null,
+      served,
+    };
+  }
+
+  /** Those that the cursor alone is wrong about. Past the bound the cursor waits for pins that found no place. */
+  #name(): Named {
+    const exceptions = new Exceptions();
+    const pins: Snapshot[] = [];
+    const unnamed: Snapshot[] = [];
+    const full = () => exceptions.size >= MAX_NAMES;
+    for (const { connection, served, pin } of this.#pinned) {
+      if (!served || !pin) continue;
+      pins.push(pin);
+      if (full()) unnamed.push(pin);
+      else exceptions.pinned.set(nameOf(connection), pin);
+    }
+    for (const { connection } of this.#unserved)
+      if (connection.connectedAt < this.#servedUntilMs && !full()) exceptions.unserved.add(nameOf(connection));
+    for (const { connection, pin } of this.#young) {
+      if (full()) break;
+      if (!pin) exceptions.served.add(nameOf(connection));
+    }
+    exceptions.more = full();
+    return { exceptions, pins, unnamed };
+  }
+
+  /** Everybody who is live has what the position sees: who has caught up with it needs no pin any more. */
+  committed({ snapshot }: Position): void {
+    for (const recipient of this.#pinned) {
+      if (recipient.stage !== 'live' || !recipient.pin?.isWithin(snapshot)) continue;
+      recipient.pin = null;
+      this.#note(recipient);
+    }
+  }
+
+  /**
+   * These have everything up to `from` and are about to be READY. Resolves once that is committed: a relay that takes over
+   * in this moment goes on from there, and does not begin their replay again with what was before they connected.
+   */
+  async announce(connections: readonly Connection[], from: Snapshot): Promise<void> {
+    for (const connection of connections) {
+      const recipient = this.#of(connection);
+      if (!recipient || recipient.served) continue;
+      recipient.served = true;
+      recipient.pin = from;
+      this.#note(recipient);
+    }
+    await this.#deps.commit();
+  }
+
+  /** Every connection made before has had its replay, or is named; `snapshot` is the log at that moment. */
+  #served(): Served {
+    const { directory, history } = this.#deps;
+    let untilMs = directory.asOf - LATE_ITEM_MS;
+    for (const { connection } of this.#unserved) untilMs = Math.min(untilMs, connection.connectedAt);
+    if (untilMs > this.#servedUntilMs) {
+      this.#servedUntilMs = untilMs;
+      for (const recipient of this.#young) if (recipient.connection.connectedAt < untilMs) this.#note(recipient);
+    }
+    return { untilMs: this.#servedUntilMs, snapshot: history.at(this.#servedUntilMs - CLOCK_MARGIN_MS).snapshot };
+  }
+
+  /** The leader before has served it: what it lacks is what the cursor lacks. */
+  #serve(connection: Connection): void {
+    const { fanout } = this.#deps;
+    const recipient = this.#add(connection, true, null);
+    recipient.stage = 'live';
+    fanout.open(connection);
+    fanout.goLive(connection);
+  }
+
+  #join(connection: Connection): void {
+    const pin = this.#inherited.pinned.get(nameOf(connection));
+    if (!pin && this.#inherited.served.has(nameOf(connection))) return this.#serve(connection);
+    const recipient = this.#add(connection, pin !== undefined, pin ?? null);
+    this.#deps.fanout.open(connection);
+    if (pin) this.#catchUp(recipient, pin);
+    else this.#replay(recipient);
+  }
+
+  #add(connection: Connection, served: boolean, pin: Snapshot | null): Recipient {
+    const former = this.#byId.get(connection.connectionId);
+    if (former) this.#end(former);
+    const recipient = new Recipient(connection, served, pin);
+    this.#byId.set(connection.connectionId, recipient);
+    this.#note(recipient);
+    return recipient;
+  }
+
+  /** Puts the recipient where `record` finds it; called whenever served, pin or stage has changed. */
+  #note(recipient: Recipient): void {
+    const { served, pin, connection } = recipient;
+    place(this.#unserved, recipient, !served);
+    place(this.#pinned, recipient, pin !== null);
+    place(this.#young, recipient, served && connection.connectedAt >= this.#servedUntilMs);
+    this.#named = null;
+  }
+
+  #end(recipient: Recipient): void {
+    clearTimeout(recipient.deadline);
+    const { connectionId } = recipient.connection;
+    if (this.#byId.get(connectionId) === recipient) this.#byId.delete(connectionId);
+    const waitedFor = this.#unserved.has(recipient) || this.#pinned.has(recipient);
+    for (const set of [this.#unserved, this.#pinned, this.#young]) set.delete(recipient);
+    this.#named = null;
+    if (waitedFor) this.#commitSoon();
+  }
+
+  /** Undefined too where the id now belongs to a later connection, or the item was changed since. */
+  #of(connection: Connection): Recipient | undefined {
+    const recipient = this.#byId.get(connection.connectionId);
+    return recipient?.connection === connection ? recipient : undefined;
+  }
+
+  /** A connection whose token has expired is still open at the gateway, and its client must notice. */
+  #leave(connection: Connection): void {
+    const { fanout } = this.#deps;
+    if (connection.ttl * 1000 <= Date.now()) void fanout.disconnect(connection);
+    else fanout.close(connection);
+    const recipient = this.#byId.get(connection.connectionId);
+    if (recipient?.connection.connectedAt === connection.connectedAt) this.#end(recipient);
+  }
+
+  /** It goes on as what it is now: from where it was, or, where it has not had its replay, with that. */
+  #change(before: Connection, connection: Connection): void {
+    const { fanout, readUpTo } = this.#deps;
+    const former = this.#of(before);
+    // Its socket is being closed.
+    if (!former || former.stage === 'closing') return;
+    const waiting = fanout.close(before);
+    if (!former.served) return this.#join(connection);
+    const pin = former.pin ?? (waiting ? Snapshot.of(waiting) : readUpTo().snapshot);
+    const recipient = this.#add(connection, true, pin);
+    fanout.open(connection);
+    this.#catchUp(recipient, pin);
+  }
+
+  /** A live connection was too slow: its lane has everything up to `from`, and what came after was dropped. */
+  #fallBehind(connection: Connection, from: CursorSnapshot): void {
+    const recipient = this.#of(connection);
+    if (!recipient) return;
+    const lastWhole = Snapshot.of(from);
+    recipient.pinAt(lastWhole);
+    this.#note(recipient);
+    this.#catchUp(recipient, lastWhole);
+  }
+
+  /** @param from the window of what waits; undefined where nothing of the live stream waits, or its replay does */
+  #unservable(connection: Connection, from: CursorSnapshot | undefined): void {
+    const recipient = this.#of(connection);
+    if (!recipient) return;
+    // Without a pin it is live, and has what is committed.
+    if (recipient.served && !recipient.pin) recipient.pinAt(from ? Snapshot.of(from) : this.#deps.committed().snapshot);
+    recipient.stage = 'closing';
+    this.#note(recipient);
+  }
+
+  /** It goes on from the log, or is closed where that takes too long. */
+  #catchUp(recipient: Recipient, from: Snapshot): void {
+    const { fanout } = this.#deps;
+    recipient.deadline ??= setTimeout(() => {
+      this.#unservable(recipient.connection, undefined);
+      void fanout.disconnect(recipient.connection);
+    }, BEHIND_DEADLINE_MS);
+    this.#replay(recipient, from);
+  }
+
+  #replay(recipient: Recipient, from?: Snapshot): void {
+    const { connection } = recipient;
+    const round = ++recipient.replays;
+    recipient.stage = 'replaying';
+    const ready = (until: Snapshot) => {
+      const dropped = this.#of(connection) !== recipient || recipient.stage === 'closing';
+      if (!dropped && round === recipient.replays) this.#caughtUp(recipient, until);
+    };
+    this.#deps.replay.join({ connection, from, mayHaveBeenServed: this.#inherited.more, ready });
+  }
+
+  /** READY was delivered, and with it everything up to `until`. */
+  #caughtUp(recipient: Recipient, until: Snapshot): void {
+    clearTimeout(recipient.deadline);
+    recipient.deadline = undefined;
+    recipient.stage = 'live';
+    recipient.pin = until;
+    this.#note(recipient);
+    this.#commitSoon();
+  }
+
+  #commitSoon(): void {
+    // A commit that fails ends the term, wherever it was asked for.
+    this.#deps.commit().catch(() => undefined);
+  }
+
+  /** The gateway says that the connection is over, or it was closed because it could not be served. */
+  #forget(connection: Connection): void {
+    const { directory, store } = this.#deps;
+    const { connectionId, connectedAt } = connection;
+    const recipient = this.#byId.get(connectionId);
+    if (recipient?.connection.connectedAt === connectedAt) this.#end(recipient);
+    directory.forget(connection);
+    store.remove(connectionId, connectedAt).catch((error: unknown) => {
+      this.#log.line(
+        'warn',
+        'remove_failed',
+        { event: 'remove_failed', connectionId, error: errorText(error) },
+        'cannot remove a connection that is over from the table; its ttl will',
+      );
+    });
+  }
+}
+
+interface Named {
+  readonly exceptions: Exceptions;
+  readonly pins: readonly Snapshot[];
+  /** Pins past the bound. */
+  readonly unnamed: readonly Snapshot[];
+}
+
+function place<Member>(set: Set<Member>, member: Member, belongs: boolean): void {
+  if (belongs) set.add(member);
+  else set.delete(member);
+}
+
+export interface RecipientsDeps {
+  readonly directory: ConnectionDirectory;
+  readonly store: ConnectionStore;
+  readonly fanout: Fanout;
+  readonly replay: Replay;
+  readonly history: PositionHistory;
+  /** As the leader before left it. */
+  readonly served: Served;
+  /** As the leader before left it: JSON, see exceptions.ts. */
+  readonly exceptions: string;
+  readonly log: Logger;
+  /** How far the log was read and handed to delivery. */
+  readUpTo(): Position;
+  /** What was committed last. */
+  committed(): Position;
+  /** Resolves once a commit that began after the call is made. @throws when the lease or the database is lost */
+  commit(): Promise<void>;
+}
