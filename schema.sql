@@ -22,6 +22,7 @@ create table messages (
 
 create table rowcast.capture (
   target regclass not null,
+  name text not null,
   entity text not null,
   audience text[] not null,
   columns text[],
@@ -56,7 +57,8 @@ create table rowcast.event (
   data json,
   old json,
   source text,
-  key json
+  key json,
+  problem text
 ) with (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0.02);
 
 create table rowcast.installation (
@@ -84,6 +86,8 @@ alter table rowcast.event add constraint event_pkey PRIMARY KEY (id);
 alter table rowcast.installation add constraint installation_only_row_check CHECK (only_row);
 
 alter table rowcast.installation add constraint installation_pkey PRIMARY KEY (only_row);
+
+CREATE INDEX event_problem_idx ON rowcast.event USING btree (source, id) WHERE (problem IS NOT NULL);
 
 CREATE INDEX event_xid_idx ON rowcast.event USING btree (xid, id);
 
@@ -161,39 +165,57 @@ CREATE OR REPLACE FUNCTION rowcast.capture_1()
 AS $function$
 #variable_conflict use_column
 declare
-  image json; previous json; identity json; reach text[] := '{all}'; bytes integer;
+  image json; previous json; identity json; reach text[] := '{all}'; bytes integer := 0; problem text;
 begin
-  if tg_op in ('INSERT', 'UPDATE') and pg_column_size(new) <= 8000 then
-    image := row_to_json(new);
-    bytes := pg_column_size(image);
-  elsif tg_op <> 'TRUNCATE' then
+  for attempt in 1..2 loop
+    exit when tg_op = 'TRUNCATE';
     begin
       if tg_op = 'DELETE' then
         image := case when pg_column_size(old) <= 262144 then row_to_json(old) end;
       else
         image := case when pg_column_size(new) <= 262144 then row_to_json(new) end;
       end if;
+      problem := null;
     exception
       when undefined_column then
         raise warning 'rowcast: a column that % is watched by was renamed or dropped; call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
+        problem := sqlstate || ': ' || sqlerrm;
         image := null; previous := null; reach := '{}';
       when others then
-        raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %', tg_relid::regclass, sqlerrm;
+        problem := sqlstate || ': ' || sqlerrm;
         image := null; previous := null;
+        if attempt = 1 and sqlstate in ('42804', '0A000') then
+          begin
+            execute 'discard plans';
+            continue;
+          exception when others then null;
+          end;
+        end if;
+        raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %', tg_relid::regclass, sqlerrm;
     end;
     bytes := coalesce(pg_column_size(image), 1000000000);
-  end if;
-  if bytes > 1000 then
+    exit;
+  end loop;
+  for attempt in 1..2 loop
+    exit when bytes <= 1000;
     begin
       if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
       if pg_column_size(identity) > 1000 then identity := 'null'; end if;
     exception when others then
       identity := 'null';
+      if attempt = 1 and sqlstate in ('42804', '0A000') then
+        begin
+          execute 'discard plans';
+          continue;
+        exception when others then null;
+        end;
+      end if;
     end;
     if bytes > 131072 then image := null; previous := null; end if;
-  end if;
-  insert into rowcast.event (type, audience, data, old, source, key)
-    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || '_MESSAGE', reach, image, previous, 'public.messages', identity);
+    exit;
+  end loop;
+  insert into rowcast.event (type, audience, data, old, source, key, problem)
+    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || '_MESSAGE', reach, image, previous, 'public.messages', identity, left(problem, 500));
   if not pg_try_advisory_xact_lock_shared(1919907683, 1) then perform pg_notify('rowcast_messages', ''); end if;
   return null;
 end $function$
@@ -213,39 +235,57 @@ CREATE OR REPLACE FUNCTION rowcast.capture_2()
 AS $function$
 #variable_conflict use_column
 declare
-  image json; previous json; identity json; reach text[] := '{all}'; bytes integer;
+  image json; previous json; identity json; reach text[] := '{all}'; bytes integer := 0; problem text;
 begin
-  if tg_op in ('INSERT', 'UPDATE') and pg_column_size(new) <= 8000 then
-    image := row_to_json(new);
-    bytes := pg_column_size(image);
-  elsif tg_op <> 'TRUNCATE' then
+  for attempt in 1..2 loop
+    exit when tg_op = 'TRUNCATE';
     begin
       if tg_op = 'DELETE' then
         image := case when pg_column_size(old) <= 262144 then row_to_json(old) end;
       else
         image := case when pg_column_size(new) <= 262144 then row_to_json(new) end;
       end if;
+      problem := null;
     exception
       when undefined_column then
         raise warning 'rowcast: a column that % is watched by was renamed or dropped; call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
+        problem := sqlstate || ': ' || sqlerrm;
         image := null; previous := null; reach := '{}';
       when others then
-        raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %', tg_relid::regclass, sqlerrm;
+        problem := sqlstate || ': ' || sqlerrm;
         image := null; previous := null;
+        if attempt = 1 and sqlstate in ('42804', '0A000') then
+          begin
+            execute 'discard plans';
+            continue;
+          exception when others then null;
+          end;
+        end if;
+        raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %', tg_relid::regclass, sqlerrm;
     end;
     bytes := coalesce(pg_column_size(image), 1000000000);
-  end if;
-  if bytes > 1000 then
+    exit;
+  end loop;
+  for attempt in 1..2 loop
+    exit when bytes <= 1000;
     begin
       if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
       if pg_column_size(identity) > 1000 then identity := 'null'; end if;
     exception when others then
       identity := 'null';
+      if attempt = 1 and sqlstate in ('42804', '0A000') then
+        begin
+          execute 'discard plans';
+          continue;
+        exception when others then null;
+        end;
+      end if;
     end;
     if bytes > 131072 then image := null; previous := null; end if;
-  end if;
-  insert into rowcast.event (type, audience, data, old, source, key)
-    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || '_COMPLAINT', reach, image, previous, 'public.complaints', identity);
+    exit;
+  end loop;
+  insert into rowcast.event (type, audience, data, old, source, key, problem)
+    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || '_COMPLAINT', reach, image, previous, 'public.complaints', identity, left(problem, 500));
   if not pg_try_advisory_xact_lock_shared(1919907683, 1) then perform pg_notify('rowcast_complaints', ''); end if;
   return null;
 end $function$
@@ -261,41 +301,56 @@ declare
   dynamic boolean := rowcast.audience_columns(w.audience) <> '{}';
   keys text[] := rowcast.key_columns(w);
   source text := (select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.target);
-  simple boolean := w.columns is null and not dynamic and not exists (select from pg_attribute a join pg_type t on t.oid = a.atttypid
-    where a.attrelid = w.target and a.attnum > 0 and (a.attgenerated = 'v' or t.typnamespace <> 'pg_catalog'::regnamespace
-      or t.typname in ('jsonb', '_jsonb', '_numeric', 'nummultirange')));
 begin
   return format($body$
 #variable_conflict use_column
 declare
-  image json; previous json; identity json; reach text[] := %1$L; bytes integer;
+  image json; previous json; identity json; reach text[] := %1$L; bytes integer := 0; problem text;
 begin
-  if %11$s then
-    image := row_to_json(new);
-    bytes := pg_column_size(image);
-  elsif tg_op <> 'TRUNCATE' then
+  for attempt in 1..2 loop
+    exit when tg_op = 'TRUNCATE';
     begin%2$s
+      problem := null;
     exception
       when undefined_column then
         raise warning 'rowcast: a column that %% is watched by was renamed or dropped; call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
+        problem := sqlstate || ': ' || sqlerrm;
         image := null; previous := null; reach := '{}';
       when others then
-        raise warning 'rowcast: a row of %% is sent as its key, because making JSON of it failed: %%', tg_relid::regclass, sqlerrm;
+        problem := sqlstate || ': ' || sqlerrm;
         image := null; previous := null;
+        if attempt = 1 and sqlstate in ('42804', '0A000') then
+          begin
+            execute 'discard plans';
+            continue;
+          exception when others then null;
+          end;
+        end if;
+        raise warning 'rowcast: a row of %% is sent as its key, because making JSON of it failed: %%', tg_relid::regclass, sqlerrm;
     end;
     bytes := coalesce(pg_column_size(image)%3$s, 1000000000);
-  end if;
-  if bytes > 1000 then
+    exit;
+  end loop;
+  for attempt in 1..2 loop
+    exit when bytes <= 1000;
     begin
       if tg_op = 'DELETE' then identity := %4$s; else identity := %5$s; end if;
       if pg_column_size(identity) > 1000 then identity := 'null'; end if;
     exception when others then
       identity := 'null';
+      if attempt = 1 and sqlstate in ('42804', '0A000') then
+        begin
+          execute 'discard plans';
+          continue;
+        exception when others then null;
+        end;
+      end if;
     end;
     if bytes > %6$s then image := null; previous := null; end if;
-  end if;
-  insert into rowcast.event (type, audience, data, old, source, key)
-    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || %7$L, reach, image, previous, %8$L, identity);
+    exit;
+  end loop;
+  insert into rowcast.event (type, audience, data, old, source, key, problem)
+    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || %7$L, reach, image, previous, %8$L, identity, left(problem, 500));
   if not pg_try_advisory_xact_lock_shared(%9$s, 1) then perform pg_notify(%10$L, ''); end if;
   return null;
 end $body$,
@@ -309,9 +364,7 @@ end $body$,
     '_' || w.entity,
     source,
     rowcast.lock_class(),
-    w.channel,
-    case when not simple then 'false' when w.include_old then 'tg_op = ''INSERT'' and pg_column_size(new) <= 8000'
-      else 'tg_op in (''INSERT'', ''UPDATE'') and pg_column_size(new) <= 8000' end);
+    w.channel);
 end $function$
 ;
 
@@ -323,6 +376,16 @@ CREATE OR REPLACE FUNCTION rowcast.changed_sql(w rowcast.capture)
 AS $function$
   select format('row(%s)::record *<> row(%s)::record', string_agg(format('old.%I', c), ', '), string_agg(format('new.%I', c), ', '))
   from (select distinct c from unnest(w.columns || rowcast.audience_columns(w.audience)) c) named
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.channel_of(table_name text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select rowcast.fit_name(case when table_name in ('control', 'send', 'heartbeat') then 'rowcast_table_' else 'rowcast_' end || table_name)
 $function$
 ;
 
@@ -496,7 +559,8 @@ AS $function$
 declare
   gone text;
 begin
-  for gone in delete from rowcast.capture c where not exists (select from pg_class r where r.oid = c.target) returning c.function loop
+  for gone in delete from rowcast.capture c where not exists (select from pg_class r where r.oid = c.target)
+    and (to_regclass(c.name) is null or exists (select from rowcast.capture o where o.target = to_regclass(c.name))) returning c.function loop
     execute format('drop function if exists rowcast.%I()', gone);
   end loop;
 end $function$
@@ -516,6 +580,46 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.install(w rowcast.capture)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '3s'
+ SET client_min_messages TO 'warning'
+AS $function$
+declare
+  known rowcast.capture; operation text;
+begin
+  -- One at a time: two would meet in the catalogs.
+  perform pg_advisory_xact_lock(rowcast.lock_class(), 3);
+  perform rowcast.forget_dropped();
+  select * into known from rowcast.capture c where c.target = w.target;
+  w.function := known.function;
+  w.watched_at := known.watched_at;
+  perform rowcast.check_watch(w);
+  if w is not distinct from known and rowcast.problem_of(w) is null then return; end if;
+  perform rowcast.lock_target(w.target, case when known is null then 'share row exclusive' else 'access exclusive' end);
+  w.function := coalesce(w.function, 'capture_' || nextval('rowcast.capture_number'));
+  w.watched_at := clock_timestamp();
+  perform rowcast.make_function(w);
+  foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
+    execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), w.target);
+    continue when not operation = any (rowcast.triggering(w));
+    execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', rowcast.trigger_name(operation), operation, w.target,
+      case operation when 'truncate' then 'statement' else 'row' end,
+      -- Named columns are compared in the function: a trigger that names one stands in the way of ALTER TABLE.
+      case when operation = 'update' and w.columns is null then 'when (old.* *<> new.*)' else '' end, w.function);
+    execute format('alter table %s enable always trigger %I', w.target, rowcast.trigger_name(operation));
+  end loop;
+
+  delete from rowcast.capture c where c.target = w.target;
+  insert into rowcast.capture select (w).*;
+  -- Whoever had the name before is meant by it no more.
+  update rowcast.capture c set name = rowcast.name_of(c.target) where c.name = w.name and c.target <> w.target;
+  perform pg_notify('rowcast_control', '');
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.json_sql(columns text[], record text)
  RETURNS text
  LANGUAGE sql
@@ -530,14 +634,26 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.keep_apart(target regclass)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  execute format('create trigger keep_apart before insert or update or delete on %s for each row execute function rowcast.not_from_elsewhere()', target);
+  execute format('alter table %s enable replica trigger keep_apart', target);
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.key_columns(w rowcast.capture)
  RETURNS text[]
  LANGUAGE sql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select coalesce(array_agg(a.attname::text order by array_position(i.indkey::int2[], a.attnum)), '{}')
-  from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
+  select coalesce(array_agg(a.attname::text order by k.place), '{}')
+  from pg_index i cross join unnest(i.indkey::int2[]) with ordinality k (attnum, place)
+  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum and k.place <= i.indnkeyatts
   where i.indrelid = w.target and i.indisprimary and (w.columns is null or a.attname = any (w.columns))
 $function$
 ;
@@ -579,7 +695,7 @@ begin
     ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L', w.function, rowcast.capture_body(w));
   execute format('revoke all on function rowcast.%I() from public', w.function);
   execute format('grant usage on schema rowcast to %s', owner);
-  execute format('grant insert (type, audience, data, old, source, key) on rowcast.event to %s', owner);
+  execute format('grant insert (type, audience, data, old, source, key, problem) on rowcast.event to %s', owner);
   if not exists (select from pg_proc where proname = w.function and pronamespace = 'rowcast'::regnamespace and proowner = owner::regrole) then
     execute format('grant create on schema rowcast to %s', owner);
     execute format('alter function rowcast.%I() owner to %s', w.function, owner);
@@ -602,6 +718,27 @@ CREATE OR REPLACE FUNCTION rowcast.max_term_bytes()
 AS $function$select 300$function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.name_of(target regclass)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.not_from_elsewhere()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if pg_trigger_depth() = 1 then return null; end if;
+  return case tg_op when 'DELETE' then old else new end;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.problem_of(w rowcast.capture)
  RETURNS text
  LANGUAGE sql
@@ -612,12 +749,18 @@ AS $function$
   select case
     when gone.column is not null then format('column %I was renamed or dropped', gone.column)
     when missing.relation is not null then format('a trigger of %s is missing or disabled', missing.relation)
+    when to_regclass(w.name) <> w.target then format('%s is another table now, which is not captured', w.name)
     when f.prosrc is distinct from rowcast.capture_body(w) then 'the table was altered since'
     when f.proowner is distinct from r.relowner then 'the table has another owner'
     when not has_schema_privilege(f.proowner, 'rowcast', 'usage') or not has_column_privilege(f.proowner, 'rowcast.event'::regclass, 'type', 'insert')
       then 'its owner may not append to the log'
+    when failed.count > 0 then format('%s rows since %s were not captured whole, the last because of %s', failed.count,
+      to_char(w.watched_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), failed.problem)
   end
   from pg_class r
+  cross join lateral (select count(*), (array_agg(e.problem order by e.id desc))[1] as problem from (select e.id, e.problem from rowcast.event e
+    where e.problem is not null and e.source = (select n.nspname from pg_namespace n where n.oid = r.relnamespace) || '.' || r.relname
+      and e.occurred_at >= w.watched_at order by e.id desc limit 1000) e) failed
   left join pg_proc f on f.proname = w.function and f.pronamespace = 'rowcast'::regnamespace
   left join lateral (select c from unnest(w.columns || rowcast.audience_columns(w.audience)) c where not exists (
     select from pg_attribute a where a.attrelid = w.target and a.attname = c and not a.attisdropped) limit 1) gone ("column") on true
@@ -649,6 +792,8 @@ AS $function$
 declare
   delivered pg_snapshot := (select c.delivered from rowcast.cursor c where c.consumer = 'relay');
 begin
+  update rowcast.event e set occurred_at = now()
+    where e.id in (select f.id from rowcast.event f order by f.id limit batch) and e.occurred_at > now() + interval '1 minute';
   with first as (select e.id, e.xid, e.occurred_at from rowcast.event e order by e.id limit batch),
   old as (
     select f.id, f.xid, not pg_visible_in_snapshot(f.xid, delivered) as waits from first f
@@ -668,14 +813,29 @@ CREATE OR REPLACE FUNCTION rowcast.rewatch(target regclass)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
-  w rowcast.capture;
+  w rowcast.capture; former regclass;
 begin
   select * into w from rowcast.capture c where c.target = rewatch.target;
-  if not found then
-    raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
-      hint = 'select target from rowcast.watched lists what is.';
+  if found then
+    -- A mere rename; where another table has the name, that one is still meant.
+    if to_regclass(w.name) is null then w.name := rowcast.name_of(target); end if;
+    w.channel := rowcast.channel_of((select relname from pg_class where oid = target));
+  else
+    select * into w from rowcast.capture c where c.name = rowcast.name_of(rewatch.target);
+    if not found then
+      raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
+        hint = 'select target from rowcast.watched lists what is.';
+    end if;
+    former := w.target;
+    if exists (select from pg_class where oid = former) then perform rowcast.unwatch(former);
+    else
+      delete from rowcast.capture c where c.target = former;
+      execute format('drop function if exists rowcast.%I()', w.function);
+    end if;
+    perform rowcast.check_target(target);
+    w.target := target;
   end if;
-  perform rowcast.watch(w.target, w.entity, w.audience, w.columns, w.operations, w.include_old);
+  perform rowcast.install(w);
 end $function$
 ;
 
@@ -775,7 +935,8 @@ CREATE OR REPLACE FUNCTION rowcast.triggered(target regclass, operation text)
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select target union select p.relid from pg_partition_tree(target) p where operation <> 'truncate'
+  select target union select c.oid from pg_partition_tree(target) p join pg_class c on c.oid = p.relid
+  where operation <> 'truncate' and c.relkind in ('r', 'p')
 $function$
 ;
 
@@ -830,40 +991,15 @@ CREATE OR REPLACE FUNCTION rowcast.watch(target regclass, entity text DEFAULT NU
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
- SET lock_timeout TO '3s'
  SET client_min_messages TO 'warning'
 AS $function$
 declare
-  w rowcast.capture; known rowcast.capture; table_name text; operation text;
+  table_name text := (select relname from pg_class where oid = target);
 begin
-  -- One at a time: two would meet in the catalogs.
-  perform pg_advisory_xact_lock(rowcast.lock_class(), 3);
-  perform rowcast.forget_dropped();
   perform rowcast.check_target(target);
-  select relname into table_name from pg_class where oid = target;
-  select * into known from rowcast.capture c where c.target = watch.target;
-  w := (target, coalesce(upper(entity), left(regexp_replace(upper(table_name), '[^A-Z0-9_]', '_', 'g'), 63)), audience, columns,
-    (select array_agg(lower(o)) from unnest(operations) o), coalesce(include_old, false),
-    rowcast.fit_name('rowcast_' || table_name), known.function, known.watched_at);
-  perform rowcast.check_watch(w);
-  if w is not distinct from known and rowcast.problem_of(w) is null then return; end if;
-  perform rowcast.lock_target(target, case when known is null then 'share row exclusive' else 'access exclusive' end);
-  w.function := coalesce(w.function, 'capture_' || nextval('rowcast.capture_number'));
-  w.watched_at := now();
-  perform rowcast.make_function(w);
-  foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
-    execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), target);
-    continue when not operation = any (rowcast.triggering(w));
-    execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', rowcast.trigger_name(operation), operation, target,
-      case operation when 'truncate' then 'statement' else 'row' end,
-      -- Named columns are compared in the function: a trigger that names one stands in the way of ALTER TABLE.
-      case when operation = 'update' and w.columns is null then 'when (old.* *<> new.*)' else '' end, w.function);
-    execute format('alter table %s enable always trigger %I', target, rowcast.trigger_name(operation));
-  end loop;
-
-  delete from rowcast.capture c where c.target = w.target;
-  insert into rowcast.capture select (w).*;
-  perform pg_notify('rowcast_control', '');
+  perform rowcast.install((target, rowcast.name_of(target), coalesce(upper(entity), left(regexp_replace(upper(table_name), '[^A-Z0-9_]', '_', 'g'), 63)),
+    audience, columns, (select array_agg(lower(o)) from unnest(operations) o), coalesce(include_old, false), rowcast.channel_of(table_name),
+    null, null)::rowcast.capture);
 end $function$
 ;
 
@@ -882,3 +1018,11 @@ CREATE TRIGGER "!rowcast_insert" AFTER INSERT ON public.messages FOR EACH ROW EX
 CREATE TRIGGER "!rowcast_truncate" AFTER TRUNCATE ON public.messages FOR EACH STATEMENT EXECUTE FUNCTION rowcast.capture_1(); -- always
 
 CREATE TRIGGER "!rowcast_update" AFTER UPDATE ON public.messages FOR EACH ROW WHEN ((old.* *<> new.*)) EXECUTE FUNCTION rowcast.capture_1(); -- always
+
+CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.capture FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();
+
+CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.cursor FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();
+
+CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.event FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();
+
+CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.installation FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();

@@ -53,6 +53,7 @@ insert into rowcast.installation (identity, timeline) values (rowcast.database_i
 -- The log. A writer appends in its own transaction and touches nothing else.
 -- xid is the writer's top-level transaction: a row's own xmin would be that of a savepoint.
 -- key is filled only for rows that may be too large for a frame, so that the frame can name them.
+-- problem: why the row is not here whole, or addresses nobody; the relay counts such events and says so.
 create table rowcast.event (
   id bigint generated always as identity primary key,
   xid xid8 not null default pg_current_xact_id(),
@@ -62,8 +63,10 @@ create table rowcast.event (
   data json,
   old json,
   source text,
-  key json
+  key json,
+  problem text
 );
+create index event_problem_idx on rowcast.event (source, id) where problem is not null;
 -- The id is in it so that the bounds of a window, however large, are read from the index alone.
 create index event_xid_idx on rowcast.event (xid, id);
 -- Retention removes as many rows as are written: vacuum early and often, so that their space is used again.
@@ -96,6 +99,24 @@ create table rowcast.cursor (
 ) with (fillfactor = 50);
 insert into rowcast.cursor (consumer, installation, snapshot) select 'relay', id, pg_current_snapshot() from rowcast.installation;
 
+-- Where logical replication brings tables here "for all tables" (blue/green deployments, upgrades), this database's own triggers append
+-- to its own log: the log and the records of the other one are left out, which would meet the same ids here. In an apply worker a row
+-- that comes from there is written at depth 1, and one that our capture function appends at depth 2.
+create function rowcast.not_from_elsewhere() returns trigger language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+begin
+  if pg_trigger_depth() = 1 then return null; end if;
+  return case tg_op when 'DELETE' then old else new end;
+end $$;
+create function rowcast.keep_apart(target regclass) returns void language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+begin
+  execute format('create trigger keep_apart before insert or update or delete on %s for each row execute function rowcast.not_from_elsewhere()', target);
+  execute format('alter table %s enable replica trigger keep_apart', target);
+end $$;
+select rowcast.keep_apart(t) from unnest('{rowcast.event,rowcast.cursor,rowcast.installation}'::regclass[]) t;
+select rowcast.keep_apart(t) from to_regclass('rowcast.migrations') t where t is not null;
+
 -- Voids the cursors of all clients: those that are connected, and those that come back, hear `recovered: false` and fetch again.
 -- The log stays, and what waits in it is delivered.
 create function rowcast.refetch() returns void language plpgsql
@@ -127,13 +148,16 @@ end $$;
 
 -- Removes rows that are older than `keep` and delivered, or older than `keep_undelivered` in any case;
 -- at most `batch` rows a call, the oldest first. Writers never wait for it: it touches only rows that
--- nobody writes any more. Returns how many were removed, how many of those had not been delivered, and
+-- nobody writes any more. Rows that a wrong clock has stamped in the future count as written now; they would else stand before the
+-- others for years. Returns how many were removed, how many of those had not been delivered, and
 -- the floor that this left.
 create function rowcast.remove_old(keep interval, keep_undelivered interval, batch integer, out removed integer, out undelivered integer, out floor xid8)
 language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
   delivered pg_snapshot := (select c.delivered from rowcast.cursor c where c.consumer = 'relay');
 begin
+  update rowcast.event e set occurred_at = now()
+    where e.id in (select f.id from rowcast.event f order by f.id limit batch) and e.occurred_at > now() + interval '1 minute';
   with first as (select e.id, e.xid, e.occurred_at from rowcast.event e order by e.id limit batch),
   old as (
     select f.id, f.xid, not pg_visible_in_snapshot(f.xid, delivered) as waits from first f
@@ -157,6 +181,11 @@ drop table rowcast.event;
 drop function rowcast.database_identity();
 drop function rowcast.timeline();
 drop table rowcast.installation;
+do $$ begin
+  if to_regclass('rowcast.migrations') is not null then drop trigger if exists keep_apart on rowcast.migrations; end if;
+end $$;
+drop function rowcast.keep_apart(regclass);
+drop function rowcast.not_from_elsewhere();
 -- The schema stays while it holds anything else (the record of migrations, a user's own table).
 do $$ begin
   drop schema rowcast;

@@ -9,9 +9,11 @@
 -- Capture functions are numbered: names made of table names could be those of two tables.
 create sequence rowcast.capture_number;
 
--- One row a table; rowcast.watched is the view to read.
+-- One row a table; rowcast.watched is the view to read. `name` is what the table was called when it was watched: whoever swaps a table
+-- for a new one (an online schema change) means the name.
 create table rowcast.capture (
   target regclass primary key,
+  name text not null,
   entity text not null,
   audience text[] not null,
   columns text[],
@@ -22,14 +24,16 @@ create table rowcast.capture (
   watched_at timestamptz not null default now()
 );
 comment on table rowcast.capture is 'What rowcast.watch() installed.';
+select rowcast.keep_apart('rowcast.capture');
 
--- Forgets tables that were dropped, and their capture functions.
+-- Forgets tables that were dropped, and their capture functions; not those whose name another table has that is not watched.
 create function rowcast.forget_dropped() returns void language plpgsql
 set search_path = pg_catalog, pg_temp as $$
 declare
   gone text;
 begin
-  for gone in delete from rowcast.capture c where not exists (select from pg_class r where r.oid = c.target) returning c.function loop
+  for gone in delete from rowcast.capture c where not exists (select from pg_class r where r.oid = c.target)
+    and (to_regclass(c.name) is null or exists (select from rowcast.capture o where o.target = to_regclass(c.name))) returning c.function loop
     execute format('drop function if exists rowcast.%I()', gone);
   end loop;
 end $$;
@@ -136,11 +140,12 @@ set search_path = pg_catalog, pg_temp as $$
     rowcast.json_sql(w.columns, record))
 $$;
 
--- The primary key's columns in their order; of those only the ones that may leave the database.
+-- The primary key's columns in their order, without those that it INCLUDEs; of those only the ones that may leave the database.
 create function rowcast.key_columns(w rowcast.capture) returns text[] language sql stable
 set search_path = pg_catalog, pg_temp as $$
-  select coalesce(array_agg(a.attname::text order by array_position(i.indkey::int2[], a.attnum)), '{}')
-  from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey)
+  select coalesce(array_agg(a.attname::text order by k.place), '{}')
+  from pg_index i cross join unnest(i.indkey::int2[]) with ordinality k (attnum, place)
+  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum and k.place <= i.indnkeyatts
   where i.indrelid = w.target and i.indisprimary and (w.columns is null or a.attname = any (w.columns))
 $$;
 
@@ -162,10 +167,11 @@ set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- The body of a table's capture function, written for the table: a row costs one INSERT with a kept plan, and no look-up.
--- Nothing in it fails the writer's statement. Where a column it names was renamed, nothing of
+-- Nothing in it fails the writer's statement, whatever a later ALTER does to the table: where a column it names was renamed, nothing of
 -- the row leaves the database; where its JSON cannot be made (a cast or a virtual column fails, or it is over 1 GB), the
--- event has the key only. A warning says which. That takes a subtransaction a row, which small rows of built-in types do without:
--- making JSON of 8,000 bytes cannot fail, but for lists of numbers such as 1e131071, of which a few bytes are a megabyte.
+-- event has the key only. `problem` keeps why, and a warning tells the writer. That takes a subtransaction a row: 3 of 45 µs.
+-- Where the type of a column was changed, plans that sessions keep are of the former type: a session lets go of them once
+-- (DISCARD PLANS makes its prepared statements plan again, and no more), and makes the event anew.
 -- `key` is stored for images over 1,000 bytes only: no smaller row can be too large for a frame
 -- (MAX_FRAME_BYTES is at least 2,000), and no larger key is stored. Images that fit no message are not stored either.
 create function rowcast.capture_body(w rowcast.capture) returns text language plpgsql stable
@@ -174,41 +180,56 @@ declare
   dynamic boolean := rowcast.audience_columns(w.audience) <> '{}';
   keys text[] := rowcast.key_columns(w);
   source text := (select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.target);
-  simple boolean := w.columns is null and not dynamic and not exists (select from pg_attribute a join pg_type t on t.oid = a.atttypid
-    where a.attrelid = w.target and a.attnum > 0 and (a.attgenerated = 'v' or t.typnamespace <> 'pg_catalog'::regnamespace
-      or t.typname in ('jsonb', '_jsonb', '_numeric', 'nummultirange')));
 begin
   return format($body$
 #variable_conflict use_column
 declare
-  image json; previous json; identity json; reach text[] := %1$L; bytes integer;
+  image json; previous json; identity json; reach text[] := %1$L; bytes integer := 0; problem text;
 begin
-  if %11$s then
-    image := row_to_json(new);
-    bytes := pg_column_size(image);
-  elsif tg_op <> 'TRUNCATE' then
+  for attempt in 1..2 loop
+    exit when tg_op = 'TRUNCATE';
     begin%2$s
+      problem := null;
     exception
       when undefined_column then
         raise warning 'rowcast: a column that %% is watched by was renamed or dropped; call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
+        problem := sqlstate || ': ' || sqlerrm;
         image := null; previous := null; reach := '{}';
       when others then
-        raise warning 'rowcast: a row of %% is sent as its key, because making JSON of it failed: %%', tg_relid::regclass, sqlerrm;
+        problem := sqlstate || ': ' || sqlerrm;
         image := null; previous := null;
+        if attempt = 1 and sqlstate in ('42804', '0A000') then
+          begin
+            execute 'discard plans';
+            continue;
+          exception when others then null;
+          end;
+        end if;
+        raise warning 'rowcast: a row of %% is sent as its key, because making JSON of it failed: %%', tg_relid::regclass, sqlerrm;
     end;
     bytes := coalesce(pg_column_size(image)%3$s, 1000000000);
-  end if;
-  if bytes > 1000 then
+    exit;
+  end loop;
+  for attempt in 1..2 loop
+    exit when bytes <= 1000;
     begin
       if tg_op = 'DELETE' then identity := %4$s; else identity := %5$s; end if;
       if pg_column_size(identity) > 1000 then identity := 'null'; end if;
     exception when others then
       identity := 'null';
+      if attempt = 1 and sqlstate in ('42804', '0A000') then
+        begin
+          execute 'discard plans';
+          continue;
+        exception when others then null;
+        end;
+      end if;
     end;
     if bytes > %6$s then image := null; previous := null; end if;
-  end if;
-  insert into rowcast.event (type, audience, data, old, source, key)
-    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || %7$L, reach, image, previous, %8$L, identity);
+    exit;
+  end loop;
+  insert into rowcast.event (type, audience, data, old, source, key, problem)
+    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || %7$L, reach, image, previous, %8$L, identity, left(problem, 500));
   if not pg_try_advisory_xact_lock_shared(%9$s, 1) then perform pg_notify(%10$L, ''); end if;
   return null;
 end $body$,
@@ -222,9 +243,7 @@ end $body$,
     '_' || w.entity,
     source,
     rowcast.lock_class(),
-    w.channel,
-    case when not simple then 'false' when w.include_old then 'tg_op = ''INSERT'' and pg_column_size(new) <= 8000'
-      else 'tg_op in (''INSERT'', ''UPDATE'') and pg_column_size(new) <= 8000' end);
+    w.channel);
 end $$;
 
 -- The part of it that fills in `reach`, `image` and `previous`: the audience first, which an image that fails leaves as it is.

@@ -80,10 +80,18 @@ create function rowcast.triggering(w rowcast.capture) returns text[] language sq
   select w.operations || case when 'delete' = any (w.operations) then '{truncate}'::text[] else '{}' end
 $$;
 
--- The relations that have a trigger for an operation on `target`: itself, and for rows its partitions.
+-- The relations that have a trigger for an operation on `target`: itself, and for rows its partitions. Those that are foreign tables are
+-- written to elsewhere as well: Postgres gives them the trigger, and nobody here can enable, lock or rely on it.
 create function rowcast.triggered(target regclass, operation text) returns setof regclass language sql stable
 set search_path = pg_catalog, pg_temp as $$
-  select target union select p.relid from pg_partition_tree(target) p where operation <> 'truncate'
+  select target union select c.oid from pg_partition_tree(target) p join pg_class c on c.oid = p.relid
+  where operation <> 'truncate' and c.relkind in ('r', 'p')
+$$;
+
+-- The name that the table has now, as to_regclass() takes it.
+create function rowcast.name_of(target regclass) returns text language sql stable
+set search_path = pg_catalog, pg_temp as $$
+  select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target
 $$;
 
 -- Why rows of the table are not captured as `w` says; null where they are. A partition has row triggers of its own.
@@ -92,12 +100,18 @@ set search_path = pg_catalog, pg_temp set quote_all_identifiers = off as $$
   select case
     when gone.column is not null then format('column %I was renamed or dropped', gone.column)
     when missing.relation is not null then format('a trigger of %s is missing or disabled', missing.relation)
+    when to_regclass(w.name) <> w.target then format('%s is another table now, which is not captured', w.name)
     when f.prosrc is distinct from rowcast.capture_body(w) then 'the table was altered since'
     when f.proowner is distinct from r.relowner then 'the table has another owner'
     when not has_schema_privilege(f.proowner, 'rowcast', 'usage') or not has_column_privilege(f.proowner, 'rowcast.event'::regclass, 'type', 'insert')
       then 'its owner may not append to the log'
+    when failed.count > 0 then format('%s rows since %s were not captured whole, the last because of %s', failed.count,
+      to_char(w.watched_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), failed.problem)
   end
   from pg_class r
+  cross join lateral (select count(*), (array_agg(e.problem order by e.id desc))[1] as problem from (select e.id, e.problem from rowcast.event e
+    where e.problem is not null and e.source = (select n.nspname from pg_namespace n where n.oid = r.relnamespace) || '.' || r.relname
+      and e.occurred_at >= w.watched_at order by e.id desc limit 1000) e) failed
   left join pg_proc f on f.proname = w.function and f.pronamespace = 'rowcast'::regnamespace
   left join lateral (select c from unnest(w.columns || rowcast.audience_columns(w.audience)) c where not exists (
     select from pg_attribute a where a.attrelid = w.target and a.attname = c and not a.attisdropped) limit 1) gone ("column") on true
@@ -106,11 +120,15 @@ set search_path = pg_catalog, pg_temp set quote_all_identifiers = off as $$
   where r.oid = w.target
 $$;
 
+-- A table that was dropped stays in it while another one, which is not watched, has its name.
 create view rowcast.watched as
-  select c.target, c.entity, c.audience, c.columns, c.operations, c.include_old, c.channel,
-    p.problem || case when p.problem like 'column %' then '; call rowcast.watch() with its new name and the other arguments'
-      else format('; select rowcast.rewatch(%L)', c.target) end as problem, c.watched_at
-  from rowcast.capture c cross join lateral (select rowcast.problem_of(c)) p (problem) where exists (select from pg_class r where r.oid = c.target);
+  select coalesce(r.oid::regclass, to_regclass(c.name)) as target, c.entity, c.audience, c.columns, c.operations, c.include_old, c.channel,
+    case when r.oid is null then format('%s is another table now, which is not captured; select rowcast.rewatch(%L)', c.name, c.name)
+      when p.problem like 'column %' then p.problem || '; call rowcast.watch() with its new name and the other arguments'
+      when p.problem like '% is another table now, which is not captured' then format('%s; select rowcast.rewatch(%L)', p.problem, c.name)
+      else p.problem || format('; select rowcast.rewatch(%L)', c.target) end as problem, c.watched_at
+  from rowcast.capture c left join pg_class r on r.oid = c.target left join lateral (select rowcast.problem_of(c)) p (problem) on true
+  where r.oid is not null or to_regclass(c.name) is not null and not exists (select from rowcast.capture o where o.target = to_regclass(c.name));
 comment on view rowcast.watched is 'What is watched, and how: a row a table. problem is null where all is well.';
 
 -- Locks a table with its partitions for a change of triggers. One deadline for all, because writers queue behind each lock that is
@@ -137,7 +155,7 @@ begin
     ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L', w.function, rowcast.capture_body(w));
   execute format('revoke all on function rowcast.%I() from public', w.function);
   execute format('grant usage on schema rowcast to %s', owner);
-  execute format('grant insert (type, audience, data, old, source, key) on rowcast.event to %s', owner);
+  execute format('grant insert (type, audience, data, old, source, key, problem) on rowcast.event to %s', owner);
   if not exists (select from pg_proc where proname = w.function and pronamespace = 'rowcast'::regnamespace and proowner = owner::regrole) then
     execute format('grant create on schema rowcast to %s', owner);
     execute format('alter function rowcast.%I() owner to %s', w.function, owner);
@@ -145,57 +163,90 @@ begin
   end if;
 end $$;
 
+-- The channel of a table: its name's, but where that is one of Rowcast's own channels.
+create function rowcast.channel_of(table_name text) returns text language sql immutable
+set search_path = pg_catalog, pg_temp as $$
+  select rowcast.fit_name(case when table_name in ('control', 'send', 'heartbeat') then 'rowcast_table_' else 'rowcast_' end || table_name)
+$$;
+
 -- Installs the triggers of one table, or replaces them; does nothing, and takes no lock on it, where all is
 -- as it should be. They are row triggers: only those fire for rows written straight to a partition and for
 -- applied replication, and only there `old` has its row. Always: replication and restores into a watched table are writes too.
 create function rowcast.watch(target regclass, entity text default null, audience text[] default '{all}', columns text[] default null,
   operations text[] default '{insert,update,delete}', include_old boolean default false) returns void language plpgsql
+set search_path = pg_catalog, pg_temp set client_min_messages = 'warning' as $$
+declare
+  table_name text := (select relname from pg_class where oid = target);
+begin
+  perform rowcast.check_target(target);
+  perform rowcast.install((target, rowcast.name_of(target), coalesce(upper(entity), left(regexp_replace(upper(table_name), '[^A-Z0-9_]', '_', 'g'), 63)),
+    audience, columns, (select array_agg(lower(o)) from unnest(operations) o), coalesce(include_old, false), rowcast.channel_of(table_name),
+    null, null)::rowcast.capture);
+end $$;
+
+-- The work of watch() and rewatch(). @param w its function and time are found here
+create function rowcast.install(w rowcast.capture) returns void language plpgsql
 set search_path = pg_catalog, pg_temp set lock_timeout = '3s' set client_min_messages = 'warning' as $$
 declare
-  w rowcast.capture; known rowcast.capture; table_name text; operation text;
+  known rowcast.capture; operation text;
 begin
   -- One at a time: two would meet in the catalogs.
   perform pg_advisory_xact_lock(rowcast.lock_class(), 3);
   perform rowcast.forget_dropped();
-  perform rowcast.check_target(target);
-  select relname into table_name from pg_class where oid = target;
-  select * into known from rowcast.capture c where c.target = watch.target;
-  w := (target, coalesce(upper(entity), left(regexp_replace(upper(table_name), '[^A-Z0-9_]', '_', 'g'), 63)), audience, columns,
-    (select array_agg(lower(o)) from unnest(operations) o), coalesce(include_old, false),
-    rowcast.fit_name('rowcast_' || table_name), known.function, known.watched_at);
+  select * into known from rowcast.capture c where c.target = w.target;
+  w.function := known.function;
+  w.watched_at := known.watched_at;
   perform rowcast.check_watch(w);
   if w is not distinct from known and rowcast.problem_of(w) is null then return; end if;
-  perform rowcast.lock_target(target, case when known is null then 'share row exclusive' else 'access exclusive' end);
+  perform rowcast.lock_target(w.target, case when known is null then 'share row exclusive' else 'access exclusive' end);
   w.function := coalesce(w.function, 'capture_' || nextval('rowcast.capture_number'));
-  w.watched_at := now();
+  w.watched_at := clock_timestamp();
   perform rowcast.make_function(w);
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
-    execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), target);
+    execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), w.target);
     continue when not operation = any (rowcast.triggering(w));
-    execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', rowcast.trigger_name(operation), operation, target,
+    execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', rowcast.trigger_name(operation), operation, w.target,
       case operation when 'truncate' then 'statement' else 'row' end,
       -- Named columns are compared in the function: a trigger that names one stands in the way of ALTER TABLE.
       case when operation = 'update' and w.columns is null then 'when (old.* *<> new.*)' else '' end, w.function);
-    execute format('alter table %s enable always trigger %I', target, rowcast.trigger_name(operation));
+    execute format('alter table %s enable always trigger %I', w.target, rowcast.trigger_name(operation));
   end loop;
 
   delete from rowcast.capture c where c.target = w.target;
   insert into rowcast.capture select (w).*;
+  -- Whoever had the name before is meant by it no more.
+  update rowcast.capture c set name = rowcast.name_of(c.target) where c.name = w.name and c.target <> w.target;
   perform pg_notify('rowcast_control', '');
 end $$;
 
 -- Mends a watch as it is, with the arguments that watch() was given: called without them, it would take its defaults, and address everybody.
+-- For a table that has taken the name of a watched one (an online schema change), the watch goes over to it.
 create function rowcast.rewatch(target regclass) returns void language plpgsql
 set search_path = pg_catalog, pg_temp as $$
 declare
-  w rowcast.capture;
+  w rowcast.capture; former regclass;
 begin
   select * into w from rowcast.capture c where c.target = rewatch.target;
-  if not found then
-    raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
-      hint = 'select target from rowcast.watched lists what is.';
+  if found then
+    -- A mere rename; where another table has the name, that one is still meant.
+    if to_regclass(w.name) is null then w.name := rowcast.name_of(target); end if;
+    w.channel := rowcast.channel_of((select relname from pg_class where oid = target));
+  else
+    select * into w from rowcast.capture c where c.name = rowcast.name_of(rewatch.target);
+    if not found then
+      raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
+        hint = 'select target from rowcast.watched lists what is.';
+    end if;
+    former := w.target;
+    if exists (select from pg_class where oid = former) then perform rowcast.unwatch(former);
+    else
+      delete from rowcast.capture c where c.target = former;
+      execute format('drop function if exists rowcast.%I()', w.function);
+    end if;
+    perform rowcast.check_target(target);
+    w.target := target;
   end if;
-  perform rowcast.watch(w.target, w.entity, w.audience, w.columns, w.operations, w.include_old);
+  perform rowcast.install(w);
 end $$;
 
 -- Takes the triggers of one table away.
@@ -226,11 +277,14 @@ select rowcast.unwatch(target) from rowcast.capture;
 drop function rowcast.unwatch(regclass);
 drop function rowcast.rewatch(regclass);
 drop function rowcast.watch(regclass, text, text[], text[], text[], boolean);
+drop function rowcast.install(rowcast.capture);
+drop function rowcast.channel_of(text);
 drop function rowcast.make_function(rowcast.capture);
 drop function rowcast.lock_target(regclass, text);
 drop view rowcast.watched;
 drop function rowcast.problem_of(rowcast.capture);
 drop function rowcast.triggered(regclass, text);
+drop function rowcast.name_of(regclass);
 drop function rowcast.triggering(rowcast.capture);
 drop function rowcast.trigger_name(text);
 drop function rowcast.check_watch(rowcast.capture);

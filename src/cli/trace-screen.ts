@@ -28,7 +28,7 @@ export interface TracedEvent {
   /** The committed cursor sees it: delivered to all who should have it. */
   readonly delivered: boolean;
   readonly dataBytes: number;
-  /** Of its table, where that is not captured as it should be now. */
+  /** Why it is not as it was written; else that of its table, where that is not captured as it should be now. */
   readonly problem: string | null;
 }
 
@@ -50,6 +50,7 @@ export function traceScreen({ id, event, log, relay }: Trace, terminal: Terminal
       event.audience.join(', ') ||
         terminal.paint('red', `nobody: ${event.problem ?? 'the columns that its terms name were null'}`),
     ),
+    ...(event.problem && event.audience.length > 0 ? [row('problem', terminal.paint('yellow', event.problem))] : []),
     row('cursor', cursorLine(event, log, terminal)),
   ];
   if (!relay)

@@ -34,6 +34,7 @@ export function fromItem(item: Record<string, unknown>): Connection | null {
   const { connectionId, userId, connectedAt, ttl, rooms, roles, cursor, batch } = item;
   if (typeof connectionId !== 'string' || typeof userId !== 'string') return null;
   if (typeof connectedAt !== 'number' || typeof ttl !== 'number') return null;
+  if (connectionId === '' || BROKEN_TEXT.test(connectionId)) return null;
   return {
     connectionId,
     userId,
@@ -45,6 +46,9 @@ export function fromItem(item: Record<string, unknown>): Connection | null {
     ...(batch === true ? { batch } : {}),
   };
 }
+
+/** Half a surrogate pair, which no URL can hold. */
+const BROKEN_TEXT = /\p{Surrogate}/u;
 
 /** Nothing has changed of who it is, what it may see and in which form. Its cursor counts only as it joins. */
 export function isSame(one: Connection, other: Connection): boolean {

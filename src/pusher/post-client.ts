@@ -55,14 +55,15 @@ export class PostClient {
     void this.#pool.close();
   }
 
+  /** A post that cannot even be made is refused: whatever an id or a payload is, the others' posts go on. */
   #send(connectionId: string, payload: Payload, identity: Identity): Promise<PostOutcome> {
-    const { path, headers } = this.#signer.sign(connectionId, payload, identity, Date.now() + this.#clockOffsetMs);
-    return new Promise((resolve) => {
+    return new Promise<PostOutcome>((resolve) => {
+      const { path, headers } = this.#signer.sign(connectionId, payload, identity, Date.now() + this.#clockOffsetMs);
       this.#pool.dispatch(
         { method: 'POST', path, headers, body: payload.bytes, headersTimeout: this.#headersTimeout },
         new Answer(resolve, this.#refused),
       );
-    });
+    }).catch((error: unknown) => ({ kind: 'rejected', status: 0, reason: `cannot be posted: ${errorText(error)}` }));
   }
 
   /** 403: of a clock that is off, or of credentials that were withdrawn, the next post knows better. */

@@ -75,6 +75,12 @@ export class Metrics {
       'rowcast_events_unaddressed_total',
       'Events among them that were for nobody who is live.',
     );
+    const impaired = this.#byLabel(
+      'rowcast_events_impaired_total',
+      'Events among them that could not be captured or read whole, by what is sent: their key, or nothing to anybody.',
+      'sent',
+      ['key', 'nobody'],
+    );
     const commits = this.#counter('rowcast_cursor_commits_total', 'Times the cursor was committed.');
     const rings = this.#counter('rowcast_doorbell_rings_total', 'Notifications that were heard.');
     const sleeps = this.#counter('rowcast_doorbell_sleeps_total', 'Times the relay found nothing and went to sleep.');
@@ -89,6 +95,7 @@ export class Metrics {
         reads[rows > 0 ? 'rows' : 'nothing']++;
         events.inc(rows);
       })
+      .on('impaired', (_, __, sentAs) => impaired[sentAs]++)
       .on('dispatched', (_, __, reached) => reached === 0 && unaddressed.inc())
       .on('committed', () => commits.inc())
       .on('rung', () => rings.inc())

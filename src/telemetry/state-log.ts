@@ -36,6 +36,17 @@ export class StateLog {
           'a connection cannot keep up with the others; it goes on from the log, and the cursor waits for it',
         ),
       )
+      .on('impaired', (eventId, problem, sentAs) =>
+        this.#limited.line(
+          'error',
+          `impaired ${sentAs}`,
+          // What follows may quote the row.
+          { event: 'event_impaired', eventId, sentAs, reason: problem.split(': ')[0] },
+          sentAs === 'nobody'
+            ? 'an event reaches nobody, because it could not be captured or read; rowcast trace says why'
+            : 'an event could not be captured or read whole; rowcast trace says why',
+        ),
+      )
       .on('lag', (lag) => this.#lag(lag))
       .on('role', () => {
         this.#backlog = undefined;

@@ -216,6 +216,8 @@ export class Term {
       })),
       from.snapshot,
     );
+    for (const { id, problem, audience } of page.events)
+      if (problem !== null) this.#deps.emit('impaired', id, problem, audience.length === 0 ? 'nobody' : 'key');
     if (!page.next.backlog) for (const connection of this.#arrivals.splice(0)) this.#fanout.goLive(connection);
     this.#progress.read();
     return { bytes: bytes + pageBytes(page.events), delivered: settled };
@@ -270,6 +272,8 @@ export interface TermEvents extends Omit<FanoutEvents, 'behind' | 'unservable'>,
   behind: [Connection];
   /** The log was read, with rows or without. */
   read: [rows: number];
+  /** An event is not as it was written: its data is left out or mended, or it addresses nobody. */
+  impaired: [eventId: string, problem: string, sentAs: 'key' | 'nobody'];
   asleep: [];
   awake: [];
   committed: [Position];
