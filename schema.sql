@@ -422,6 +422,26 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.check_caller(target regclass)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  owner regrole := (select relowner from pg_class where oid = target);
+  installer regrole := (select nspowner from pg_namespace where nspname = 'rowcast');
+begin
+  if not has_schema_privilege('rowcast', 'create') or not has_table_privilege('rowcast.capture', 'insert, update, delete') then
+    raise exception 'rowcast: role % may not change what is watched', current_user using errcode = 'insufficient_privilege',
+      hint = format('Call it as %s, which applied the migrations, or as a superuser.', installer);
+  elsif not pg_has_role(owner, 'member') then
+    raise exception 'rowcast: % belongs to role %, of which % is no member', target, owner, current_user using errcode = 'insufficient_privilege',
+      hint = format('Grant the one to the other (grant %s to %s), or call it as a superuser.', owner, quote_ident(current_user));
+  end if;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.check_target(target regclass)
  RETURNS void
  LANGUAGE plpgsql
@@ -588,7 +608,7 @@ CREATE OR REPLACE FUNCTION rowcast.install(w rowcast.capture)
  SET client_min_messages TO 'warning'
 AS $function$
 declare
-  known rowcast.capture; operation text;
+  known rowcast.capture;
 begin
   -- One at a time: two would meet in the catalogs.
   perform pg_advisory_xact_lock(rowcast.lock_class(), 3);
@@ -602,15 +622,7 @@ begin
   w.function := coalesce(w.function, 'capture_' || nextval('rowcast.capture_number'));
   w.watched_at := clock_timestamp();
   perform rowcast.make_function(w);
-  foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
-    execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), w.target);
-    continue when not operation = any (rowcast.triggering(w));
-    execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', rowcast.trigger_name(operation), operation, w.target,
-      case operation when 'truncate' then 'statement' else 'row' end,
-      -- Named columns are compared in the function: a trigger that names one stands in the way of ALTER TABLE.
-      case when operation = 'update' and w.columns is null then 'when (old.* *<> new.*)' else '' end, w.function);
-    execute format('alter table %s enable always trigger %I', w.target, rowcast.trigger_name(operation));
-  end loop;
+  perform rowcast.make_triggers(w);
 
   delete from rowcast.capture c where c.target = w.target;
   insert into rowcast.capture select (w).*;
@@ -704,6 +716,29 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.make_triggers(w rowcast.capture)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET client_min_messages TO 'warning'
+AS $function$
+declare
+  operation text;
+begin
+  foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
+    execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), w.target);
+    continue when not operation = any (rowcast.triggering(w));
+    execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', rowcast.trigger_name(operation), operation, w.target,
+      case operation when 'truncate' then 'statement' else 'row' end,
+      -- Named columns are compared in the function: a trigger that names one stands in the way of ALTER TABLE.
+      case when operation = 'update' and w.columns is null then 'when (old.* *<> new.*)' else '' end, w.function);
+    execute format('alter table %s enable always trigger %I', w.target, rowcast.trigger_name(operation));
+  end loop;
+exception when object_in_use then
+  perform rowcast.refuse_in_use(w.target);
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.max_message_bytes()
  RETURNS integer
  LANGUAGE sql
@@ -754,8 +789,8 @@ AS $function$
     when f.proowner is distinct from r.relowner then 'the table has another owner'
     when not has_schema_privilege(f.proowner, 'rowcast', 'usage') or not has_column_privilege(f.proowner, 'rowcast.event'::regclass, 'type', 'insert')
       then 'its owner may not append to the log'
-    when failed.count > 0 then format('%s rows since %s were not captured whole, the last because of %s', failed.count,
-      to_char(w.watched_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), failed.problem)
+    when failed.count > 0 then format('%s of its rows since %s were not captured whole, the last because of SQLSTATE %s (rowcast.event.problem has more)',
+      failed.count, to_char(w.watched_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), split_part(failed.problem, ':', 1))
   end
   from pg_class r
   cross join lateral (select count(*), (array_agg(e.problem order by e.id desc))[1] as problem from (select e.id, e.problem from rowcast.event e
@@ -781,6 +816,17 @@ begin
   update rowcast.cursor set installation = (select id from rowcast.installation), served_until = 'epoch', served_snapshot = snapshot,
     exceptions = '{}', updated_at = now();
   perform pg_notify('rowcast_control', '');
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.refuse_in_use(target regclass)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  raise exception 'rowcast: % was changed in this transaction, and its deferred triggers or constraints are still to run, or a query reads it', target
+    using errcode = 'object_in_use', hint = 'Call it in a transaction of its own, or after: set constraints all immediate.';
 end $function$
 ;
 
@@ -815,6 +861,7 @@ AS $function$
 declare
   w rowcast.capture; former regclass;
 begin
+  perform rowcast.check_caller(target);
   select * into w from rowcast.capture c where c.target = rewatch.target;
   if found then
     -- A mere rename; where another table has the name, that one is still meant.
@@ -851,7 +898,7 @@ begin
   if type is null or type !~ '^[^[:cntrl:][:space:]]{1,100}$' then
     raise exception 'rowcast: type is %', quote_nullable(left(type, 120)) using errcode = 'invalid_parameter_value',
       hint = 'A type is a word of 1 to 100 characters without spaces: upload_progress.';
-  elsif type in ('READY', 'BATCH', 'pong') then
+  elsif type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'pong') then
     raise exception 'rowcast: type % is Rowcast''s own', type using errcode = 'invalid_parameter_value', hint = 'Choose another name.';
   elsif octet_length(data::text) > rowcast.max_message_bytes() then
     raise exception 'rowcast: % bytes of data fit no message', octet_length(data::text) using errcode = 'program_limit_exceeded',
@@ -957,8 +1004,9 @@ CREATE OR REPLACE FUNCTION rowcast.unwatch(target regclass)
  SET client_min_messages TO 'warning'
 AS $function$
 declare
-  w rowcast.capture; operation text;
+  w rowcast.capture;
 begin
+  perform rowcast.check_caller(target);
   perform pg_advisory_xact_lock(rowcast.lock_class(), 3);
   delete from rowcast.capture c where c.target = unwatch.target returning * into w;
   if not found then
@@ -966,9 +1014,8 @@ begin
       hint = 'select target from rowcast.watched lists what is.';
   end if;
   perform rowcast.lock_target(target, 'access exclusive');
-  foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
-    execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), target);
-  end loop;
+  w.operations := '{}';
+  perform rowcast.make_triggers(w);
   execute format('drop function if exists rowcast.%I()', w.function);
   perform pg_notify('rowcast_control', '');
 end $function$
@@ -996,6 +1043,7 @@ AS $function$
 declare
   table_name text := (select relname from pg_class where oid = target);
 begin
+  perform rowcast.check_caller(target);
   perform rowcast.check_target(target);
   perform rowcast.install((target, rowcast.name_of(target), coalesce(upper(entity), left(regexp_replace(upper(table_name), '[^A-Z0-9_]', '_', 'g'), 63)),
     audience, columns, (select array_agg(lower(o)) from unnest(operations) o), coalesce(include_old, false), rowcast.channel_of(table_name),

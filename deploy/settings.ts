@@ -41,10 +41,19 @@ export interface ExistingDatabase {
 }
 
 const text = v.pipe(v.string(), v.trim(), v.minLength(1, 'is empty'));
+/** A list in cdk.json, or in `-c` as JSON or with commas. */
 const list = v.pipe(
-  text,
-  v.transform((value) => value.split(',').map((part) => part.trim())),
+  v.union([v.array(text), text], 'is not a list such as a,b or ["a","b"]'),
+  v.transform((value) => (Array.isArray(value) ? value : value.startsWith('[') ? jsonOf(value) : value.split(','))),
+  v.array(text, 'is not a list such as a,b or ["a","b"]'),
 );
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
 const whole = (least: number, most: number) =>
   v.pipe(
     v.union([v.string(), v.number()]),

@@ -2,6 +2,22 @@
 -- rowcast.watch() and rowcast.unwatch(), usable in any migration of the user's.
 -- Locks: none here; see 0002_capture.sql for what the two functions take.
 
+-- Raises why the caller may not change what is watched of `target`, if so.
+create function rowcast.check_caller(target regclass) returns void language plpgsql stable
+set search_path = pg_catalog, pg_temp as $$
+declare
+  owner regrole := (select relowner from pg_class where oid = target);
+  installer regrole := (select nspowner from pg_namespace where nspname = 'rowcast');
+begin
+  if not has_schema_privilege('rowcast', 'create') or not has_table_privilege('rowcast.capture', 'insert, update, delete') then
+    raise exception 'rowcast: role % may not change what is watched', current_user using errcode = 'insufficient_privilege',
+      hint = format('Call it as %s, which applied the migrations, or as a superuser.', installer);
+  elsif not pg_has_role(owner, 'member') then
+    raise exception 'rowcast: % belongs to role %, of which % is no member', target, owner, current_user using errcode = 'insufficient_privilege',
+      hint = format('Grant the one to the other (grant %s to %s), or call it as a superuser.', owner, quote_ident(current_user));
+  end if;
+end $$;
+
 -- Raises why `target` cannot be watched, if it cannot.
 create function rowcast.check_target(target regclass) returns void language plpgsql stable
 set search_path = pg_catalog, pg_temp as $$
@@ -105,8 +121,8 @@ set search_path = pg_catalog, pg_temp set quote_all_identifiers = off as $$
     when f.proowner is distinct from r.relowner then 'the table has another owner'
     when not has_schema_privilege(f.proowner, 'rowcast', 'usage') or not has_column_privilege(f.proowner, 'rowcast.event'::regclass, 'type', 'insert')
       then 'its owner may not append to the log'
-    when failed.count > 0 then format('%s rows since %s were not captured whole, the last because of %s', failed.count,
-      to_char(w.watched_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), failed.problem)
+    when failed.count > 0 then format('%s of its rows since %s were not captured whole, the last because of SQLSTATE %s (rowcast.event.problem has more)',
+      failed.count, to_char(w.watched_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), split_part(failed.problem, ':', 1))
   end
   from pg_class r
   cross join lateral (select count(*), (array_agg(e.problem order by e.id desc))[1] as problem from (select e.id, e.problem from rowcast.event e
@@ -178,6 +194,7 @@ set search_path = pg_catalog, pg_temp set client_min_messages = 'warning' as $$
 declare
   table_name text := (select relname from pg_class where oid = target);
 begin
+  perform rowcast.check_caller(target);
   perform rowcast.check_target(target);
   perform rowcast.install((target, rowcast.name_of(target), coalesce(upper(entity), left(regexp_replace(upper(table_name), '[^A-Z0-9_]', '_', 'g'), 63)),
     audience, columns, (select array_agg(lower(o)) from unnest(operations) o), coalesce(include_old, false), rowcast.channel_of(table_name),
@@ -188,7 +205,7 @@ end $$;
 create function rowcast.install(w rowcast.capture) returns void language plpgsql
 set search_path = pg_catalog, pg_temp set lock_timeout = '3s' set client_min_messages = 'warning' as $$
 declare
-  known rowcast.capture; operation text;
+  known rowcast.capture;
 begin
   -- One at a time: two would meet in the catalogs.
   perform pg_advisory_xact_lock(rowcast.lock_class(), 3);
@@ -202,6 +219,21 @@ begin
   w.function := coalesce(w.function, 'capture_' || nextval('rowcast.capture_number'));
   w.watched_at := clock_timestamp();
   perform rowcast.make_function(w);
+  perform rowcast.make_triggers(w);
+
+  delete from rowcast.capture c where c.target = w.target;
+  insert into rowcast.capture select (w).*;
+  -- Whoever had the name before is meant by it no more.
+  update rowcast.capture c set name = rowcast.name_of(c.target) where c.name = w.name and c.target <> w.target;
+  perform pg_notify('rowcast_control', '');
+end $$;
+
+-- Makes the triggers of `w` anew, and takes away those that it does not need.
+create function rowcast.make_triggers(w rowcast.capture) returns void language plpgsql
+set search_path = pg_catalog, pg_temp set client_min_messages = 'warning' as $$
+declare
+  operation text;
+begin
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
     execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), w.target);
     continue when not operation = any (rowcast.triggering(w));
@@ -211,12 +243,16 @@ begin
       case when operation = 'update' and w.columns is null then 'when (old.* *<> new.*)' else '' end, w.function);
     execute format('alter table %s enable always trigger %I', w.target, rowcast.trigger_name(operation));
   end loop;
+exception when object_in_use then
+  perform rowcast.refuse_in_use(w.target);
+end $$;
 
-  delete from rowcast.capture c where c.target = w.target;
-  insert into rowcast.capture select (w).*;
-  -- Whoever had the name before is meant by it no more.
-  update rowcast.capture c set name = rowcast.name_of(c.target) where c.name = w.name and c.target <> w.target;
-  perform pg_notify('rowcast_control', '');
+-- In the words of whoever called watch() or unwatch(), and not of the statement that failed in it.
+create function rowcast.refuse_in_use(target regclass) returns void language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+begin
+  raise exception 'rowcast: % was changed in this transaction, and its deferred triggers or constraints are still to run, or a query reads it', target
+    using errcode = 'object_in_use', hint = 'Call it in a transaction of its own, or after: set constraints all immediate.';
 end $$;
 
 -- Mends a watch as it is, with the arguments that watch() was given: called without them, it would take its defaults, and address everybody.
@@ -226,6 +262,7 @@ set search_path = pg_catalog, pg_temp as $$
 declare
   w rowcast.capture; former regclass;
 begin
+  perform rowcast.check_caller(target);
   select * into w from rowcast.capture c where c.target = rewatch.target;
   if found then
     -- A mere rename; where another table has the name, that one is still meant.
@@ -253,8 +290,9 @@ end $$;
 create function rowcast.unwatch(target regclass) returns void language plpgsql
 set search_path = pg_catalog, pg_temp set lock_timeout = '3s' set client_min_messages = 'warning' as $$
 declare
-  w rowcast.capture; operation text;
+  w rowcast.capture;
 begin
+  perform rowcast.check_caller(target);
   perform pg_advisory_xact_lock(rowcast.lock_class(), 3);
   delete from rowcast.capture c where c.target = unwatch.target returning * into w;
   if not found then
@@ -262,9 +300,8 @@ begin
       hint = 'select target from rowcast.watched lists what is.';
   end if;
   perform rowcast.lock_target(target, 'access exclusive');
-  foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
-    execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), target);
-  end loop;
+  w.operations := '{}';
+  perform rowcast.make_triggers(w);
   execute format('drop function if exists rowcast.%I()', w.function);
   perform pg_notify('rowcast_control', '');
 end $$;
@@ -278,6 +315,9 @@ drop function rowcast.unwatch(regclass);
 drop function rowcast.rewatch(regclass);
 drop function rowcast.watch(regclass, text, text[], text[], text[], boolean);
 drop function rowcast.install(rowcast.capture);
+drop function rowcast.make_triggers(rowcast.capture);
+drop function rowcast.refuse_in_use(regclass);
+drop function rowcast.check_caller(regclass);
 drop function rowcast.channel_of(text);
 drop function rowcast.make_function(rowcast.capture);
 drop function rowcast.lock_target(regclass, text);

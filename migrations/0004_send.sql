@@ -11,7 +11,7 @@ begin
   if type is null or type !~ '^[^[:cntrl:][:space:]]{1,100}$' then
     raise exception 'rowcast: type is %', quote_nullable(left(type, 120)) using errcode = 'invalid_parameter_value',
       hint = 'A type is a word of 1 to 100 characters without spaces: upload_progress.';
-  elsif type in ('READY', 'BATCH', 'pong') then
+  elsif type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'pong') then
     raise exception 'rowcast: type % is Rowcast''s own', type using errcode = 'invalid_parameter_value', hint = 'Choose another name.';
   elsif octet_length(data::text) > rowcast.max_message_bytes() then
     raise exception 'rowcast: % bytes of data fit no message', octet_length(data::text) using errcode = 'program_limit_exceeded',

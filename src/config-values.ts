@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { readPostgresUrl } from './postgres-url.ts';
 
 /** Schemas of single settings. Each says what is wrong and what to write, and never shows the value: one may be a password. */
 
@@ -59,10 +60,14 @@ export function seconds(interval: string): number {
 export const DatabaseUrl = v.pipe(
   v.string(),
   v.trim(),
-  v.check(
-    (value) => /^postgres(ql)?:\/\//.test(value) && URL.canParse(value),
-    'is not a Postgres URL (its value is not shown); write postgres://user:password@host:5432/database, with special characters of the password percent-encoded',
-  ),
+  v.rawCheck(({ dataset, addIssue }) => {
+    if (!dataset.typed) return;
+    try {
+      readPostgresUrl(dataset.value);
+    } catch (error) {
+      addIssue({ message: (error as Error).message });
+    }
+  }),
 );
 
 /** The callback URL as the SDK needs it. A slash at its end would be doubled and a query dropped without a word: mended or refused here. */
@@ -85,7 +90,7 @@ export const GatewayEndpoint = v.pipe(
   ),
   v.check((url) => !url.pathname.includes('@connections'), 'names @connections; end it at the stage'),
   v.check(
-    (url) => url.pathname !== '/' || !/\.execute-api\.[\w-]+\.amazonaws\./.test(url.hostname),
+    (url) => url.pathname !== '/' || !/\.execute-api\.[a-z]{2,}(-[a-z]+)+-\d+\./.test(url.hostname),
     'names no stage; write https://{api}.execute-api.{region}.amazonaws.com/{stage}',
   ),
   v.check(
@@ -100,14 +105,9 @@ export function isLoopback(hostname: string): boolean {
   return ['localhost', '[::1]', '::1'].includes(hostname) || /^127(\.\d{1,3}){3}$/.test(hostname);
 }
 
-/** What a Postgres URL says of TLS: `sslmode`, or pg's own `ssl=true` and `ssl=no-verify`. */
-export function sslModeOf(query: URLSearchParams): string | null {
-  const ssl = query.get('ssl');
-  return query.get('sslmode') ?? (ssl === 'true' || ssl === '1' ? 'require' : ssl === 'no-verify' ? ssl : null);
-}
-
+/** Partitions and Regions come without asking: two letters or more, words, a number (eu-central-1, eusc-de-east-1, us-isof-south-1). */
 export const Region = v.pipe(
   v.string(),
   v.trim(),
-  v.regex(/^[a-z]{2}(-[a-z]+)+-\d$/, 'is not a Region; write one such as eu-central-1'),
+  v.regex(/^[a-z]{2,}(-[a-z]+)+-\d+$/, 'is not a Region; write one such as eu-central-1'),
 );

@@ -1,16 +1,7 @@
 import * as v from 'valibot';
-import {
-  DatabaseUrl,
-  flag,
-  GatewayEndpoint,
-  interval,
-  portOr,
-  Region,
-  seconds,
-  sslModeOf,
-  whole,
-} from './config-values.ts';
+import { DatabaseUrl, flag, GatewayEndpoint, interval, portOr, Region, seconds, whole } from './config-values.ts';
 import type { DatabaseSettings } from './database.ts';
+import { readPostgresUrl } from './postgres-url.ts';
 import type { TermSettings } from './term/term.ts';
 
 /** A relay that takes over replays to whoever connected since the last commit and half a minute before. */
@@ -163,11 +154,12 @@ function onePassword<Schema extends v.GenericSchema<unknown, v.InferOutput<typeo
   return v.pipe(
     schema,
     v.rawCheck(({ dataset, addIssue }) => {
-      // A URL that is none has been told already; it counts as typed none the less.
-      if (!dataset.typed || !URL.canParse(dataset.value.DATABASE_URL)) return;
+      // A URL that is wrong has an issue of its own; valibot calls the dataset typed all the same.
+      if (!dataset.typed || dataset.issues?.some(({ path }) => path?.[0].key === 'DATABASE_URL')) return;
       const { DATABASE_URL, DATABASE_SECRET_ARN, DATABASE_AUTH } = dataset.value;
-      const { password, searchParams } = new URL(DATABASE_URL);
-      const plain = ['disable', 'no-verify'].includes(sslModeOf(searchParams) ?? '');
+      const { servers, sslMode } = readPostgresUrl(DATABASE_URL);
+      const { password } = servers[0] ?? {};
+      const plain = ['disable', 'no-verify'].includes(sslMode ?? '');
       const problem =
         DATABASE_AUTH === 'iam' && DATABASE_SECRET_ARN
           ? 'DATABASE_SECRET_ARN: is set beside DATABASE_AUTH=iam; leave one of the two out'

@@ -2,6 +2,7 @@ import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBStreamsClient } from '@aws-sdk/client-dynamodb-streams';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import type { Logger } from 'pino';
+import { type Backoff, backoffDelayMs, pause } from './backoff.ts';
 import type { Config } from './config.ts';
 import { ConnectionDirectory } from './connections/connection-directory.ts';
 import { ConnectionStore } from './connections/connection-store.ts';
@@ -12,9 +13,11 @@ import type { DatabaseAccess } from './database.ts';
 import { errorText } from './error-text.ts';
 import { healthRoutes, type Readiness } from './health.ts';
 import { HttpService } from './http-service.ts';
+import { LimitedLog } from './limited-log.ts';
 import { CaptureCheck } from './listener/capture-check.ts';
 import { migrate, requireSchema } from './listener/migrations.ts';
 import { checkNotifications } from './listener/notification-check.ts';
+import { type Database, isUnreachable } from './listener/servers.ts';
 import { checkGateway } from './pusher/gateway-check.ts';
 import { GatewayClient } from './pusher/gateway-client.ts';
 import { Relay } from './relay.ts';
@@ -28,6 +31,9 @@ import { StateLog } from './telemetry/state-log.ts';
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const INSUFFICIENT_PRIVILEGE = '42501';
+
+/** While the database is away at the start: 0.25–0.5 s, then doubling, at most 5 s apart, for ever. */
+const DATABASE_RETRY: Backoff = { baseMs: 500, capMs: 5000 };
 
 /**
  * All parts of the daemon, made and joined. Starts what is heard first (health), then what it needs (the
@@ -48,12 +54,16 @@ export class Daemon {
   readonly #captureCheck: CaptureCheck;
   readonly #emf: EmfReporter | null;
   readonly #abort = new AbortController();
+  readonly #limited: LimitedLog;
+  /** Why the schema could not be looked at yet. */
+  #databaseProblem: string | null = null;
   #stopping: Promise<void> | undefined;
 
   constructor({ config, database, log, problems, print }: DaemonDeps) {
     this.#config = config;
     this.#database = database;
     this.#log = log;
+    this.#limited = new LimitedLog(log);
     const client = {
       region: config.region,
       requestHandler: { connectionTimeout: 2000, requestTimeout: 5000, throwOnRequestTimeout: true },
@@ -123,6 +133,7 @@ export class Daemon {
     );
     this.#emf?.start();
     await this.#prepareDatabase();
+    if (this.#abort.signal.aborted) return;
     this.#selfCheck.start();
     this.#captureCheck.start();
     await this.relay.start();
@@ -151,6 +162,7 @@ export class Daemon {
     const { role, listening, problem } = this.relay;
     const reasons = [
       ...(problem ? [problem] : []),
+      ...(this.#databaseProblem ? [this.#databaseProblem] : []),
       ...this.#selfCheck.problems,
       // It stands for the lease once it has read the table.
       ...(this.#directory.asOf === 0
@@ -180,17 +192,41 @@ export class Daemon {
   async #prepareDatabase(): Promise<void> {
     const { client: database, tls, warning } = this.#database;
     if (warning) this.#log.warn({ event: 'database_tls', tls }, warning);
-    try {
-      if (!this.#config.migrateOnStart) return await requireSchema(database);
-      const names = await migrate({ database, log: this.#log, signal: this.#abort.signal }, { direction: 'up' });
-      if (names.length > 0) this.#log.info({ event: 'migrated', migrations: names }, 'applied migrations');
-    } catch (error) {
+    for (let failures = 1; !this.#abort.signal.aborted; failures++) {
+      try {
+        await this.#prepareSchema(database);
+        this.#databaseProblem = null;
+        return;
+      } catch (error) {
+        await this.#awaitDatabase(error, failures);
+      }
+    }
+  }
+
+  async #prepareSchema(database: Database): Promise<void> {
+    if (!this.#config.migrateOnStart) return requireSchema(database);
+    const names = await migrate({ database, log: this.#log, signal: this.#abort.signal }, { direction: 'up' });
+    if (names.length > 0) this.#log.info({ event: 'migrated', migrations: names }, 'applied migrations');
+  }
+
+  /** A database that is away for a failover comes back: a relay that ended would trip the circuit breaker of its deploy. @throws otherwise */
+  async #awaitDatabase(error: unknown, failures: number): Promise<void> {
+    if (this.#abort.signal.aborted) return;
+    if (!isUnreachable(error)) {
       const denied = (error as { code?: string }).code === INSUFFICIENT_PRIVILEGE;
       const advice = denied
         ? ' (migrate as the owner of your tables: rowcast migrate up; or grant as docs/sql.md says)'
         : '';
       throw new Error(`cannot use the database that DATABASE_URL names${advice}`, { cause: error });
     }
+    this.#databaseProblem = `the database cannot be reached: ${errorText(error)}`;
+    this.#limited.line(
+      'warn',
+      'database_awaited',
+      { event: 'database_awaited', failures, error: errorText(error) },
+      'the database cannot be reached; waiting for it, not ready',
+    );
+    await pause(backoffDelayMs(DATABASE_RETRY, failures), this.#abort.signal);
   }
 
   async #stop(): Promise<void> {

@@ -1,7 +1,8 @@
 import { rootCertificates } from 'node:tls';
 import type pg from 'pg';
-import { parseIntoClientConfig } from 'pg-connection-string';
-import { isLoopback, sslModeOf } from './config-values.ts';
+import { isLoopback } from './config-values.ts';
+import type { Database } from './listener/servers.ts';
+import { readPostgresUrl } from './postgres-url.ts';
 
 /**
  * How the daemon reaches its database: what DATABASE_URL says, with TLS that is verified, and a password that is fetched for
@@ -17,7 +18,7 @@ import { isLoopback, sslModeOf } from './config-values.ts';
  * | other | none | none |
  */
 export interface DatabaseAccess {
-  readonly client: pg.ClientConfig;
+  readonly client: Database;
   readonly tls: 'verified' | 'unverified' | 'none';
   /** What an operator should know. */
   readonly warning?: string;
@@ -37,25 +38,42 @@ export type PasswordSource =
   | { readonly from: 'iam' };
 
 export async function databaseAccess(settings: DatabaseSettings): Promise<DatabaseAccess> {
-  const url = new URL(settings.url);
-  const { searchParams } = url;
-  const mode = sslModeOf(searchParams);
-  // pg would make its own of these, with a warning; `ssl` says all.
-  for (const name of ['sslmode', 'ssl']) searchParams.delete(name);
-  const { password: inUrl, ssl: files, ...client } = parseIntoClientConfig(url.href);
-  const iam = settings.password.from === 'iam';
-  const tls = tlsMode(client.host ?? '', files || iam ? (mode ?? 'verify-full') : mode);
-  const password = await passwordOf(settings, client);
-  const warning = warningOf(tls, client.host ?? '');
+  const { servers, sslMode, files: filesOf } = readPostgresUrl(settings.url);
+  const files = filesOf();
+  const mode = sslMode ?? (files || settings.password.from === 'iam' ? 'verify-full' : null);
+  const accesses = await Promise.all(servers.map((server) => serverAccess(settings, server, mode, files)));
+  const [first] = accesses as [ServerAccess, ...ServerAccess[]];
+  // The least of them counts: nobody knows which will be the one.
+  const weakest = accesses.find(({ tls }) => tls === 'none') ?? accesses.find(({ warning }) => warning) ?? first;
   return {
-    client: { ...client, password: password ?? inUrl ?? '', ssl: await sslOf(tls, files) },
-    tls,
-    ...(warning ? { warning } : {}),
+    client: accesses.length === 1 ? first.server : { servers: accesses.map(({ server }) => server) },
+    tls: weakest.tls,
+    ...(weakest.warning ? { warning: weakest.warning } : {}),
   };
 }
 
-/** Endpoints and proxies of RDS and Aurora; in China the Region comes after `rds`. */
-const RDS_HOST = /\.rds(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?$/i;
+interface ServerAccess extends Omit<DatabaseAccess, 'client'> {
+  readonly server: pg.ClientConfig;
+}
+
+async function serverAccess(
+  settings: DatabaseSettings,
+  { password: inUrl, ...server }: pg.ClientConfig,
+  mode: string | null,
+  files: pg.ClientConfig['ssl'],
+): Promise<ServerAccess> {
+  const { host = '' } = server;
+  const tls = tlsMode(host, mode);
+  const password = (await passwordOf(settings, server)) ?? inUrl ?? '';
+  const warning = warningOf(tls, host);
+  return { server: { ...server, password, ssl: await sslOf(tls, files) }, tls, ...(warning ? { warning } : {}) };
+}
+
+/**
+ * Endpoints and proxies of RDS and Aurora in any partition, those to come included: `….eu-west-1.rds.<domain>`, or in China
+ * `….rds.cn-north-1.<domain>` (https://docs.aws.amazon.com/general/latest/gr/rds-service.html).
+ */
+const RDS_HOST = /\.[a-z]{2,}(-[a-z]+)+-\d+\.rds\.[a-z]|\.rds\.[a-z]{2,}(-[a-z]+)+-\d+\.[a-z]/i;
 
 function tlsMode(host: string, mode: string | null): DatabaseAccess['tls'] {
   if (mode === 'disable') return 'none';

@@ -1,6 +1,5 @@
 import { EventEmitter } from 'node:events';
 import { hostname } from 'node:os';
-import type pg from 'pg';
 import type { Logger } from 'pino';
 import { aborted, type Backoff, backoffDelayMs, pause } from './backoff.ts';
 import type { Connection } from './connections/connection.ts';
@@ -8,10 +7,11 @@ import type { ConnectionDirectory, ConnectionFeed } from './connections/connecti
 import type { ConnectionStore } from './connections/connection-store.ts';
 import { errorText } from './error-text.ts';
 import { LimitedLog } from './limited-log.ts';
-import type { StoredCursor } from './listener/cursor-store.ts';
+import type { StoredCursor, UnusableCursor } from './listener/cursor-store.ts';
 import { Lease } from './listener/lease.ts';
 import type { Lag } from './listener/log-lag.ts';
 import { NotificationListener } from './listener/notification-listener.ts';
+import type { Database } from './listener/servers.ts';
 import { Session } from './listener/session.ts';
 import { Wakeup } from './listener/wakeup.ts';
 import type { Gateway } from './pusher/gateway-client.ts';
@@ -49,6 +49,8 @@ export class Relay extends EventEmitter<RelayEvents> {
   #campaign: Promise<void> = Promise.resolve();
   #term: Term | undefined;
   #lag: Lag | null = null;
+  /** The commits of the cursor when this relay made its last. */
+  #made: { readonly installation: string; commits: number } | null = null;
 
   constructor(deps: RelayDeps) {
     super();
@@ -120,6 +122,9 @@ export class Relay extends EventEmitter<RelayEvents> {
       .on('deaf', () => this.emit('reconnect', 'doorbell'));
     this.on('lag', (lag) => {
       this.#lag = lag;
+    });
+    this.on('committed', () => {
+      if (this.#made) this.#made.commits++;
     });
     void this.#notifications.start();
     const assumed = new Promise<void>((resolve) => this.once('role', () => resolve()));
@@ -204,22 +209,38 @@ export class Relay extends EventEmitter<RelayEvents> {
   }
 
   /** Null for a copy of a database, after some time: it is not to push to the original's clients. */
-  async #readCursor(lease: Lease): Promise<StoredCursor | null> {
+  async #readCursor({ cursor }: Lease): Promise<StoredCursor | null> {
     const { log } = this.#deps;
-    let stored = await lease.cursor.read();
+    let stored = await cursor.read();
     if (!stored.usable && stored.reason === 'void') {
       log.error(
         { event: 'cursor_void' },
         'the cursor names transactions that this database never had; starting over from now, and clients are told to fetch again',
       );
-      await lease.cursor.adopt();
-      stored = await lease.cursor.read();
+      await cursor.adopt();
+      stored = await cursor.read();
+    } else if (this.#isSetBack(stored)) {
+      log.error(
+        { event: 'database_set_back' },
+        'the database is not the one that was delivered from: it was restored to an earlier moment, or a replica took over that may lack its last transactions; clients are told to fetch again',
+      );
+      await cursor.refetch();
+      stored = await cursor.read();
     }
     this.#problem = stored.usable ? null : COPY;
-    if (stored.usable) return stored;
+    if (stored.usable) {
+      this.#made = { installation: stored.installation, commits: stored.commits };
+      return stored;
+    }
     log.error({ event: 'database_copied' }, COPY);
     await this.#leaseMayBeFree.wait(COPY_POLL_MS, this.#stop.signal);
     return null;
+  }
+
+  /** What it had committed is not there, or the database says of itself that it was replaced. */
+  #isSetBack(stored: StoredCursor | UnusableCursor): boolean {
+    if (!stored.usable) return stored.reason === 'replaced';
+    return stored.installation === this.#made?.installation && stored.commits < this.#made.commits;
   }
 
   #setRole(role: Role): void {
@@ -241,7 +262,7 @@ export interface RelayEvents extends TermEvents {
 }
 
 export interface RelayDeps {
-  readonly database: pg.ClientConfig;
+  readonly database: Database;
   readonly directory: ConnectionDirectory;
   readonly feed: ConnectionFeed;
   readonly store: ConnectionStore;

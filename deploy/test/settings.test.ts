@@ -21,3 +21,14 @@ test.each([
 ])('settings that are wrong are named, all at once: %j', (context, message) => {
   expect(() => loadDeploySettings(context)).toThrow(message);
 });
+
+test.each([[['eu-west-1a', 'eu-west-1b']], ['["eu-west-1a", "eu-west-1b"]'], ['eu-west-1a, eu-west-1b']])(
+  'a list is written in cdk.json, as JSON or with commas: %j',
+  (zones) => {
+    expect(loadDeploySettings({ ...EXISTING, zones }).network?.zones).toEqual(['eu-west-1a', 'eu-west-1b']);
+  },
+);
+
+test.each([['["eu-west-1a", 7]'], ['[eu-west-1a'], [[7]], [{ a: 1 }]])('what is no list is named: %j', (zones) => {
+  expect(() => loadDeploySettings({ ...EXISTING, zones })).toThrow(/zones/);
+});

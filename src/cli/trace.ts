@@ -39,7 +39,10 @@ async function readEvent(session: Session, id: string): Promise<TracedEvent | un
     return (await session.query<TracedEvent>(eventQuery('e.type, e.audience'), [id, CONSUMER]))[0];
   } catch (error) {
     if (!isDataError(error)) throw error;
-    const [event] = await session.query<TracedEvent>(eventQuery(`'' as type, '{}'::text[] as audience`), [id, CONSUMER]);
+    const [event] = await session.query<TracedEvent>(eventQuery(`'' as type, '{}'::text[] as audience`), [
+      id,
+      CONSUMER,
+    ]);
     if (!event) return undefined;
     const { type, audience, problem } = await salvage(session, { id, xid: event.xid, timestamp: '' }, 0);
     return { ...event, type, audience, problem };

@@ -157,7 +157,7 @@ class ReconnectingFeed implements Feed {
 
   #receive(connection: Connection, frame: Frame): void {
     if (frame.type === 'READY') this.#ready(connection, frame);
-    else if (frame.id !== undefined && frame.type !== undefined && !this.#delivery.knows(frame.id)) {
+    else if (frame.id !== undefined && frame.type !== undefined && !this.#delivery.knows(frame)) {
       connection.delivered = true;
       this.#delivery.event(frame as Event);
     }
@@ -168,6 +168,7 @@ class ReconnectingFeed implements Feed {
     const ready = { recovered: frame.recovered === true && !this.#inDoubt, first: !this.#wasReady };
     this.#inDoubt = false;
     this.#wasReady = true;
+    if (frame.recovered === false) this.#delivery.forget();
     this.#delivery.afterwards(() => {
       const cursor = frame.cursor ?? this.cursor ?? '';
       this.#delivery.cursor = cursor || undefined;

@@ -13,7 +13,7 @@ export class Delivery {
   /** Everything before it was delivered. */
   cursor: string | undefined;
   readonly #deps: DeliveryDeps;
-  /** In the order they came; the oldest are forgotten first. */
+  /** With their installations, in the order they came; the oldest are forgotten first. Ids of another installation begin anew. */
   readonly #ids = new Set<string>();
   readonly #waiting = new Queue<Event | (() => void)>();
   #fetching = false;
@@ -23,12 +23,17 @@ export class Delivery {
   }
 
   /** It came before. */
-  knows(id: string): boolean {
-    return this.#ids.has(id);
+  knows({ id, cursor }: Frame): boolean {
+    return this.#ids.has(`${id} ${installationOf(cursor)}`);
+  }
+
+  /** What the server sends from now on, it may have sent under other ids: the application fetches anew anyway. */
+  forget(): void {
+    this.#ids.clear();
   }
 
   event(event: Event): void {
-    this.#ids.add(event.id);
+    this.#ids.add(`${event.id} ${installationOf(event.cursor)}`);
     if (this.#ids.size > this.#deps.maxRememberedIds) this.#ids.delete(this.#ids.values().next().value as string);
     this.#waiting.push(event);
     this.#next();
@@ -77,6 +82,12 @@ export class Delivery {
     this.#deliver(row === undefined || row === null ? event : { ...whole, data: row });
     this.#next();
   }
+}
+
+/** A cursor ends with the installation that it is of. */
+function installationOf(cursor = ''): string {
+  const dot = cursor.lastIndexOf('.');
+  return dot < 0 ? '' : cursor.slice(dot);
 }
 
 export interface DeliveryDeps {

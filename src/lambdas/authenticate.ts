@@ -1,4 +1,12 @@
-import { createRemoteJWKSet, errors, type JWTPayload, type JWTVerifyGetKey, jwtVerify } from 'jose';
+import {
+  createRemoteJWKSet,
+  errors,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+  type JWTVerifyResult,
+  jwtVerify,
+} from 'jose';
 import { SUBPROTOCOL } from '../protocol/handshake.ts';
 import type { WebSocketEvent } from './event.ts';
 import type { AuthSettings } from './settings.ts';
@@ -8,7 +16,13 @@ const CLOCK_TOLERANCE_SECONDS = 5;
 
 /** Pinned by the kind of key: a public key must never be taken for a shared secret, nor `none` for a signature. */
 const SECRET_ALGORITHMS = ['HS256', 'HS384', 'HS512'];
-const JWKS_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA'];
+const JWKS_ALGORITHMS = [
+  ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
+  ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
+];
+
+/** What a token of Amazon Cognito may be for; others have no such claim. */
+const COGNITO_USES: readonly unknown[] = [undefined, 'access', 'id'];
 
 /**
  * In UTF-8, so that a term of the log (rowcast.max_term_bytes()) can name every user, room and role. A hundred rooms and roles
@@ -38,9 +52,13 @@ export class Authenticator {
   readonly #settings: AuthSettings;
   /** Fetched when first needed, kept, and fetched again when a token names a key that is not among them. */
   readonly #jwks: JWTVerifyGetKey | undefined;
+  readonly #missing: (claim: string) => void;
+  readonly #missed = new Set<string>();
 
-  constructor(settings: AuthSettings) {
+  /** @param missing is called once for a claim that a token lacks: with a name that no token has, everybody would come without roles */
+  constructor(settings: AuthSettings, missing: (claim: string) => void = () => undefined) {
     this.#settings = settings;
+    this.#missing = missing;
     if (settings.mode === 'jwt' && 'jwksUrl' in settings.key)
       this.#jwks = createRemoteJWKSet(settings.key.jwksUrl, JWKS_CACHE);
   }
@@ -67,15 +85,13 @@ export class Authenticator {
   async #verify(token: string): Promise<JWTPayload> {
     if (this.#settings.mode !== 'jwt') throw new Error('unreachable');
     const { key, issuer, audience } = this.#settings;
-    const options = {
-      clockTolerance: CLOCK_TOLERANCE_SECONDS,
-      ...(issuer ? { issuer } : {}),
-      ...(audience ? { audience } : {}),
-    };
+    const options = { clockTolerance: CLOCK_TOLERANCE_SECONDS, ...(issuer ? { issuer } : {}) };
     const { payload } =
       'secret' in key
         ? await jwtVerify(token, key.secret, { ...options, algorithms: SECRET_ALGORITHMS })
-        : await jwtVerify(token, this.#jwks as JWTVerifyGetKey, { ...options, algorithms: JWKS_ALGORITHMS });
+        : await verifyByAny(token, this.#jwks as JWTVerifyGetKey, { ...options, algorithms: JWKS_ALGORITHMS });
+    if (audience) checkAudience(payload, audience);
+    if (!COGNITO_USES.includes(payload.token_use)) throw claimRefused(payload, 'token_use');
     return payload;
   }
 
@@ -84,13 +100,63 @@ export class Authenticator {
     const { sub, exp } = claims;
     if (typeof sub !== 'string' || sub === '')
       return { allowed: false, status: 401, reason: "the token's sub is not a user id" };
-    const allowed = strings(claims[this.#settings.roomsClaim]);
+    const allowed = rooms.length > 0 ? strings(this.#claim(claims, this.#settings.roomsClaim)) : [];
     const refused = rooms.find((room) => !allowed.some((pattern) => matches(pattern, room)));
     if (refused !== undefined)
       return { allowed: false, status: 403, reason: `the token does not allow room ${shown(refused)}` };
-    const roles = strings(claims[this.#settings.rolesClaim]);
+    const roles = strings(this.#claim(claims, this.#settings.rolesClaim));
     return withinLimits({ userId: sub, rooms, roles, ...(exp === undefined ? {} : { expiresAt: Math.floor(exp) }) });
   }
+
+  #claim(claims: JWTPayload, name: string): unknown {
+    const value = claimOf(claims, name);
+    if (value === undefined && !this.#missed.has(name)) {
+      this.#missed.add(name);
+      this.#missing(name);
+    }
+    return value;
+  }
+}
+
+/** A claim by its name, which may hold dots (https://example.com/roles), or by its path (realm_access.roles). */
+function claimOf(claims: JWTPayload, name: string): unknown {
+  if (Object.hasOwn(claims, name)) return claims[name];
+  return name
+    .split('.')
+    .reduce<unknown>(
+      (value, key) =>
+        typeof value === 'object' && value !== null && Object.hasOwn(value, key)
+          ? (value as Record<string, unknown>)[key]
+          : undefined,
+      claims,
+    );
+}
+
+/** A token without `kid` may be of any of the keys that fit its algorithm. */
+async function verifyByAny(token: string, keys: JWTVerifyGetKey, options: JWTVerifyOptions): Promise<JWTVerifyResult> {
+  try {
+    return await jwtVerify(token, keys, options);
+  } catch (error) {
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
+    for await (const key of error) {
+      try {
+        return await jwtVerify(token, key, options);
+      } catch (failure) {
+        if (!(failure instanceof errors.JWSSignatureVerificationFailed)) throw failure;
+      }
+    }
+    throw new errors.JWSSignatureVerificationFailed();
+  }
+}
+
+/** Access tokens of Amazon Cognito have `client_id` in the place of `aud`. */
+function checkAudience(claims: JWTPayload, audience: string): void {
+  const meant = claims.aud ?? claims.client_id;
+  if (!(Array.isArray(meant) ? meant : [meant]).includes(audience)) throw claimRefused(claims, 'aud');
+}
+
+function claimRefused(claims: JWTPayload, claim: string): Error {
+  return new errors.JWTClaimValidationFailed(`unexpected "${claim}" claim value`, claims, claim, 'check_failed');
 }
 
 /** What the table can hold and a term of the log can name. */
@@ -118,6 +184,12 @@ function shown(name: string): string {
 /** Errors of jose are about the token, but for those about fetching the keys. Anything else is ours: never let in. */
 function refusal(error: unknown): Authentication {
   if (error instanceof errors.JWTExpired) return { allowed: false, status: 401, reason: 'the token has expired' };
+  if (error instanceof errors.JWTClaimValidationFailed)
+    return {
+      allowed: false,
+      status: 401,
+      reason: `the token is not valid: its claim ${error.claim} is ${error.reason === 'missing' ? 'missing' : 'not what is expected here'}`,
+    };
   const outage =
     error instanceof errors.JWKSTimeout ||
     error instanceof errors.JWKSInvalid ||

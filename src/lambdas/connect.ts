@@ -72,7 +72,13 @@ export const handler: WebSocketHandler = deployed(async (env) => {
       message: `JWT_SECRET is shorter than ${LEAST_SECRET_BYTES} bytes: it can be guessed`,
     });
   return connectHandler({
-    authenticator: new Authenticator(auth),
+    authenticator: new Authenticator(auth, (claim) =>
+      logWarning({
+        event: 'claim_missing',
+        claim,
+        message: 'a token has no such claim: set JWT_ROLES_CLAIM or JWT_ROOMS_CLAIM to the one that your tokens have',
+      }),
+    ),
     store: connectionStore(table),
     connectionTtlSeconds,
   });

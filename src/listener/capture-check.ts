@@ -1,9 +1,9 @@
 import { EventEmitter } from 'node:events';
-import type pg from 'pg';
 import type { Logger } from 'pino';
 import { pause } from '../backoff.ts';
 import { errorText } from '../error-text.ts';
 import { LimitedLog } from '../limited-log.ts';
+import type { Database } from './servers.ts';
 import { Session } from './session.ts';
 
 const INTERVAL_MS = 60_000;
@@ -76,7 +76,7 @@ export class CaptureCheck extends EventEmitter<{ checked: [uncaptured: readonly 
 }
 
 export interface CaptureCheckDeps {
-  readonly database: pg.ClientConfig;
+  readonly database: Database;
   readonly log: Logger;
   readonly intervalMs?: number;
 }

@@ -6,6 +6,7 @@ import pg from 'pg';
 import type { Logger } from 'pino';
 import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
 import { errorText } from '../error-text.ts';
+import { connectionOptions, type Database, serverOf } from './servers.ts';
 
 const DIRECTORY = fileURLToPath(new URL('../../migrations', import.meta.url));
 const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
@@ -41,8 +42,8 @@ export async function migrate(options: MigrateOptions, step: MigrationStep): Pro
 }
 
 /** For MIGRATE_ON_START=false. @throws when the database cannot be reached or has no schema of ours */
-export async function requireSchema(database: pg.ClientConfig): Promise<void> {
-  const client = clientOf(database);
+export async function requireSchema(database: Database): Promise<void> {
+  const client = await clientOf(database);
   client.on('error', () => undefined);
   try {
     await client.connect();
@@ -57,8 +58,8 @@ export async function requireSchema(database: pg.ClientConfig): Promise<void> {
 }
 
 /** By name, in their order. @throws when the database cannot be reached */
-export async function pendingMigrations(database: pg.ClientConfig): Promise<{ applied: string[]; pending: string[] }> {
-  const client = clientOf(database);
+export async function pendingMigrations(database: Database): Promise<{ applied: string[]; pending: string[] }> {
+  const client = await clientOf(database);
   client.on('error', () => undefined);
   try {
     await client.connect();
@@ -79,7 +80,7 @@ export async function pendingMigrations(database: pg.ClientConfig): Promise<{ ap
 }
 
 async function runOnce(options: MigrateOptions, step: MigrationStep): Promise<string[]> {
-  const client = clientOf(options.database);
+  const client = await clientOf(options.database);
   client.on('error', (error) =>
     options.log.warn(
       { event: 'migration_connection_lost', error: errorText(error) },
@@ -105,8 +106,8 @@ async function runOnce(options: MigrateOptions, step: MigrationStep): Promise<st
   }
 }
 
-function clientOf(database: pg.ClientConfig): pg.Client {
-  return new pg.Client({ ...database, application_name: 'rowcast-migrate', connectionTimeoutMillis: 10_000 });
+async function clientOf(database: Database): Promise<pg.Client> {
+  return new pg.Client(connectionOptions(await serverOf(database), 'rowcast-migrate'));
 }
 
 /**
@@ -149,7 +150,7 @@ function quietLogger({ log, began }: MigrateOptions) {
 }
 
 export interface MigrateOptions {
-  readonly database: pg.ClientConfig;
+  readonly database: Database;
   readonly log: Logger;
   readonly signal: AbortSignal;
   /** A migration is run now; again from the first when a lock was not to be had. */

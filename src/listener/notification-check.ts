@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { Socket } from 'node:net';
 import pg from 'pg';
 import { errorText } from '../error-text.ts';
-import { connectionOptions, Session } from './session.ts';
+import { connectionOptions, type Database, serverOf } from './servers.ts';
+import { Session } from './session.ts';
 
 const ECHO_TIMEOUT_MS = 5000;
 
@@ -11,25 +12,26 @@ const ECHO_TIMEOUT_MS = 5000;
  * and nothing is ever heard.
  * @returns what is wrong and what to do, or null
  */
-export async function checkNotifications(database: pg.ClientConfig): Promise<string | null> {
+export async function checkNotifications(database: Database): Promise<string | null> {
   const channel = `rowcast_check_${randomUUID().replaceAll('-', '')}`;
   // Our own socket: on a half-open one neither a query nor a farewell is ever answered.
   const socket = new Socket();
-  const listener = new pg.Client({
-    ...connectionOptions(database, 'rowcast check'),
-    connectionTimeoutMillis: ECHO_TIMEOUT_MS,
-    query_timeout: ECHO_TIMEOUT_MS,
-    stream: () => socket,
-  });
-  listener.on('error', () => undefined);
   let deadline: NodeJS.Timeout | undefined;
   try {
+    const server = await serverOf(database);
+    const listener = new pg.Client({
+      ...connectionOptions(server, 'rowcast check'),
+      connectionTimeoutMillis: ECHO_TIMEOUT_MS,
+      query_timeout: ECHO_TIMEOUT_MS,
+      stream: () => socket,
+    });
+    listener.on('error', () => undefined);
     await listener.connect();
     const echo = new Promise<true>((resolve) => {
       listener.on('notification', () => resolve(true));
     });
     await listener.query(`listen ${channel}`);
-    await notify(database, channel);
+    await notify(server, channel);
     const silence = new Promise<false>((resolve) => {
       deadline = setTimeout(resolve, ECHO_TIMEOUT_MS, false);
     });
@@ -44,7 +46,7 @@ export async function checkNotifications(database: pg.ClientConfig): Promise<str
 }
 
 /** From a connection of its own: a pooler may give both statements of one client to the same server. */
-async function notify(database: pg.ClientConfig, channel: string): Promise<void> {
+async function notify(database: Database, channel: string): Promise<void> {
   const session = await Session.open({ database, applicationName: 'rowcast check', queryTimeoutMs: ECHO_TIMEOUT_MS });
   try {
     await session.query('select pg_notify($1, $2)', [channel, '']);

@@ -1,12 +1,13 @@
 import { EventEmitter } from 'node:events';
 import { createRequire } from 'node:module';
 import { Socket } from 'node:net';
-import type pg from 'pg';
 import type PgListen from 'pg-listen';
 import type { Logger } from 'pino';
 import { aborted, type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { Coalesced } from '../coalesced.ts';
 import { errorText } from '../error-text.ts';
-import { connectionOptions, Session } from './session.ts';
+import { connectionOptions, type Database, serverOf } from './servers.ts';
+import { Session } from './session.ts';
 
 /** CommonJS with a `default`: an ESM import would be the function in some loaders and its container in others. */
 const { default: createSubscriber } = createRequire(import.meta.url)('pg-listen') as typeof PgListen;
@@ -18,6 +19,8 @@ const HEARTBEAT_TIMEOUT_MS = 5000;
 /** Nobody notifies on it: LISTEN and UNLISTEN make a round trip that writes nothing and takes no cluster-wide lock. */
 const HEARTBEAT_CHANNEL = 'rowcast_heartbeat';
 const CONTROL_CHANNEL = 'rowcast_control';
+/** Anybody may notify: what that starts is done once a second at most. */
+const CONTROL_INTERVAL_MS = 1000;
 
 /**
  * Hears the doorbell: one dedicated connection that LISTENs on the channels of everything watched. Notifications
@@ -26,14 +29,18 @@ const CONTROL_CHANNEL = 'rowcast_control';
  * 1. `start` connects, for as long as it takes, and LISTENs.
  * 2. `listening` after every (re)connect, once LISTEN is in force: whoever hears it must read the log, because
  *    what was rung before was not heard.
- * 3. `notification` for a channel; `control` when watch() or unwatch() changed something, or a lease was released.
+ * 3. `notification` for a channel; `control` when watch() or unwatch() changed something, or a lease was released: the first at once,
+ *    then one a second at most, on a session that is kept.
  * 4. A heartbeat finds a half-open socket within 15 s and destroys it; pg-listen then connects again. When
  *    pg-listen itself gives up (it does when a LISTEN fails after a reconnect) its subscriber is replaced.
  */
 export class NotificationListener extends EventEmitter<NotificationListenerEvents> {
   readonly #deps: NotificationListenerDeps;
   readonly #abort = new AbortController();
+  readonly #control: Coalesced;
   #subscriber: PgListen.Subscriber | undefined;
+  /** Asks which channels there are. */
+  #catalog: Session | undefined;
   #socket: Socket | undefined;
   #listening = false;
   #starting: Promise<void> | undefined;
@@ -42,6 +49,13 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
   constructor(deps: NotificationListenerDeps) {
     super();
     this.#deps = deps;
+    this.#control = new Coalesced(
+      async () => {
+        this.emit('control');
+        await this.#listenToNew();
+      },
+      { intervalMs: CONTROL_INTERVAL_MS, signal: this.#abort.signal },
+    );
   }
 
   get listening(): boolean {
@@ -62,6 +76,7 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
     this.#listening = false;
     this.#discard();
     await this.#starting;
+    await this.#catalog?.close();
   }
 
   async #connectUntilHeard(): Promise<void> {
@@ -85,11 +100,13 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
   }
 
   async #connect(): Promise<void> {
+    const { database, applicationName } = this.#deps;
     const channels = await this.#channels();
+    const server = await serverOf(database);
     this.#abort.signal.throwIfAborted();
     const subscriber = createSubscriber(
       {
-        ...connectionOptions(this.#deps.database, this.#deps.applicationName),
+        ...connectionOptions(server, applicationName),
         // Our own socket, so that the heartbeat can destroy it: pg-listen keeps its client to itself.
         stream: () => {
           // Of an attempt that failed before Postgres knew who it was.
@@ -102,6 +119,7 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
         retryInterval: (attempt) => {
           // The only way to end pg-listen's loop: it does not look whether it was closed.
           if (this.#subscriber !== subscriber) throw new Error('discarded');
+          if (database.servers) throw new Error('another server may be the one that takes writes now');
           return backoffDelayMs(RETRY, attempt + 1);
         },
         retryLimit: Number.POSITIVE_INFINITY,
@@ -122,21 +140,17 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
 
   /** The channels of the tables that are watched now. */
   async #channels(): Promise<string[]> {
-    const session = await Session.open({ ...this.#deps, queryTimeoutMs: HEARTBEAT_TIMEOUT_MS });
-    try {
-      const rows = await session.query<{ channel: string }>('select distinct channel from rowcast.capture');
-      return rows.map((row) => row.channel);
-    } finally {
-      await session.close();
+    if (!this.#catalog || this.#catalog.ended.aborted) {
+      this.#catalog = await Session.open({ ...this.#deps, queryTimeoutMs: HEARTBEAT_TIMEOUT_MS });
+      if (this.#abort.signal.aborted) await this.#catalog.close();
     }
+    const rows = await this.#catalog.query<{ channel: string }>('select distinct channel from rowcast.capture');
+    return rows.map((row) => row.channel);
   }
 
   #hear(channel: string): void {
-    if (channel !== CONTROL_CHANNEL) this.emit('notification', channel);
-    else {
-      this.emit('control');
-      void this.#listenToNew();
-    }
+    if (channel === CONTROL_CHANNEL) this.#control.request();
+    else this.emit('notification', channel);
   }
 
   /** Channels of tables that are no longer watched stay: nobody rings there. */
@@ -156,7 +170,7 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
     this.#listening = true;
     this.emit('listening');
     // What was watched while nobody listened was announced to nobody.
-    void this.#listenToNew();
+    this.#control.request();
   }
 
   #lost(attempt: number): void {
@@ -218,7 +232,7 @@ export interface NotificationListenerEvents {
 }
 
 export interface NotificationListenerDeps {
-  readonly database: pg.ClientConfig;
+  readonly database: Database;
   readonly applicationName: string;
   readonly log: Logger;
 }

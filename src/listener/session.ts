@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import pg from 'pg';
+import { connectionOptions, type Database, serverOf } from './servers.ts';
 
 /**
  * One direct connection to Postgres that outlives many statements: locks, cursors and LISTEN live and die
@@ -23,8 +24,11 @@ export class Session {
 
   /** @throws what pg throws when the database cannot be reached or refuses */
   static async open(options: SessionOptions): Promise<Session> {
+    const server = await serverOf(options.database);
+    // Postgres gives up before this side does, and the session goes on.
+    const statementTimeoutMs = Math.round(options.queryTimeoutMs * 0.7);
     const client = new pg.Client({
-      ...connectionOptions(options.database, options.applicationName),
+      ...connectionOptions(server, options.applicationName, statementTimeoutMs),
       connectionTimeoutMillis: options.queryTimeoutMs,
     });
     const session = new Session(client, options.queryTimeoutMs);
@@ -107,30 +111,9 @@ export class Session {
 }
 
 export interface SessionOptions {
-  readonly database: pg.ClientConfig;
+  readonly database: Database;
   /** Shown in pg_stat_activity. */
   readonly applicationName: string;
   /** No statement of this session may take longer. */
   readonly queryTimeoutMs: number;
-}
-
-/**
- * What every connection of ours asks for. A peer that vanished is found from both ends: Node probes after
- * 10 s and then each second ten times; Postgres after 15 s, and frees the locks of a vanished relay in about
- * 30 s instead of 2 h. An idle session is not to be ended by a parameter group's `idle_session_timeout`.
- */
-export function connectionOptions(database: pg.ClientConfig, applicationName: string): pg.ClientConfig {
-  return {
-    ...database,
-    application_name: applicationName,
-    connectionTimeoutMillis: 10_000,
-    keepAlive: true,
-    keepAliveInitialDelayMillis: 10_000,
-    options: [
-      '-c tcp_keepalives_idle=15 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c tcp_user_timeout=30000',
-      '-c idle_session_timeout=0 -c statement_timeout=0 -c synchronous_commit=local',
-      // A kept plan does not know the cursor and takes a third of the log for new (seen on 14): the index, always.
-      '-c enable_seqscan=off',
-    ].join(' '),
-  };
 }

@@ -177,7 +177,10 @@ export class Recipients {
 
   #join(connection: Connection): void {
     const pin = this.#inherited.pinned.get(nameOf(connection));
-    if (!pin && this.#inherited.served.has(nameOf(connection))) return this.#serve(connection);
+    if (!pin && this.#inherited.served.has(nameOf(connection))) {
+      this.#serve(connection);
+      return;
+    }
     const recipient = this.#add(connection, pin !== undefined, pin ?? null);
     this.#deps.fanout.open(connection);
     if (pin) this.#catchUp(recipient, pin);
@@ -234,7 +237,10 @@ export class Recipients {
     // Its socket is being closed.
     if (!former || former.stage === 'closing') return;
     const waiting = fanout.close(before);
-    if (!former.served) return this.#join(connection);
+    if (!former.served) {
+      this.#join(connection);
+      return;
+    }
     const pin = former.pin ?? (waiting ? Snapshot.of(waiting) : readUpTo().snapshot);
     const recipient = this.#add(connection, true, pin);
     fanout.open(connection);

@@ -4,8 +4,10 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, exportSPKI, generateKeyPair, type JWTPayload, SignJWT } from 'jose';
 import { afterEach, expect, onTestFinished, test, vi } from 'vitest';
+import { Authenticator } from '../../src/lambdas/authenticate.ts';
+import { loadConnectSettings } from '../../src/lambdas/settings.ts';
 import { startConnect } from '../support/handlers.ts';
-import { attackersJwk, base64, byAttacker, forge, good, SECRET } from '../support/tokens.ts';
+import { attackersJwk, base64, byAttacker, forge, good, SECRET, sign } from '../support/tokens.ts';
 
 const { handler, event, stored } = await startConnect();
 afterEach(() => void vi.useRealTimers());
@@ -127,4 +129,62 @@ test('an outage of the issuer lets nobody in that the kept keys do not, and the 
 test('an issuer that does not answer is 500, before API Gateway gives up', async () => {
   const server = await keyServer(() => 'hang');
   expect((await handler({ JWKS_URL: server.url })(event({ token: await tokenOf(0) }))).statusCode).toBe(500);
+});
+
+test('a token that names no key is of any published key that fits', async () => {
+  const server = await keyServer(() => published(0, 1));
+  const connect = handler({ JWKS_URL: server.url });
+  const unnamed = (key: (typeof pairs)[0]['privateKey']) => new SignJWT(good()).setProtectedHeader({ alg: 'RS256' }).sign(key);
+  for (const { privateKey } of pairs)
+    expect((await connect(event({ token: await unnamed(privateKey) }))).statusCode).toBe(200);
+  expect((await connect(event({ token: await byAttacker({}) }))).statusCode).toBe(401);
+});
+
+test('a token signed by Ed25519 is let in, by that name and by its former one', async () => {
+  const { publicKey, privateKey } = await generateKeyPair('Ed25519', { extractable: true });
+  const key = { ...(await exportJWK(publicKey)), kid: 'ed' };
+  const server = await keyServer(() => ({ body: JSON.stringify({ keys: [key] }) }));
+  const connect = handler({ JWKS_URL: server.url });
+  for (const alg of ['Ed25519', 'EdDSA']) {
+    const token = await new SignJWT(good()).setProtectedHeader({ alg, kid: 'ed' }).sign(privateKey);
+    expect((await connect(event({ token }))).statusCode).toBe(200);
+  }
+});
+
+test("an access token of Amazon Cognito has its client in the place of an audience; what is refused is named", async () => {
+  const server = await keyServer(() => published(0));
+  const connect = handler({ JWKS_URL: server.url, JWT_AUDIENCE: 'web', JWT_ISSUER: 'https://issuer' });
+  const answer = async (claims: JWTPayload) =>
+    connect(event({ token: await tokenOf(0, { iss: 'https://issuer', ...claims }) }));
+  for (const claims of [{ client_id: 'web', token_use: 'access' }, { aud: ['web'] }, { aud: 'web', token_use: 'id' }])
+    expect(await answer(claims)).toMatchObject({ statusCode: 200 });
+  for (const [claims, named] of [
+    [{ client_id: 'other' }, 'aud'],
+    [{ aud: 'other', client_id: 'web' }, 'aud'],
+    [{}, 'aud'],
+    [{ aud: 'web', token_use: 'refresh' }, 'token_use'],
+    [{ aud: 'web', iss: 'https://elsewhere' }, 'iss'],
+  ] as const) {
+    const { statusCode, body } = await answer(claims);
+    expect([statusCode, body]).toEqual([401, expect.stringContaining(`claim ${named} `)]);
+  }
+});
+
+test('roles are found by the name of a claim, or by its path; a claim that no token has is told once', async () => {
+  const missing: string[] = [];
+  const settings = (env: Record<string, string>) => loadConnectSettings({ JWT_SECRET: SECRET, ...env }).auth;
+  const roles = async (claim: string, claims: JWTPayload) => {
+    const authenticator = new Authenticator(settings({ JWT_ROLES_CLAIM: claim }), (name) => missing.push(name));
+    const results = [];
+    for (let n = 0; n < 2; n++)
+      results.push(await authenticator.authenticate(event({ token: await sign(claims) })));
+    const [first] = results;
+    return first?.allowed ? first.identity.roles : first;
+  };
+  expect(await roles('realm_access.roles', { realm_access: { roles: ['staff'] } })).toEqual(['staff']);
+  expect(await roles('https://example.com/roles', { 'https://example.com/roles': ['staff'] })).toEqual(['staff']);
+  expect(missing).toEqual([]);
+  expect(await roles('realm_access.roles', { realm_access: 'x' })).toEqual([]);
+  expect(await roles('constructor.name', {})).toEqual([]);
+  expect(missing).toEqual(['realm_access.roles', 'constructor.name']);
 });
