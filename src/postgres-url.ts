@@ -59,7 +59,7 @@ function placesOf(authority: string, query: URLSearchParams): Pick<pg.ClientConf
     throw new Error(`names ${hosts.length} hosts and ${ports.length} ports; give one port, or one for each host`);
   return hosts.map((host, i) => {
     const port = ports.length === 1 ? ports[0] : ports[i];
-    if (port && !/^\d{1,5}$/.test(port)) throw new Error('has a port that is not a number');
+    if (port && !/^\d{1,5}$/.test(port)) throw new Error(NOT_A_URL);
     const name = decodeURIComponent(host).replace(/^\[(.+)\]$/, '$1');
     return { ...(name ? { host: name } : {}), ...(port ? { port: Number(port) } : {}) };
   });

@@ -14,15 +14,33 @@ test('start without settings: all that is missing, on stderr, exit code 1', asyn
   );
 });
 
-test('start with a database that cannot be reached: one error that names the setting and not the password, exit code 1', async () => {
+test('start while the database is away: it waits, unready, says so without the password, and stops when it is told to', async () => {
   const daemon = runDaemon(['start'], {
     DATABASE_URL: 'postgres://user:hunter2@127.0.0.1:1/app',
     WEBSOCKET_ENDPOINT: 'http://localhost:1/x',
     AWS_REGION: 'eu-west-1',
     PORT: '0',
   });
+  expect(await daemon.logged('database_awaited')).toMatchObject({ error: expect.stringContaining('ECONNREFUSED') });
+  const { port } = await daemon.logged('starting');
+  const readiness = await fetch(`http://127.0.0.1:${port}/readyz`);
+  expect([readiness.status, await readiness.text()]).toEqual([503, expect.stringContaining('cannot be reached')]);
+  daemon.process.kill('SIGTERM');
+  expect(await daemon.exited).toBe(0);
+  expect([...daemon.stdout, ...daemon.stderr].join()).not.toContain('hunter2');
+});
+
+test('start with a database that lets nobody in like that: one error that names the setting, exit code 1', async () => {
+  const database = await TestDatabase.create({ empty: true });
+  onTestFinished(() => database.close());
+  const daemon = runDaemon(['start'], {
+    DATABASE_URL: Object.assign(new URL(database.url), { username: 'nobody_known', password: 'hunter2' }).href,
+    WEBSOCKET_ENDPOINT: 'http://localhost:1/x',
+    AWS_REGION: 'eu-west-1',
+    PORT: '0',
+  });
   expect(await daemon.exited).toBe(1);
-  expect(daemon.stderr).toEqual([expect.stringMatching(/^rowcast: .*DATABASE_URL.*ECONNREFUSED 127\.0\.0\.1:1$/)]);
+  expect(daemon.stderr).toEqual([expect.stringMatching(/^rowcast: .*DATABASE_URL.*nobody_known/)]);
 });
 
 test('start without migrations on a database that has none: says what to do, exit code 1', async () => {

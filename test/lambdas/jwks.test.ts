@@ -134,7 +134,8 @@ test('an issuer that does not answer is 500, before API Gateway gives up', async
 test('a token that names no key is of any published key that fits', async () => {
   const server = await keyServer(() => published(0, 1));
   const connect = handler({ JWKS_URL: server.url });
-  const unnamed = (key: (typeof pairs)[0]['privateKey']) => new SignJWT(good()).setProtectedHeader({ alg: 'RS256' }).sign(key);
+  const unnamed = (key: (typeof pairs)[0]['privateKey']) =>
+    new SignJWT(good()).setProtectedHeader({ alg: 'RS256' }).sign(key);
   for (const { privateKey } of pairs)
     expect((await connect(event({ token: await unnamed(privateKey) }))).statusCode).toBe(200);
   expect((await connect(event({ token: await byAttacker({}) }))).statusCode).toBe(401);
@@ -151,7 +152,7 @@ test('a token signed by Ed25519 is let in, by that name and by its former one', 
   }
 });
 
-test("an access token of Amazon Cognito has its client in the place of an audience; what is refused is named", async () => {
+test('an access token of Amazon Cognito has its client in the place of an audience; what is refused is named', async () => {
   const server = await keyServer(() => published(0));
   const connect = handler({ JWKS_URL: server.url, JWT_AUDIENCE: 'web', JWT_ISSUER: 'https://issuer' });
   const answer = async (claims: JWTPayload) =>
@@ -176,8 +177,7 @@ test('roles are found by the name of a claim, or by its path; a claim that no to
   const roles = async (claim: string, claims: JWTPayload) => {
     const authenticator = new Authenticator(settings({ JWT_ROLES_CLAIM: claim }), (name) => missing.push(name));
     const results = [];
-    for (let n = 0; n < 2; n++)
-      results.push(await authenticator.authenticate(event({ token: await sign(claims) })));
+    for (let n = 0; n < 2; n++) results.push(await authenticator.authenticate(event({ token: await sign(claims) })));
     const [first] = results;
     return first?.allowed ? first.identity.roles : first;
   };

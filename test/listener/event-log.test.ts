@@ -191,3 +191,48 @@ async function rowsTouched(): Promise<number> {
   );
   return Number(row?.rows);
 }
+
+test('a page is bounded in bytes of all that it returns, and order and completeness stay', async () => {
+  const start = await here();
+  // A thousand terms of 300 bytes are what send() takes; a hundred such rows would be 30 MB.
+  await database.sql(
+    `insert into rowcast.event (type, audience, data) select 'T', terms, to_json(n) from generate_series(1, 100) n,
+       (select array_agg('user:' || repeat('x', 290) || m) as terms from generate_series(1, 1000) m) t`,
+  );
+  const log = logOf(1000);
+  let position = start;
+  const read: number[] = [];
+  for (let more = true; more; ) {
+    const page = await log.read(position);
+    const bytes = page.events.reduce((sum, { audience }) => sum + audience.join().length, 0);
+    expect(bytes).toBeLessThan(17_000_000);
+    read.push(...page.events.map(({ data }) => Number(data)));
+    position = page.next;
+    more = page.more;
+  }
+  expect(read).toEqual(Array.from({ length: 100 }, (_, i) => i + 1));
+});
+
+test('a page that takes longer than its statement may is read in smaller ones, on the same session', async () => {
+  const start = await here();
+  // Stored in some 20 kB each, and 1.6 MB once they are unpacked.
+  await database.sql(
+    `insert into rowcast.event (type, audience, data) values ('T', '{all}', to_json(repeat('x', 1600000)))`,
+  );
+  await database.sql(
+    `insert into rowcast.event (type, audience, data) select type, audience, data from rowcast.event, generate_series(2, 400)`,
+  );
+  const hasty = await Session.open({
+    database: { connectionString: database.url },
+    applicationName: 'test',
+    queryTimeoutMs: 10_000,
+  });
+  onTestFinished(() => hasty.close());
+  const whole = new EventLog({ session: hasty, pageRows: 1000, maxDataBytes: 32_000 });
+  const startedAt = performance.now();
+  await whole.read(start);
+  const tookMs = performance.now() - startedAt;
+  await hasty.query(`set statement_timeout = ${Math.max(2, Math.round(tookMs / 6))}`);
+  const { events } = await drain(whole, start);
+  expect(events.map(({ oversize }) => oversize)).toEqual(Array.from({ length: 400 }, () => true));
+});

@@ -1,0 +1,195 @@
+import { expect, test } from 'vitest';
+import { databaseOfEachTest } from '../support/captured.ts';
+
+const { sql, client, events } = databaseOfEachTest();
+const addressed = async () =>
+  (
+    await sql<{ what: string }>(`select type || ' ' || audience::text || ' ' || coalesce(data, key)::text as what
+    from rowcast.event order by id`)
+  ).map(({ what }) => what);
+const problem = async (table: string) =>
+  (
+    await sql<{ problem: string | null }>(`select problem from rowcast.watched where target = to_regclass($1)`, [table])
+  )[0]?.problem;
+
+test('the type of a column changes under a session that goes on: every row is captured whole, for whom it is', async () => {
+  await sql('create table invoice (id int primary key, customer_id int, state varchar(20), body text)');
+  await sql(
+    `select rowcast.watch('invoice', audience => '{user:<customer_id>}', columns => '{id,state,body}', include_old => true)`,
+  );
+  const session = await client();
+  // A session of a pool, whose plans outlive the change, and statements of the application that are prepared in it.
+  const insert = (id: number, body = '') =>
+    session.query({ name: 'insert', text: 'insert into invoice values ($1, 7, $2, $3)', values: [id, 'new', body] });
+  await insert(1);
+  await session.query(`update invoice set state = 'sent'`);
+  await sql('alter table invoice alter column customer_id type bigint, alter column state type text');
+  await insert(2);
+  await session.query(`update invoice set state = 'paid' where id = 2`);
+  await sql('alter table invoice alter column id type bigint');
+  await insert(3, 'x'.repeat(40_000));
+  await session.query('delete from invoice where id = 3');
+  session.release();
+  const all = await sql<{ type: string; audience: string[]; whole: boolean; key: object; problem: string | null }>(
+    `select type, audience, data is not null as whole, key, problem from rowcast.event order by id`,
+  );
+  expect(all.map(({ type }) => type)).toEqual([
+    ...['NEW_INVOICE', 'UPDATE_INVOICE', 'NEW_INVOICE', 'UPDATE_INVOICE', 'NEW_INVOICE', 'DELETE_INVOICE'],
+  ]);
+  for (const each of all) expect(each).toMatchObject({ audience: ['user:7'], whole: true, problem: null });
+  expect(all[4]?.key).toEqual({ id: 3 });
+  expect(await problem('invoice')).toBeNull();
+});
+
+test('a column is added whose cast to JSON fails: the row is written, sent as its key, counted and told', async () => {
+  await sql('create table places (id int primary key, name text)');
+  await sql(`select rowcast.watch('places')`);
+  await sql(`create type shape as enum ('point', 'curve')`);
+  await sql(`create function shape_json(s shape) returns json language plpgsql immutable as $$
+    begin if s = 'curve' then raise exception 'no curves'; end if; return to_json(s::text); end $$`);
+  await sql('create cast (shape as json) with function shape_json(shape)');
+  await sql('alter table places add column area shape');
+  await sql(`insert into places values (1, 'a', 'point'), (2, 'b', 'curve')`);
+  expect(await addressed()).toEqual([
+    'NEW_PLACES {all} {"id":1,"name":"a","area":"point"}',
+    'NEW_PLACES {all} {"id":2}',
+  ]);
+  expect(await sql('select problem from rowcast.event where problem is not null')).toEqual([
+    { problem: 'P0001: no curves' },
+  ]);
+  expect(await problem('places')).toMatch(/^1 of its rows since .* were not captured whole, .* SQLSTATE P0001/);
+  await sql(`select rowcast.rewatch('places')`);
+  expect(await problem('places')).toBeNull();
+});
+
+test('an audience that cannot be computed addresses nobody, and does not vanish: it is counted and told', async () => {
+  await sql('create table ticket (id int primary key, owner text)');
+  await sql(`select rowcast.watch('ticket', audience => '{user:<owner>}')`);
+  await sql('alter table ticket rename owner to holder');
+  await sql(`insert into ticket values (1, 'ann')`);
+  expect(await sql('select audience, data, problem from rowcast.event')).toEqual([
+    { audience: [], data: null, problem: expect.stringMatching(/^42703: /) },
+  ]);
+  expect(await problem('ticket')).toMatch(/column owner was renamed or dropped/);
+});
+
+test('a table is swapped for a new one: the name that is not captured any more is told, and rewatch() goes over to it', async () => {
+  await sql('create table stock (id int primary key, n int)');
+  await sql(`select rowcast.watch('stock', audience => '{role:shop}', columns => '{id,n}')`);
+  await sql('create table stock_new (like stock including all)');
+  await sql('begin; alter table stock rename to stock_old; alter table stock_new rename to stock; commit');
+  const told =
+    /^public\.stock is another table now, which is not captured; select rowcast\.rewatch\('public\.stock'\)$/;
+  expect(await problem('stock_old')).toMatch(told);
+  await sql(`select rowcast.rewatch('stock_old')`);
+  expect(await problem('stock_old')).toMatch(told);
+  await sql(`select rowcast.watch('messages', 'MESSAGE')`);
+  await sql('drop table stock_old');
+  expect(await problem('stock')).toMatch(told);
+  await sql(`select rowcast.watch('complaints', 'COMPLAINT')`);
+  expect(await problem('stock')).toMatch(told);
+  await sql(`select rowcast.rewatch('public.stock')`);
+  expect(await problem('stock')).toBeNull();
+  await sql('insert into stock values (1, 1)');
+  expect(await addressed()).toEqual(['NEW_STOCK {role:shop} {"id":1,"n":1}']);
+});
+
+test('the watch goes over to the new table while the old one is still there, and a mere rename keeps it', async () => {
+  await sql('create table stock (id int primary key)');
+  await sql(`select rowcast.watch('stock', entity => 's')`);
+  await sql('alter table stock rename to goods');
+  expect(await problem('goods')).toMatch(/altered since/);
+  await sql(`select rowcast.rewatch('goods')`);
+  await sql('create table goods_new (id int primary key)');
+  await sql('begin; alter table goods rename to goods_old; alter table goods_new rename to goods; commit');
+  await sql(`select rowcast.rewatch('goods')`);
+  expect(await sql('select target::text, channel from rowcast.watched where entity = $1', ['S'])).toEqual([
+    { target: 'goods', channel: 'rowcast_goods' },
+  ]);
+  await sql('insert into goods values (1)');
+  await sql('insert into goods_old values (2)');
+  expect(await events()).toEqual(['NEW_S {"id":1}']);
+  expect(await sql(`select from pg_trigger where tgname like '!rowcast%' and tgrelid = 'goods_old'::regclass`)).toEqual(
+    [],
+  );
+});
+
+test('a key that INCLUDEs columns is its key columns', async () => {
+  await sql('create table inc (note text, b int, a int, primary key (a, b) include (note))');
+  await sql(`select rowcast.watch('inc')`);
+  await sql(`insert into inc values (repeat('x', 5000), 2, 1)`);
+  expect(await sql('select key::text from rowcast.event')).toEqual([{ key: '{"a":1,"b":2}' }]);
+});
+
+test('partitions that are foreign tables stand in the way of nothing: watch, rows, watch otherwise, unwatch', async () => {
+  await sql('create extension if not exists postgres_fdw');
+  await sql(`create server archive foreign data wrapper postgres_fdw options (dbname 'nowhere')`);
+  await sql('create table reading (id int, at date not null, v int) partition by range (at)');
+  await sql(`create table reading_2026 partition of reading for values from ('2026-01-01') to ('2027-01-01')`);
+  await sql(`select rowcast.watch('reading', include_old => true)`);
+  await sql(
+    `create foreign table reading_old partition of reading for values from ('2000-01-01') to ('2026-01-01') server archive`,
+  );
+  await sql(`insert into reading values (1, '2026-05-05', 5)`);
+  expect(await problem('reading')).toBeNull();
+  await sql(`select rowcast.watch('reading', include_old => true, audience => '{role:ops}')`);
+  await sql(`insert into reading values (2, '2026-05-06', 6)`);
+  expect(await addressed()).toEqual([
+    'NEW_READING {all} {"id":1,"at":"2026-05-05","v":5}',
+    'NEW_READING {role:ops} {"id":2,"at":"2026-05-06","v":6}',
+  ]);
+  await sql(`select rowcast.unwatch('reading')`);
+  await sql(`insert into reading values (3, '2026-05-07', 7)`);
+  expect(await events()).toHaveLength(2);
+});
+
+test.each(['control', 'send', 'heartbeat'])('a table named %s has a channel that is none of ours', async (name) => {
+  await sql(`create table ${name} (id int primary key)`);
+  await sql(`select rowcast.watch('${name}')`);
+  expect(await sql('select channel from rowcast.watched where target = to_regclass($1)', [name])).toEqual([
+    { channel: `rowcast_table_${name}` },
+  ]);
+});
+
+test('watch() in a transaction whose deferred checks are still to come, or by a role that may not, says what to do', async () => {
+  await sql('create table parent (id int primary key)');
+  await sql('create table kid (id int primary key, p int references parent deferrable initially deferred)');
+  const session = await client();
+  await session.query('begin');
+  await session.query('insert into kid values (1, null)');
+  await session.query('insert into parent values (1)');
+  await session.query('update kid set p = 1');
+  await expect(session.query(`select rowcast.watch('kid')`)).rejects.toMatchObject({
+    message: expect.stringMatching(/^rowcast: .*kid was changed in this transaction/),
+    hint: expect.stringContaining('transaction of its own'),
+  });
+  await session.query('rollback');
+  await session.query('begin; savepoint s');
+  await session.query(`select rowcast.watch('kid')`);
+  await session.query('rollback to s');
+  await session.query(`select rowcast.watch('kid')`);
+  await session.query('commit');
+  const role = `stranger_${process.pid}`;
+  await session.query(`create role ${role}; grant usage on schema rowcast to ${role}`);
+  await session.query(`alter table parent owner to ${role}; set role ${role}`);
+  for (const call of [`rowcast.watch('parent')`, `rowcast.unwatch('kid')`, `rowcast.rewatch('kid')`])
+    await expect(session.query(`select ${call}`)).rejects.toMatchObject({
+      message: `rowcast: role ${role} may not change what is watched`,
+      hint: expect.stringContaining('which applied the migrations'),
+    });
+  await session.query('reset role');
+  await session.query(`drop owned by ${role} cascade; drop role ${role}`);
+  session.release();
+});
+
+test('retention goes on behind rows that a wrong clock has stamped in the future', async () => {
+  await sql(`select rowcast.broadcast('t', to_json(n)) from generate_series(1, 6) n`);
+  await sql('update rowcast.cursor set delivered = pg_current_snapshot()');
+  await sql(`update rowcast.event set occurred_at = case when id <= (select min(id) + 3 from rowcast.event) then now() + interval '10 years'
+    else now() - interval '2 days' end`);
+  const left = async () => (await sql<{ n: number }>('select count(*)::int as n from rowcast.event'))[0]?.n;
+  for (const expected of [4, 2, 0]) {
+    await sql(`select rowcast.remove_old('1 day', '7 days', 2)`);
+    expect(await left()).toBe(expected);
+  }
+});
