@@ -838,12 +838,20 @@ AS $function$
 declare
   delivered pg_snapshot := (select c.delivered from rowcast.cursor c where c.consumer = 'relay');
 begin
-  update rowcast.event e set occurred_at = now()
-    where e.id in (select f.id from rowcast.event f order by f.id limit batch) and e.occurred_at > now() + interval '1 minute';
-  with first as (select e.id, e.xid, e.occurred_at from rowcast.event e order by e.id limit batch),
+  with first as (
+    select e.id, e.xid, e.occurred_at, e.occurred_at > now() + interval '1 minute' as ahead from rowcast.event e order by e.id limit batch
+  ),
+  timed as (
+    select f.id, f.xid, case when f.ahead then coalesce(
+        min(f.occurred_at) filter (where not f.ahead) over (order by f.id rows between current row and unbounded following),
+        (select e.occurred_at from rowcast.event e where e.id > (select max(l.id) from first l) and e.occurred_at <= now() + interval '1 minute'
+          order by e.id limit 1),
+        now()) else f.occurred_at end as at
+    from first f
+  ),
   old as (
-    select f.id, f.xid, not pg_visible_in_snapshot(f.xid, delivered) as waits from first f
-    where f.occurred_at < now() - keep_undelivered or f.occurred_at < now() - keep and pg_visible_in_snapshot(f.xid, delivered)
+    select t.id, t.xid, not pg_visible_in_snapshot(t.xid, delivered) as waits from timed t
+    where t.at < now() - keep_undelivered or t.at < now() - keep and pg_visible_in_snapshot(t.xid, delivered)
   ),
   gone as (delete from rowcast.event e using old where e.id = old.id returning old.xid, old.waits),
   highest as (select ((g.xid::text::numeric + 1)::text)::xid8 as xid from gone g order by g.xid desc limit 1),

@@ -25,7 +25,9 @@ const QUERY_TIMEOUT_MS = 15_000;
 
 const COPY =
   'this database is a copy of the one Rowcast was installed in, and must not push to the clients of that one; if it has clients of its own, run: select rowcast.adopt()';
-const COPY_POLL_MS = 10_000;
+const EMPTY =
+  'the schema rowcast was restored without its data; to install anew: drop schema rowcast cascade, then rowcast migrate up, and rowcast.watch() for each of your tables';
+const UNUSABLE_POLL_MS = 10_000;
 
 /**
  * The relay: joins the listener (Postgres) to the pusher (API Gateway). Of all relays on one database one
@@ -208,7 +210,7 @@ export class Relay extends EventEmitter<RelayEvents> {
     }
   }
 
-  /** Null for a copy of a database, after some time: it is not to push to the original's clients. */
+  /** Null after some time where an operator has to act: a copy of a database is not to push to the original's clients. */
   async #readCursor({ cursor }: Lease): Promise<StoredCursor | null> {
     const { log } = this.#deps;
     let stored = await cursor.read();
@@ -227,13 +229,15 @@ export class Relay extends EventEmitter<RelayEvents> {
       await cursor.refetch();
       stored = await cursor.read();
     }
-    this.#problem = stored.usable ? null : COPY;
     if (stored.usable) {
+      this.#problem = null;
       this.#made = { installation: stored.installation, commits: stored.commits };
       return stored;
     }
-    log.error({ event: 'database_copied' }, COPY);
-    await this.#leaseMayBeFree.wait(COPY_POLL_MS, this.#stop.signal);
+    const isEmpty = stored.reason === 'empty';
+    this.#problem = isEmpty ? EMPTY : COPY;
+    log.error({ event: isEmpty ? 'database_empty' : 'database_copied' }, this.#problem);
+    await this.#leaseMayBeFree.wait(UNUSABLE_POLL_MS, this.#stop.signal);
     return null;
   }
 

@@ -10,7 +10,7 @@ test('a benchmark ends with one line of JSON, with the ratios to each baseline',
     bench: 'fanout',
     ratios: { sdkDefault: expect.any(Number), sdkTuned: expect.any(Number), ceiling: expect.any(Number) },
   });
-}, 60_000);
+});
 
 test('an unknown benchmark is refused with the names there are', async () => {
   const failure = promisify(execFile)(process.execPath, ['--import', 'tsx', 'bench/main.ts', 'nonsense']);

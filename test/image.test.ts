@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { SignJWT } from 'jose';
 import pg from 'pg';
-import { beforeAll, expect, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import type { WebSocketHandler } from '../src/lambdas/event.ts';
 import { LocalGateway } from '../src/local/gateway.ts';
 import { TestClient } from './support/client.ts';
@@ -20,8 +20,6 @@ import { World } from './support/world.ts';
 const run = promisify(execFile);
 
 const SECRET = 'a secret that is long enough for HS256';
-
-beforeAll(() => run('npm', ['run', 'build']), 60_000);
 
 test('every path that the Dockerfile copies exists after a build, and none is kept from the build by .dockerignore', async () => {
   const [dockerfile, ignored] = await Promise.all([readFile('Dockerfile', 'utf8'), readFile('.dockerignore', 'utf8')]);
@@ -157,7 +155,7 @@ test('the package holds what is needed and nothing else, and runs in an empty pr
     .toBe(0);
   expect((await listening).stdout).toMatch(/into an empty project/);
   await database.end();
-}, 120_000);
+});
 
 test('the production install alone runs the daemon, from a folder it cannot write to', async () => {
   const image = await temporaryFolder('image');
@@ -181,4 +179,4 @@ test('the production install alone runs the daemon, from a folder it cannot writ
   daemon.process.kill('SIGTERM');
   expect(await daemon.exited).toBe(0);
   await run('chmod', ['-R', 'u+w', image]);
-}, 60_000);
+});

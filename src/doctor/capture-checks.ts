@@ -46,6 +46,8 @@ export async function* captureFindings(session: Session, { cursor, watched, drop
 
 /** Never watch() alone: without its arguments it takes its defaults, and addresses everybody. */
 function fixOf(sick: string, target: string): string {
+  if (sick.includes('is another table now'))
+    return 'call what it says: the watch goes over to the table that has the name now; let clients fetch again';
   if (sick.startsWith('column '))
     return `select entity, audience, columns, operations, include_old from rowcast.watched where target = '${target.replaceAll("'", "''")}'::regclass, and call rowcast.watch() with these and the new name`;
   return `select rowcast.rewatch('${target.replaceAll("'", "''")}'), as the owner of the table or a superuser; rows written meanwhile are not delivered later: let clients fetch again`;

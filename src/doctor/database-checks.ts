@@ -1,6 +1,6 @@
 import type { DatabaseAccess } from '../database.ts';
 import { errorText } from '../error-text.ts';
-import { pendingMigrations } from '../listener/migrations.ts';
+import { pendingMigrations, recordProblem } from '../listener/migrations.ts';
 import { checkNotifications } from '../listener/notification-check.ts';
 import type { Session } from '../listener/session.ts';
 import { type Finding, type Findings, findingsOf } from './finding.ts';
@@ -17,7 +17,7 @@ const CONNECT_FIXES: Readonly<Record<string, string>> = {
   '28000':
     'pg_hba.conf, or the rds_iam grant that DATABASE_AUTH=iam needs, does not let this user in from here; or TLS is required: add ?sslmode=verify-full',
   '3D000': 'the database that DATABASE_URL names does not exist',
-  '53300': 'too many connections: raise max_connections, or close some; Rowcast needs 4 a relay',
+  '53300': 'too many connections: raise max_connections, or close some; Rowcast needs 5 a relay',
   ECONNREFUSED: 'nobody listens there: is Postgres running, and are host and port right?',
   ENOTFOUND: 'the host name of DATABASE_URL is not known here: a private name is known inside its VPC only',
   ETIMEDOUT: 'nothing answers: the security group or a firewall does not let this machine through',
@@ -114,7 +114,10 @@ async function* directFindings({ access, doorbell }: DatabaseDeps, server: Serve
 }
 
 async function migrationsFinding({ client }: DatabaseAccess): Promise<Finding> {
-  const { pending, applied } = await pendingMigrations(client);
+  const found = await pendingMigrations(client);
+  const { pending, applied } = found;
+  const [sick, wayOut] = recordProblem(found)?.split('. ') ?? [];
+  if (sick) return problem('migrations', sick, wayOut ?? '');
   if (pending.length === 0) return ok('migrations', `all ${applied.length} are applied`);
   return problem(
     'migrations',

@@ -33,11 +33,7 @@ export class CursorStore {
       'update rowcast.installation set adopted_at = clock_timestamp() where adopted_at is null and identity = rowcast.database_identity()',
     );
     const [row] = await this.#session.query<CursorRow>(READ, [CONSUMER]);
-    if (!row)
-      throw new Error(
-        'rowcast.installation is empty: was the schema restored without its data? Run the migrations on a fresh schema.',
-      );
-    if (row.snapshot === null) throw new Error(`rowcast.cursor has no row for consumer "${CONSUMER}"`);
+    if (!row || row.snapshot === null) return { usable: false, reason: 'empty' };
     this.#fence = row.fence;
     if (!row.ours) return { usable: false, reason: 'copy' };
     const position = Snapshot.parse(row.snapshot);
@@ -145,12 +141,12 @@ export interface CommittedCursor {
 }
 
 /**
- * `copy`: the database is a copy of the one where Rowcast was installed. `void`: the cursor names transactions that never were.
+ * `empty`: the schema was restored without its data. `copy`: the database is a copy of the one where Rowcast was installed. `void`: the cursor names transactions that never were.
  * `replaced`: a replica, or a restore to an earlier moment, has taken the database's place and may lack its last transactions.
  */
 export interface UnusableCursor {
   readonly usable: false;
-  readonly reason: 'copy' | 'void' | 'replaced';
+  readonly reason: 'empty' | 'copy' | 'void' | 'replaced';
 }
 
 export interface StoredCursor {

@@ -25,8 +25,13 @@ export type MigrationStep =
  * @throws node-pg-migrate's error otherwise: the database is as it was
  */
 export async function migrate(options: MigrateOptions, step: MigrationStep): Promise<string[]> {
-  // node-pg-migrate alters its own table even then: a relay's own role may not, and does not need to.
-  if (step.direction === 'up' && (await pendingMigrations(options.database)).pending.length === 0) return [];
+  if (step.direction === 'up') {
+    const found = await pendingMigrations(options.database);
+    // node-pg-migrate alters its own table even then: a relay's own role may not, and does not need to.
+    if (found.pending.length === 0 && found.installed) return [];
+    const problem = recordProblem(found);
+    if (problem) throw new Error(problem);
+  }
   for (let attempt = 1; ; attempt++) {
     try {
       return await runOnce(options, step);
@@ -57,8 +62,29 @@ export async function requireSchema(database: Database): Promise<void> {
   }
 }
 
-/** By name, in their order. @throws when the database cannot be reached */
-export async function pendingMigrations(database: Database): Promise<{ applied: string[]; pending: string[] }> {
+/** What keeps the migrations from being applied, and the way out; null where nothing does. */
+export function recordProblem({ applied, pending, installed }: RecordedMigrations): string | null {
+  if (installed && applied.length === 0)
+    return 'the schema rowcast is there, and no migration of it is recorded: it was restored without its data. To install anew: drop schema rowcast cascade; then rowcast migrate up, and rowcast.watch() for each of your tables';
+  if (!installed && applied.length > 0)
+    return 'migrations are recorded as applied, and the tables of the schema rowcast are not there. To install anew: drop schema if exists rowcast cascade; delete from public.pgmigrations where it names them; then rowcast migrate up';
+  const last = applied.at(-1) ?? '';
+  const [missing] = pending;
+  if (missing !== undefined && missing < last)
+    return `the record of migrations has a gap: ${last} is recorded as applied, and ${missing} before it is not. Where its objects are there, record it (insert into rowcast.migrations (name, run_on) values ('${missing}', now())); else take the schema down: drop schema rowcast cascade; then rowcast migrate up`;
+  return null;
+}
+
+export interface RecordedMigrations {
+  /** By name, in their order. */
+  readonly applied: string[];
+  readonly pending: string[];
+  /** The tables are there. */
+  readonly installed: boolean;
+}
+
+/** @throws when the database cannot be reached */
+export async function pendingMigrations(database: Database): Promise<RecordedMigrations> {
   const client = await clientOf(database);
   client.on('error', () => undefined);
   try {
@@ -66,14 +92,19 @@ export async function pendingMigrations(database: Database): Promise<{ applied: 
     const all = (await readdir(DIRECTORY)).map((file) => parse(file).name).sort();
     const { migrationsSchema, migrationsTable } = await recordedIn(client);
     const record = `${pg.escapeIdentifier(migrationsSchema)}.${pg.escapeIdentifier(migrationsTable)}`;
-    const { rows: kept } = await client.query<{ exists: boolean }>('select to_regclass($1) is not null as exists', [
-      record,
-    ]);
-    const { rows } = kept[0]?.exists
+    const { rows: found } = await client.query<{ recorded: boolean; installed: boolean }>(
+      `select to_regclass($1) is not null as recorded, to_regclass('rowcast.event') is not null as installed`,
+      [record],
+    );
+    const { rows } = found[0]?.recorded
       ? await client.query<{ name: string }>(`select name from ${record}`)
       : { rows: [] };
     const done = new Set(rows.map(({ name }) => name));
-    return { applied: all.filter((name) => done.has(name)), pending: all.filter((name) => !done.has(name)) };
+    return {
+      applied: all.filter((name) => done.has(name)),
+      pending: all.filter((name) => !done.has(name)),
+      installed: found[0]?.installed ?? false,
+    };
   } finally {
     await client.end();
   }

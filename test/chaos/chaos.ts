@@ -19,7 +19,7 @@ import { Ledger } from './ledger.ts';
 import { startSystem } from './system.ts';
 import { ChaosWriter } from './writer.ts';
 
-const WRITERS = 4;
+const WRITERS = 16;
 const CLIENTS = 24;
 const ROOMS = ['red', 'green', 'blue'];
 /** After the last fault, until everything must have arrived. */
@@ -38,7 +38,7 @@ const system = await startSystem(options.oldest && oldestBinaries());
 const ledger = new Ledger();
 const clients = Array.from({ length: CLIENTS }, (_, i) => {
   const rooms = ROOMS.filter(() => random() < 0.4);
-  return new ChaosClient({ name: `user-${i}`, rooms, batch: i % 2 === 0, url: system.websocketUrl, random });
+  return new ChaosClient({ name: `user-${i}`, rooms, batch: i % 2 === 0, url: system.websocketUrl, random, ledger });
 });
 ledger.clients.push(...clients);
 const audiences = [
@@ -62,7 +62,8 @@ await Promise.all(running);
 await system.stop();
 
 const unrecovered = clients.reduce((sum, client) => sum + client.unrecovered, 0);
-const good = settled && verdict.lost.length + verdict.outOfOrder.length + verdict.outside.length + unrecovered === 0;
+const wrong = verdict.lost.length + verdict.outOfOrder.length + verdict.outside.length + verdict.stale.length;
+const good = settled && wrong + unrecovered === 0;
 const count = (list: readonly string[]) =>
   `${list.length}${list.length > 0 ? ` (${list.slice(0, 5).join(', ')}${list.length > 5 ? ', …' : ''})` : ''}`;
 console.log(`
@@ -75,6 +76,7 @@ duplicates ${verdict.duplicates}
 lost ${count(verdict.lost)}
 out of order ${count(verdict.outOfOrder)}
 outside audience ${count(verdict.outside)}
+stale ${count(verdict.stale)}
 unrecovered ${unrecovered}${settled ? '' : '\nnot settled: some client never saw the last event'}`);
 process.exit(good ? 0 : 1);
 

@@ -1,6 +1,8 @@
 import { setTimeout } from 'node:timers/promises';
+import { Snapshot } from '../../src/listener/snapshot.ts';
+import { parseCursor } from '../../src/protocol/cursor.ts';
 import { TestClient } from '../support/client.ts';
-import type { ReceivingClient } from './ledger.ts';
+import type { Ledger, ReceivingClient } from './ledger.ts';
 
 /** A client that is cut off again and again and comes back with its cursor, as a good one does. */
 export class ChaosClient implements ReceivingClient {
@@ -11,6 +13,8 @@ export class ChaosClient implements ReceivingClient {
   readyAt = Number.POSITIVE_INFINITY;
   /** How often it was told that the log does not reach back to its cursor. */
   unrecovered = 0;
+  readonly stale: string[] = [];
+  readonly #ledger: Ledger;
   readonly #url: string;
   readonly #seen = new Set<string>();
   readonly #random: () => number;
@@ -19,7 +23,7 @@ export class ChaosClient implements ReceivingClient {
   #stopping = false;
   #steady = false;
 
-  constructor(options: { name: string; rooms: string[]; batch: boolean; url: string; random: () => number }) {
+  constructor(options: ChaosClientOptions) {
     this.name = options.name;
     this.terms = new Set(['all', `user:${options.name}`, ...options.rooms.map((room) => `room:${room}`)]);
     const query = new URLSearchParams({
@@ -29,6 +33,7 @@ export class ChaosClient implements ReceivingClient {
     });
     this.#url = `${options.url}?${query}`;
     this.#random = options.random;
+    this.#ledger = options.ledger;
   }
 
   /** Connects, stays for a while, goes, and comes back, until it is stopped. */
@@ -69,12 +74,30 @@ export class ChaosClient implements ReceivingClient {
       this.readyAt = Math.min(this.readyAt, performance.now());
       if (frame.recovered === false) this.unrecovered++;
     }
+    if (frame.id !== undefined) this.#take(frame.id, String(frame.data?.key));
     if (frame.cursor) this.#cursor = frame.cursor;
-    if (frame.id === undefined) return;
-    if (this.#seen.has(frame.id)) this.repeats++;
-    else {
-      this.#seen.add(frame.id);
-      this.received.push(String(frame.data?.key));
-    }
   }
+
+  #take(id: string, key: string): void {
+    if (this.#seen.has(id)) {
+      this.repeats++;
+      return;
+    }
+    this.#seen.add(id);
+    this.received.push(key);
+    // Everything that its cursor sees has been delivered, or was before its time.
+    const had = parseCursor(this.#cursor ?? '')?.snapshot;
+    const event = this.#ledger.events.get(key);
+    if (had && event && Snapshot.of(had).sees(event.xid)) this.stale.push(key);
+  }
+}
+
+interface ChaosClientOptions {
+  readonly name: string;
+  readonly rooms: readonly string[];
+  readonly batch: boolean;
+  readonly url: string;
+  readonly random: () => number;
+  /** What was written. */
+  readonly ledger: Ledger;
 }

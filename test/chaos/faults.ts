@@ -28,12 +28,58 @@ export const FAULTS: Readonly<Record<string, (system: FaultySystem) => Promise<v
   'gateway: 503': (system) => answer(system, { status: 503 }),
   'gateway: reset': (system) => answer(system, 'reset'),
   'gateway: hang': (system) => answer(system, 'hang'),
+  'one client is throttled': (system) => throttleOne(system, () => setTimeout(5000)),
+  'one client is throttled until it is closed': (system) => throttleOne(system, () => setTimeout(35_000)),
+  'kill -9 the leader while a client is behind': (system) =>
+    throttleOne(system, async () => {
+      await setTimeout(2000 + (system.posts.posts % 3) * 700);
+      await system.relays.leader()?.kill();
+      await setTimeout(1500);
+    }),
+  'SIGTERM the leader while a client is behind': (system) =>
+    throttleOne(system, async () => {
+      await setTimeout(2000);
+      system.relays.leader()?.process.kill('SIGTERM');
+      await setTimeout(3000);
+    }),
+  'the types of columns change': changeColumnTypes,
   'gateway: every third post fails': async ({ posts }) => {
     posts.fault = () => (posts.posts % 3 === 0 ? { status: 500 } : null);
     await setTimeout(3000);
     posts.fault = () => null;
   },
 };
+
+/** 429 for whoever is posted to first, while everybody else is served. @param until what happens meanwhile */
+async function throttleOne({ posts }: FaultySystem, until: () => Promise<unknown>): Promise<void> {
+  let victim: string | undefined;
+  posts.fault = ({ method, connectionId }) => {
+    if (method === 'POST') victim ??= connectionId;
+    return connectionId === victim ? { status: 429 } : null;
+  };
+  await until();
+  posts.fault = () => null;
+}
+
+/** As a migration does it: it gives up where writers hold the table, and tries again. */
+async function changeColumnTypes({ adminUrl }: FaultySystem): Promise<void> {
+  const admin = new pg.Client(adminUrl);
+  admin.on('error', () => undefined);
+  try {
+    await admin.connect();
+    await admin.query('set lock_timeout = 300');
+    for (let tries = 0; tries < 20; tries++) {
+      const [owner, weight] = tries % 2 === 0 ? ['text', 'bigint'] : ['varchar(40)', 'int'];
+      const done = await admin
+        .query(`alter table chaos_row alter column owner type ${owner}, alter column weight type ${weight}`)
+        .catch(() => null);
+      if (done && tries > 0) return;
+      await setTimeout(100);
+    }
+  } finally {
+    await admin.end().catch(() => undefined);
+  }
+}
 
 async function answer({ posts }: FaultySystem, fault: ReturnType<FaultProxy['fault']>): Promise<void> {
   posts.fault = () => fault;

@@ -6,6 +6,7 @@ const event = (writer: number, number: number, audience: string[], certain = tru
   number,
   audience,
   begunAt: 10,
+  xid: 7n,
   certain,
 });
 const client = (received: string[], more = {}) => ({
@@ -14,6 +15,7 @@ const client = (received: string[], more = {}) => ({
   readyAt: 5,
   received,
   repeats: 0,
+  stale: [],
   ...more,
 });
 
@@ -28,7 +30,14 @@ function judge(received: string[], more = {}) {
 }
 
 test('what is right is right', () => {
-  expect(judge(['a', 'b'])).toEqual({ due: 2, lost: [], outOfOrder: [], outside: [], duplicates: 0 });
+  expect(judge(['a', 'b'])).toEqual({
+    due: 2,
+    lost: [],
+    outOfOrder: [],
+    outside: [],
+    stale: [],
+    duplicates: 0,
+  });
   expect(judge(['maybe', 'a', 'b'], { repeats: 3 })).toMatchObject({ lost: [], duplicates: 3 });
   expect(judge([], { readyAt: 20 })).toMatchObject({ due: 0, lost: [] });
 });
@@ -37,4 +46,5 @@ test('what is wrong is found', () => {
   expect(judge(['a']).lost).toEqual(['c b']);
   expect(judge(['b', 'a']).outOfOrder).toEqual(['c a']);
   expect(judge(['a', 'b', 'secret']).outside).toEqual(['c secret']);
+  expect(judge(['a', 'b'], { stale: ['b'] }).stale).toEqual(['c b']);
 });

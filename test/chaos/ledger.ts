@@ -5,13 +5,14 @@ export class Ledger {
 
   /** The verdict over all clients. */
   judge(): Verdict {
-    const verdict: Verdict = { due: 0, lost: [], outOfOrder: [], outside: [], duplicates: 0 };
+    const verdict: Verdict = { due: 0, lost: [], outOfOrder: [], outside: [], stale: [], duplicates: 0 };
     for (const client of this.clients) this.#judgeClient(client, verdict);
     return verdict;
   }
 
   #judgeClient(client: ReceivingClient, verdict: Verdict): void {
     verdict.duplicates += client.repeats;
+    verdict.stale.push(...client.stale.map((key) => `${client.name} ${key}`));
     const highest = new Map<number, number>();
     for (const key of client.received) {
       const event = this.events.get(key);
@@ -39,6 +40,8 @@ export interface CommittedEvent {
   readonly audience: readonly string[];
   /** Before its transaction began, by performance.now(). */
   readonly begunAt: number;
+  /** Of its transaction. */
+  readonly xid: bigint;
   /** The commit was answered. */
   certain: boolean;
 }
@@ -51,6 +54,8 @@ export interface ReceivingClient {
   /** Keys in the order of their first arrival. */
   readonly received: readonly string[];
   readonly repeats: number;
+  /** Keys that were new to it, though its cursor saw their transaction: older than what it had. */
+  readonly stale: readonly string[];
 }
 
 export interface Verdict {
@@ -58,5 +63,6 @@ export interface Verdict {
   readonly lost: string[];
   readonly outOfOrder: string[];
   readonly outside: string[];
+  readonly stale: string[];
   duplicates: number;
 }

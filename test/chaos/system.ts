@@ -2,6 +2,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import pg from 'pg';
 import { ConnectionStore } from '../../src/connections/connection-store.ts';
 import { Authenticator } from '../../src/lambdas/authenticate.ts';
 import { connectHandler } from '../../src/lambdas/connect.ts';
@@ -54,6 +55,13 @@ export async function startSystem(binaries?: string): Promise<ChaosSystem> {
     PORT: '0',
   });
   await Promise.race(relays.all().map((relay) => relay.logged('leading')));
+  const admin = new pg.Client(adminUrl);
+  await admin.connect();
+  await admin.query(
+    'create table chaos_row (id bigint generated always as identity primary key, key text, owner varchar(40), weight int)',
+  );
+  await admin.query(`select rowcast.watch('chaos_row', audience => '{user:<owner>}', columns => '{id,key,weight}')`);
+  await admin.end();
   return {
     posts,
     postgresProxy,

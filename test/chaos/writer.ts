@@ -44,11 +44,12 @@ export class ChaosWriter {
       const key = `${writer}-${number}`;
       const audience = audiences[below(audiences.length)] as string[];
       if (below(6) === 0) await client.query(`savepoint s`);
-      await client.query(`select rowcast.send('chaos', json_build_object('key', $1::text), $2)`, [key, audience]);
-      ledger.events.set(key, { writer, number, audience, begunAt, certain: false });
+      const xid = await this.#append(client, key, audience);
+      ledger.events.set(key, { writer, number, audience, begunAt, xid, certain: false });
       keys.push(key);
     }
-    if (below(50) === 0) await client.query('select pg_sleep(1)');
+    // Transactions of 0 to 800 ms: there are always some in flight that began before others ended.
+    if (below(3) === 0) await setTimeout(below(800));
     if (below(10) === 0) {
       await client.query('rollback');
       for (const key of keys) ledger.events.delete(key);
@@ -57,6 +58,21 @@ export class ChaosWriter {
     await client.query('commit');
     for (const key of keys) (ledger.events.get(key) as { certain: boolean }).certain = true;
     await setTimeout(below(30));
+  }
+
+  /** A message of the application's, or a row of a table whose columns change meanwhile. @returns the transaction's id */
+  async #append(client: pg.Client, key: string, audience: readonly string[]): Promise<bigint> {
+    const user = audience.length === 1 ? /^user:(.*)$/.exec(audience[0] as string)?.[1] : undefined;
+    const { rows } = user
+      ? await client.query<{ xid: string }>(
+          'insert into chaos_row (key, owner, weight) values ($1, $2, 1) returning pg_current_xact_id()::text as xid',
+          [key, user],
+        )
+      : await client.query<{ xid: string }>(
+          `select pg_current_xact_id()::text as xid, rowcast.send('chaos', json_build_object('key', $1::text), $2)`,
+          [key, audience],
+        );
+    return BigInt(rows[0]?.xid as string);
   }
 }
 

@@ -185,7 +185,7 @@ test('the React Query example loses nothing that is committed while it fetches',
   await Promise.all([listed(), voidCursors()]);
   await world.sql(`update messages set content = 'changed' where content = 'before'`);
   await insert('during the fetch');
-  await expect.poll(shown, { timeout: 20_000 }).toContain('during the fetch');
+  await expect.poll(shown).toContain('during the fetch');
   release();
   await insert('after');
   await expect.poll(shown).toContain('after');

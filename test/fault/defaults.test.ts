@@ -48,7 +48,7 @@ test('a database whose transactions are serializable by default: a relay makes n
   writing = false;
   await Promise.all(running);
   expect(failed).toBe(0);
-}, 60_000);
+});
 
 test('settings of the database that change what statements mean change nothing for a relay and its commands', async () => {
   const world = await World.start();

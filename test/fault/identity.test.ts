@@ -119,5 +119,16 @@ test('while nothing is written the record of who was served goes on: a relay tha
   const before = await servedUntil();
   await once(relay, 'asleep');
   // Nothing more is written; the record of who was served goes on. Served is who connected half a minute ago or more.
-  await expect.poll(servedUntil, { timeout: 45_000 }).toBeGreaterThan(before);
+  await expect.poll(servedUntil).toBeGreaterThan(before);
+});
+
+test('a schema that was restored without its data is told as such, and not taken for a lost database', async () => {
+  const world = await World.start();
+  await world.sql('delete from rowcast.cursor');
+  const daemon = world.daemon();
+  expect((await daemon.logged('database_empty')).msg).toMatch(/drop schema rowcast cascade, then rowcast migrate up/);
+  const { port } = await daemon.logged('starting');
+  const readiness = await fetch(`http://127.0.0.1:${port}/readyz`);
+  expect([readiness.status, await readiness.text()]).toEqual([503, expect.stringContaining('without its data')]);
+  expect(daemon.stdout.join()).not.toContain('database_lost');
 });

@@ -73,7 +73,7 @@ test('half-open connections to Postgres are found, and what was committed meanwh
   proxy.freeze();
   await world.sql(`insert into messages (content) values ('while frozen')`);
   await client.received(2);
-}, 45_000);
+});
 
 test('half-open connections to DynamoDB are found, and new connections become known', async () => {
   const table = await startTable();
@@ -86,7 +86,7 @@ test('half-open connections to DynamoDB are found, and new connections become kn
   await world.live();
   proxy.freeze();
   await world.live();
-}, 45_000);
+});
 
 test('a half-open connection to the gateway is found', async () => {
   const world = await World.start();
@@ -98,7 +98,7 @@ test('a half-open connection to the gateway is found', async () => {
   proxy.freeze();
   await world.sql(`insert into messages (content) values ('x')`);
   await client.received(1);
-}, 45_000);
+});
 
 test('with ROWCAST_DOORBELL=off nobody rings, two-phase commit works, and rows arrive', async () => {
   const world = await World.start();

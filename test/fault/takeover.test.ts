@@ -46,7 +46,7 @@ test('a leader that is frozen is replaced, and delivers nothing when it wakes', 
   await client.frame(({ data }) => data?.content === 'last');
   expect(client.events.length).toBe(before + 1);
   expect(world.posts.posts).toBe(posts + 1);
-}, 60_000);
+});
 
 test('a leader that lost its lease cannot commit: what it had in flight is delivered by the next', async () => {
   const world = await World.start();

@@ -134,3 +134,25 @@ test('a schema that another role has made is refused', async () => {
   await expect(cli('up')).rejects.toThrow(/schema rowcast belongs to another role/);
   await database.sql(`drop owned by ${squatter}; drop role ${squatter}`);
 });
+
+test.each([
+  [
+    'the schema came from a dump without data',
+    'delete from rowcast.migrations',
+    /restored without its data.*drop schema rowcast cascade/,
+  ],
+  [
+    'the record is there and the tables are not',
+    'create table public.pgmigrations as select * from rowcast.migrations; drop schema rowcast cascade',
+    /tables of the schema rowcast are not there.*drop schema/,
+  ],
+  [
+    'the record has a gap',
+    `delete from rowcast.migrations where name = '0003_watch'`,
+    /gap: 0005_\w+ is .* 0003_watch before it is not/,
+  ],
+] as const)('%s: migrate says so, and what gets out of it', async (_, damage, told) => {
+  await run({ direction: 'up' });
+  await database.sql(damage);
+  await expect(run({ direction: 'up' })).rejects.toThrow(told);
+});

@@ -263,4 +263,4 @@ test('who receives what is exactly what a plain model says, reused ids included'
     }),
     { numRuns: Number(process.env.PROPERTY_RUNS ?? 60), endOnFailure: false },
   );
-}, 120_000);
+});

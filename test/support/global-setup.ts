@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import type { TestProject } from 'vitest/node';
 import { migrate } from '../../src/listener/migrations.ts';
 import { LocalPostgres } from '../../src/local/postgres.ts';
+import { build } from './build.ts';
 import { oldestBinaries } from './oldest.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
@@ -22,7 +23,7 @@ declare module 'vitest' {
  * TEST_POSTGRES=docker asks for it, else the embedded one (TEST_POSTGRES_VERSION=14 for the oldest). Each test file makes databases of its own from the template.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const server = await startServer();
+  const [server] = await Promise.all([startServer(), build()]);
   const template = `rowcast_template_${process.pid}`;
   const admin = new pg.Client(server.adminUrl);
   await admin.connect();
