@@ -433,10 +433,10 @@ declare
   installer regrole := (select nspowner from pg_namespace where nspname = 'rowcast');
 begin
   if not has_schema_privilege('rowcast', 'create') or not has_table_privilege('rowcast.capture', 'insert, update, delete') then
-    raise exception 'rowcast: role % may not change what is watched', current_user using errcode = 'insufficient_privilege',
+    raise exception 'rowcast: permission denied: role % may not change what is watched', current_user using errcode = 'insufficient_privilege',
       hint = format('Call it as %s, which applied the migrations, or as a superuser.', installer);
   elsif not pg_has_role(owner, 'member') then
-    raise exception 'rowcast: % belongs to role %, of which % is no member', target, owner, current_user using errcode = 'insufficient_privilege',
+    raise exception 'rowcast: permission denied: % belongs to role %, of which % is no member', target, owner, current_user using errcode = 'insufficient_privilege',
       hint = format('Grant the one to the other (grant %s to %s), or call it as a superuser.', owner, quote_ident(current_user));
   end if;
 end $function$

@@ -11,10 +11,10 @@ import { Posting, type PostingDeps } from './posting.ts';
 /** What a queue holds for a frame that waits: a reference. */
 const WAITING_BYTES = 16;
 
-/** A lane falls behind that has delivered nothing for so long, */
-const STUCK_MS = 1000;
-/** or whose oldest frame has waited for so long: what it holds up, a relay that takes over would deliver again to all. */
-const SLOW_MS = 5000;
+/** Nobody waits longer for a lane's oldest frame: what it holds up, a relay that takes over would deliver again to all. */
+const SLOW_MS = 1000;
+/** So many lanes may hold what nobody waits for, each this part of what may be in flight: more is dropped and read again. */
+const MAX_APART = 64;
 
 /**
  * From a frame to the connections of its audience, each through a lane of its own; posting.ts gives the lanes their
@@ -26,15 +26,23 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   /** Lanes that get every frame of their audience as it is dispatched; the others are still being replayed to. */
   readonly #live = new AudienceIndex<Lane>();
   #liveLanes = 0;
+  readonly #apart = new Set<Lane>();
+  readonly #maxApartBytes: number;
   readonly #posting: Posting;
   readonly #closing: Closing;
 
-  constructor(deps: PostingDeps) {
+  constructor(deps: PostingDeps & { maxBytesInFlight?: number }) {
     super();
+    this.#maxApartBytes = (deps.maxBytesInFlight ?? 64_000_000) / MAX_APART;
     this.#posting = new Posting(deps, {
       posted: (...post) => this.emit('posted', ...post),
       paced: (postsPerSecond) => this.emit('paced', postsPerSecond),
       gateway: (change, outcome) => this.#gatewayChanged(change, outcome),
+      drained: (lane) => {
+        lane.rejoin();
+        this.#apart.delete(lane);
+        this.emit('caughtUp', lane.connection);
+      },
       gone: (connection) => {
         this.close(connection);
         this.emit('ended', connection, 'gone');
@@ -70,6 +78,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     if (!lane) return undefined;
     const waiting = lane.oldest?.from;
     this.#lanes.delete(connection.connectionId);
+    this.#apart.delete(lane);
     this.#leaveLive(lane);
     lane.state = 'closed';
     lane.settleAll();
@@ -111,6 +120,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
       if (id !== undefined) this.emit('dispatched', id, audience, reached);
     }
     delivery.seal();
+    for (const lane of this.#apart) if (lane.waitingBytes > this.#maxApartBytes) this.#shed(lane);
     const bytes = delivery.pending * WAITING_BYTES;
     this.#posting.pump();
     return { bytes, settled: delivery.done };
@@ -127,16 +137,17 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   }
 
   /**
-   * Some lanes still hold the oldest events, and with them the cursor. Where most others are past those, the
-   * few fall behind: what waits for them is dropped, and they go on from the log, at their own pace. Where
-   * everybody is equally slow, or the gateway is down, everything has to wait.
+   * Some lanes still hold the oldest events, and with them the cursor. Where most others are past those, nobody waits for the few any
+   * more: they lag, with what waits for them; or, where that is too much, they fall behind: it is dropped, and they go on from the log, at
+   * their own pace. Where everybody is equally slow, or the gateway is down, everything has to wait.
    * @param waitedMs how long the oldest events have waited
    */
-  shedSlowest(waitedMs: number): void {
-    if (this.#posting.gatewayDown) return;
+  passSlowest(waitedMs: number): void {
+    if (this.#posting.gatewayDown || waitedMs < SLOW_MS) return;
     let oldest = Number.POSITIVE_INFINITY;
     let slowest: Lane[] = [];
     for (const lane of this.#lanes.values()) {
+      if (lane.isApart) continue;
       const { sequence = Number.POSITIVE_INFINITY } = lane.oldestOfFeed ?? {};
       if (sequence < oldest) {
         oldest = sequence;
@@ -145,7 +156,21 @@ export class Fanout extends EventEmitter<FanoutEvents> {
       if (sequence === oldest && lane.oldestOfFeed) slowest.push(lane);
     }
     if (slowest.length * 2 > this.#lanes.size) return;
-    for (const lane of slowest) if (waitedMs > SLOW_MS || lane.stuckForMs > STUCK_MS) this.#shed(lane);
+    for (const lane of slowest) {
+      if (this.#apart.size >= MAX_APART || lane.waitingBytes > this.#maxApartBytes) this.#shed(lane);
+      else this.#setApart(lane);
+    }
+  }
+
+  #setApart(lane: Lane): void {
+    this.#apart.add(lane);
+    lane.setApart();
+    this.emit('lagging', lane.connection);
+  }
+
+  /** Where the window of the oldest event that waits for a connection starts; undefined where none does. */
+  oldestOf(connection: Connection): CursorSnapshot | undefined {
+    return this.#laneOf(connection)?.oldestOfFeed?.from;
   }
 
   #shed(lane: Lane): void {
@@ -154,6 +179,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     if (lane.oldest?.from === undefined) {
       // What is left of its replay goes out first.
       this.#leaveLive(lane);
+      this.#apart.delete(lane);
       lane.dropFeed();
     } else {
       this.close(connection);
@@ -217,6 +243,10 @@ export interface FanoutEvents {
    * may still wait there.
    */
   behind: [Connection, CursorSnapshot];
+  /** A live connection is slow, and nobody waits for it any more; what it lacks waits in its lane. */
+  lagging: [Connection];
+  /** A lagging connection has everything that was dispatched. */
+  caughtUp: [Connection];
   /** It is being closed, and lacks what the snapshot does not see; without one, some of its replay too. */
   unservable: [Connection, CursorSnapshot | undefined];
   /** The gateway as a whole stopped answering, or answers again. */

@@ -21,6 +21,11 @@ export class Lane {
   retry: NodeJS.Timeout | undefined;
   /** It gets what is dispatched; not so while its connection is being replayed to. */
   live = false;
+  /**
+   * It is so slow that nobody waits for it any more: what was dispatched is settled for it as it is enqueued, and goes out when it can.
+   * Ends once everything has.
+   */
+  #apart = false;
   /** The current post carries several frames. */
   #batch = false;
   /** The gateway refused a batch: its frames go one by one, to leave out only the one it means. */
@@ -32,10 +37,9 @@ export class Lane {
   #taken = 0;
   /** Frames that wait and are addressed to some, not to all. */
   #direct = 0;
+  #waitingBytes = 0;
 
   readonly #openedAt = performance.now();
-  /** When something was delivered, or began to wait for nothing else. */
-  #movedAt = 0;
 
   constructor(connection: Connection) {
     this.connection = connection;
@@ -44,11 +48,6 @@ export class Lane {
   /** Since the connection was made. A clock that is wrong makes it older at most: it is known since the lane was opened. */
   get ageMs(): number {
     return Math.max(Date.now() - this.connection.connectedAt, performance.now() - this.#openedAt);
-  }
-
-  /** Since when something waits and nothing is delivered. */
-  get stuckForMs(): number {
-    return this.waiting === 0 ? 0 : performance.now() - this.#movedAt;
   }
 
   get waiting(): number {
@@ -68,9 +67,38 @@ export class Lane {
   }
 
   enqueue(frame: OutgoingFrame): void {
-    if (this.waiting === 0) this.#movedAt = performance.now();
-    this.#frames.push(frame);
+    const own = this.#apart ? apart(frame) : frame;
+    own.delivery.expect();
+    this.#frames.push(own);
+    this.#waitingBytes += own.payload.bytes.length;
     if (frame.direct) this.#direct++;
+  }
+
+  get isApart(): boolean {
+    return this.#apart;
+  }
+
+  /** Of all that waits. */
+  get waitingBytes(): number {
+    return this.#waitingBytes;
+  }
+
+  /** From now on nobody waits for it. */
+  setApart(): void {
+    this.#apart = true;
+    for (let i = this.#head; i < this.#frames.length; i++) {
+      const frame = this.#frames[i] as OutgoingFrame;
+      const own = apart(frame);
+      if (own === frame) continue;
+      own.delivery.expect();
+      this.#frames[i] = own;
+      frame.delivery.settle();
+    }
+  }
+
+  /** Everything was delivered: it is as the others again. */
+  rejoin(): void {
+    this.#apart = false;
   }
 
   /** The next post: one frame, or for a batching client all events that wait, up to `maxBytes`. READY goes by itself. */
@@ -119,6 +147,7 @@ export class Lane {
     this.#head = 0;
     for (const frame of waiting) {
       if (isOwn(frame)) continue;
+      this.#waitingBytes -= frame.payload.bytes.length;
       if (frame.direct) this.#direct--;
       frame.delivery.settle();
     }
@@ -126,9 +155,9 @@ export class Lane {
 
   /** What the last post carried is settled: delivered, or left out for good. */
   settleTaken(): void {
-    this.#movedAt = performance.now();
     for (let i = 0; i < this.#taken; i++) {
       const frame = this.#frames[this.#head++] as OutgoingFrame;
+      this.#waitingBytes -= frame.payload.bytes.length;
       if (frame.direct) this.#direct--;
       frame.delivery.settle();
     }
@@ -151,6 +180,13 @@ export class Lane {
   }
 }
 
+/** The same frame, for which nobody waits; one that was sent to its connection alone is waited for by that alone anyway. */
+function apart(frame: OutgoingFrame): OutgoingFrame {
+  return frame.delivery.from
+    ? { ...frame, delivery: new Delivery(frame.delivery.from, frame.delivery.sequence) }
+    : frame;
+}
+
 function isEvent({ payload }: OutgoingFrame): boolean {
   return payload.eventIds.length > 0;
 }
@@ -167,7 +203,7 @@ export interface OutgoingFrame {
 export class Delivery {
   static #count = 0;
   /** Grows with each. */
-  readonly sequence = Delivery.#count++;
+  readonly sequence: number;
   /** Where the window of these frames starts; unknown for what is not of the feed. */
   readonly from: CursorSnapshot | undefined;
   #pending = 0;
@@ -178,8 +214,9 @@ export class Delivery {
     this.#resolve = resolve;
   });
 
-  constructor(from?: CursorSnapshot) {
+  constructor(from?: CursorSnapshot, sequence = Delivery.#count++) {
     this.from = from;
+    this.sequence = sequence;
   }
 
   /** Frames that are not settled yet. */

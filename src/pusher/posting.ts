@@ -50,7 +50,6 @@ export class Posting {
 
   enqueue(lane: Lane, frame: OutgoingFrame): void {
     const wasUrgent = lane.urgent;
-    frame.delivery.expect();
     lane.enqueue(frame);
     if (lane.state === 'idle') this.#makeReady(lane);
     else if (lane.state === 'ready' && lane.urgent && !wasUrgent) this.#turns.promote(lane);
@@ -179,8 +178,12 @@ export class Posting {
   #advance(lane: Lane): void {
     lane.failures = 0;
     lane.settleTaken();
-    if (lane.waiting > 0) this.#makeReady(lane);
-    else lane.state = 'idle';
+    if (lane.waiting > 0) {
+      this.#makeReady(lane);
+      return;
+    }
+    lane.state = 'idle';
+    if (lane.isApart) this.#events.drained(lane);
   }
 
   #retryLater(lane: Lane, afterMs: number): void {
@@ -199,6 +202,8 @@ export interface PostingEvents {
   /** The rate was lowered, or is back at the limit. */
   paced(postsPerSecond: number): void;
   gateway(change: 'down' | 'up', outcome: PostOutcome): void;
+  /** A lane that nobody waited for has nothing left. */
+  drained(lane: Lane): void;
   /** The gateway says that the connection is over. */
   gone(connection: Connection): void;
   /** The connection fails while others are served. */

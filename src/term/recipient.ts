@@ -21,6 +21,8 @@ export class Recipient {
   served: boolean;
   /** It has everything that this sees. Null while the pages in flight tell: it has what is committed. */
   pin: Snapshot | null;
+  /** What it lacks waits in its lane, and its pin moves with that. */
+  lagging = false;
   /** Replays that it was put into: of several only the last ends with everything delivered. */
   replays = 0;
   /** It is closed where it has not caught up by then. */

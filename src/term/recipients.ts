@@ -59,7 +59,7 @@ export class Recipients {
   /** Connections that lack something of what was settled for the others. */
   get behind(): number {
     let count = 0;
-    for (const { deadline, stage } of this.#pinned) if (deadline || stage === 'closing') count++;
+    for (const { deadline, stage, lagging } of this.#pinned) if (deadline || lagging || stage === 'closing') count++;
     return count;
   }
 
@@ -80,6 +80,8 @@ export class Recipients {
     fanout
       .on('unservable', (connection, from) => this.#unservable(connection, from))
       .on('behind', (connection, from) => this.#fallBehind(connection, from))
+      .on('lagging', (connection) => this.#lag(connection))
+      .on('caughtUp', (connection) => this.#rejoin(connection))
       .on('ended', (connection) => this.#forget(connection));
   }
 
@@ -95,6 +97,7 @@ export class Recipients {
   /** What the cursor's row says when `settled` was delivered, in order, to everybody who is live. */
   record(settled: Position): CommittedCursor {
     const served = this.#served();
+    for (const recipient of this.#pinned) if (recipient.lagging) this.#followLane(recipient);
     const isNews = this.#named === null;
     this.#named ??= this.#name();
     const { exceptions, pins, unnamed } = this.#named;
@@ -133,7 +136,7 @@ export class Recipients {
   /** Everybody who is live has what the position sees: who has caught up with it needs no pin any more. */
   committed({ snapshot }: Position): void {
     for (const recipient of this.#pinned) {
-      if (recipient.stage !== 'live' || !recipient.pin?.isWithin(snapshot)) continue;
+      if (recipient.stage !== 'live' || recipient.lagging || !recipient.pin?.isWithin(snapshot)) continue;
       recipient.pin = null;
       this.#note(recipient);
     }
@@ -241,10 +244,39 @@ export class Recipients {
       this.#join(connection);
       return;
     }
-    const pin = former.pin ?? (waiting ? Snapshot.of(waiting) : readUpTo().snapshot);
+    const inLane = waiting ? Snapshot.of(waiting) : readUpTo().snapshot;
+    const isInLane = former.lagging && former.stage === 'live';
+    const pin = isInLane ? inLane : (former.pin ?? inLane);
     const recipient = this.#add(connection, true, pin);
     fanout.open(connection);
     this.#catchUp(recipient, pin);
+  }
+
+  #lag(connection: Connection): void {
+    const recipient = this.#of(connection);
+    if (!recipient) return;
+    recipient.lagging = true;
+    this.#followLane(recipient);
+    this.#note(recipient);
+  }
+
+  /** Its pin is where the oldest of what waits for it begins; one that it has already is older. */
+  #followLane(recipient: Recipient): void {
+    const from = this.#deps.fanout.oldestOf(recipient.connection);
+    if (!from || (recipient.stage !== 'live' && recipient.pin)) return;
+    const pin = Snapshot.of(from);
+    if (pin.text !== recipient.pin?.text) this.#named = null;
+    recipient.pin = pin;
+  }
+
+  #rejoin(connection: Connection): void {
+    const recipient = this.#of(connection);
+    if (!recipient?.lagging) return;
+    recipient.lagging = false;
+    // Everything that was dispatched, it has; where its READY is not delivered yet, the pin says up to where.
+    if (recipient.stage === 'live') recipient.pin = null;
+    this.#note(recipient);
+    this.#commitSoon();
   }
 
   /** A live connection was too slow: its lane has everything up to `from`, and what came after was dropped. */
@@ -252,6 +284,7 @@ export class Recipients {
     const recipient = this.#of(connection);
     if (!recipient) return;
     const lastWhole = Snapshot.of(from);
+    recipient.lagging = false;
     recipient.pinAt(lastWhole);
     this.#note(recipient);
     this.#catchUp(recipient, lastWhole);
@@ -264,6 +297,7 @@ export class Recipients {
     // Without a pin it is live, and has what is committed.
     if (recipient.served && !recipient.pin) recipient.pinAt(from ? Snapshot.of(from) : this.#deps.committed().snapshot);
     recipient.stage = 'closing';
+    recipient.lagging = false;
     this.#note(recipient);
   }
 

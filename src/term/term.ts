@@ -77,7 +77,7 @@ export class Term {
     this.#inFlight = new PagesInFlight({
       maxBytes: settings.maxBytesInFlight,
       settled: (position) => this.#progress.settled(position),
-      stalled: (forMs) => this.#fanout.shedSlowest(forMs),
+      stalled: (forMs) => this.#fanout.passSlowest(forMs),
     });
     const reading = { pageRows: settings.pageRows, maxDataBytes: settings.maxFrameBytes };
     this.#drain = new DrainLoop({
@@ -250,6 +250,7 @@ export class Term {
       .on('paced', (postsPerSecond) => emit('paced', postsPerSecond))
       .on('gateway', (state, outcome) => emit('gateway', state, outcome))
       .on('behind', (connection) => emit('behind', connection))
+      .on('lagging', (connection) => emit('behind', connection))
       .on('ended', (connection, why) => emit('ended', connection, why));
     this.#replay
       .on('joining', (connection) => emit('joining', connection))
@@ -267,8 +268,8 @@ export interface TermState extends FanoutState {
   readonly behind: number;
 }
 
-export interface TermEvents extends Omit<FanoutEvents, 'behind' | 'unservable'>, ReplayEvents {
-  /** A live connection could not keep up, and goes on from the log. */
+export interface TermEvents extends Omit<FanoutEvents, 'behind' | 'unservable' | 'lagging' | 'caughtUp'>, ReplayEvents {
+  /** A live connection could not keep up: nobody waits for it, and it goes on from its lane or from the log. */
   behind: [Connection];
   /** The log was read, with rows or without. */
   read: [rows: number];

@@ -174,7 +174,7 @@ test('watch() in a transaction whose deferred checks are still to come, or by a 
   await session.query(`alter table parent owner to ${role}; set role ${role}`);
   for (const call of [`rowcast.watch('parent')`, `rowcast.unwatch('kid')`, `rowcast.rewatch('kid')`])
     await expect(session.query(`select ${call}`)).rejects.toMatchObject({
-      message: `rowcast: role ${role} may not change what is watched`,
+      message: `rowcast: permission denied: role ${role} may not change what is watched`,
       hint: expect.stringContaining('which applied the migrations'),
     });
   await session.query('reset role');

@@ -38,8 +38,8 @@ test('READY', () => {
 
 test.each([
   [{ xmin: 8401n, xmax: 8401n, xip: [] }, '8401.0a1b2c3d'],
-  [{ xmin: 8401n, xmax: 9000n, xip: [8401n, 8500n] }, '8401-599a_99.0a1b2c3d'],
-  [{ xmin: 8401n, xmax: 8410n, xip: [8401n, 8403n, 8404n, 8405n] }, '8401-9acbb.0a1b2c3d'],
+  [{ xmin: 8401n, xmax: 9000n, xip: [8401n, 8500n] }, '8401-599-0-99.0a1b2c3d'],
+  [{ xmin: 8401n, xmax: 8410n, xip: [8401n, 8403n, 8404n, 8405n] }, '8401-9-0-2-1-1.0a1b2c3d'],
 ])('a snapshot is the token of a cursor, and back', (snapshot, token) => {
   expect(formatCursor(snapshot, '0a1b2c3d')).toBe(token);
   expect(parseCursor(token)).toEqual({ snapshot, installation: '0a1b2c3d' });
@@ -75,7 +75,9 @@ test('nothing else is a cursor', () => {
     '1-.0a1b2c3d',
     '10-5-7.0a1b2c3d',
     '10-5-3-3.0a1b2c3d',
-    '10-5-3-1.0a1b2c3d',
+    '10-5-3-2.0a1b2c3d',
+    '10-9-1-0-2.0a1b2c3d',
+    '10-9-1-0-99-1.0a1b2c3d',
     '1.0A1B2C3D',
     '1.0a1b2c3d ',
     `${'9'.repeat(20)}.0a1b2c3d`,
