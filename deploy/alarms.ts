@@ -39,6 +39,16 @@ export const ALARMS: readonly AlarmRule[] = [
     first: 'read capture_broken in the log: it says what to call; rows written meanwhile are not delivered later.',
   },
   {
+    name: 'EventsImpaired',
+    source: 'relay',
+    metric: 'events_impaired_nobody',
+    statistic: 'Sum',
+    threshold: 0,
+    minutesOfFive: 1,
+    means: 'Events could not be captured or read, and reach nobody.',
+    first: 'read event_impaired in the log, and run rowcast trace with its eventId; then let clients fetch again.',
+  },
+  {
     name: 'Lag',
     source: 'relay',
     metric: 'lag_seconds',

@@ -49,7 +49,11 @@ const PANELS = [
   [
     'Events',
     'ops',
-    { read: rate('rowcast_events_read_total'), 'for nobody': rate('rowcast_events_unaddressed_total') },
+    {
+      read: rate('rowcast_events_read_total'),
+      'for nobody': rate('rowcast_events_unaddressed_total'),
+      'impaired, sent as {{sent}}': rate('rowcast_events_impaired_total', 'sent'),
+    },
   ],
   [
     'Reads and commits',

@@ -80,3 +80,21 @@ test('a slow replay of one client does not hold up the feed or other joins', asy
     'fresh',
   ]);
 });
+
+test('a connection that joins in the middle of a backlog hears each of its rows once, and then what is new', async () => {
+  const world = await World.start();
+  await world.relay({ pageRows: 10, maxBytesInFlight: 20_000 });
+  const slow = await world.live({ userId: 'slow' });
+  const { cursor } = await slow.ready();
+  const slowId = await world.idOf('slow');
+  world.posts.fault = ({ connectionId }) => (connectionId === slowId ? { status: 429 } : null);
+  await world.sql(`insert into messages (content) select n::text from generate_series(1, 300) n`);
+  // Alone it is waited for: the window stays open, with most of its pages unread.
+  await expect.poll(() => world.posts.posts).toBeGreaterThan(2);
+  const late = await world.live({ userId: 'late', cursor: cursor as string });
+  await world.sql(`insert into messages (content) values ('new')`);
+  await late.frame(({ data }) => data?.content === 'new');
+  expect(contents(late.events)).toEqual([...Array.from({ length: 300 }, (_, i) => String(i + 1)), 'new']);
+  world.posts.fault = () => null;
+  await slow.frame(({ data }) => data?.content === 'new');
+});
