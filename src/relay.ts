@@ -212,22 +212,23 @@ export class Relay extends EventEmitter<RelayEvents> {
 
   /** Null after some time where an operator has to act: a copy of a database is not to push to the original's clients. */
   async #readCursor({ cursor }: Lease): Promise<StoredCursor | null> {
-    const { log } = this.#deps;
-    let stored = await cursor.read();
+    const { log, directory } = this.#deps;
+    const read = () => cursor.read(directory.size > 0);
+    let stored = await read();
     if (!stored.usable && stored.reason === 'void') {
       log.error(
         { event: 'cursor_void' },
         'the cursor names transactions that this database never had; starting over from now, and clients are told to fetch again',
       );
       await cursor.adopt();
-      stored = await cursor.read();
+      stored = await read();
     } else if (this.#isSetBack(stored)) {
       log.error(
         { event: 'database_set_back' },
         'the database is not the one that was delivered from: it was restored to an earlier moment, or a replica took over that may lack its last transactions; clients are told to fetch again',
       );
       await cursor.refetch();
-      stored = await cursor.read();
+      stored = await read();
     }
     if (stored.usable) {
       this.#problem = null;

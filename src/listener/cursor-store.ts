@@ -27,11 +27,12 @@ export class CursorStore {
     this.#session = session;
   }
 
-  /** The installation this database is, and the place in the log up to which everything was delivered. */
-  async read(): Promise<StoredCursor | UnusableCursor> {
-    await this.#session.query(
-      'update rowcast.installation set adopted_at = clock_timestamp() where adopted_at is null and identity = rowcast.database_identity()',
-    );
+  /**
+   * The installation this database is, and the place in the log up to which everything was delivered.
+   * @param hasConnections clients are connected that may have missed something where the installation is new
+   */
+  async read(hasConnections: boolean): Promise<StoredCursor | UnusableCursor> {
+    await this.#session.query(NOTICE, [hasConnections]);
     const [row] = await this.#session.query<CursorRow>(READ, [CONSUMER]);
     if (!row || row.snapshot === null) return { usable: false, reason: 'empty' };
     this.#fence = row.fence;
@@ -106,6 +107,10 @@ export class CursorStore {
     if (rows.length === 0) throw new Error(ANOTHER);
   }
 }
+
+const NOTICE = `
+  update rowcast.installation set adopted_at = case when $1 then clock_timestamp() else '-infinity' end
+  where adopted_at is null and identity = rowcast.database_identity()`;
 
 const READ = `
   select c.snapshot::text, c.until::text, c.after_id::text, c.through_id::text, c.exceptions::text, c.commits::text,
