@@ -1,4 +1,4 @@
-import type { LoggedEvent } from './listener/event-log.ts';
+import type { LoggedEvent } from './listener/logged-event.ts';
 import { eventFrame, truncatedFrame } from './protocol/frame.ts';
 
 /** A row of the log as the bytes of a frame; shortened to its key where it would be larger than `maxFrameBytes`. */

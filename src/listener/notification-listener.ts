@@ -4,8 +4,9 @@ import { Socket } from 'node:net';
 import type PgListen from 'pg-listen';
 import type { Logger } from 'pino';
 import { aborted, type Backoff, backoffDelayMs, pause } from '../backoff.ts';
-import { Coalesced } from '../coalesced.ts';
+
 import { errorText } from '../error-text.ts';
+import { Coalesced } from './coalesced.ts';
 import { connectionOptions, type Database, serverOf } from './servers.ts';
 import { Session } from './session.ts';
 

@@ -1,5 +1,5 @@
 import { errorText } from '../error-text.ts';
-import type { LoggedEvent } from './event-log.ts';
+import type { LoggedEvent } from './logged-event.ts';
 import type { Session } from './session.ts';
 
 /**

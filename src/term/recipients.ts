@@ -5,26 +5,18 @@ import type { ConnectionStore } from '../connections/connection-store.ts';
 import { errorText } from '../error-text.ts';
 import { LimitedLog } from '../limited-log.ts';
 import type { CommittedCursor, Served } from '../listener/cursor-store.ts';
-import { endOf, type Position } from '../listener/event-log.ts';
+import type { Position } from '../listener/event-log.ts';
 import { Snapshot } from '../listener/snapshot.ts';
 import type { CursorSnapshot } from '../protocol/cursor.ts';
 import type { Fanout } from '../pusher/fanout.ts';
 import { Exceptions, nameOf } from './exceptions.ts';
-import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
+import type { PositionHistory } from './position-history.ts';
 import { Recipient } from './recipient.ts';
 import type { Replay } from './replay.ts';
-
-/**
- * `connectedAt` is when the upgrade began; `$connect` stores the item up to 29 s later. A connection is surely in a
- * read of the table only if it was made this long before the read began.
- */
-const LATE_ITEM_MS = 30_000 + CLOCK_MARGIN_MS;
+import { TakeoverRecord } from './takeover-record.ts';
 
 /** A connection that fell behind and has not caught up after this long is closed; what it lacks it gets by its own cursor. */
 const BEHIND_DEADLINE_MS = 60_000;
-
-/** Names in the cursor's row, some 30 bytes each; the row is written some hundred times a second. */
-const MAX_NAMES = 500;
 
 /**
  * Which connections are delivered to in a term, and how: live from the committed cursor where the leader before
@@ -35,15 +27,9 @@ export class Recipients {
   readonly #deps: RecipientsDeps;
   readonly #log: LimitedLog;
   readonly #byId = new Map<string, Recipient>();
-  readonly #unserved = new Set<Recipient>();
-  readonly #pinned = new Set<Recipient>();
-  /** Served, and made after `#servedUntilMs`. */
-  readonly #young = new Set<Recipient>();
+  readonly #record: TakeoverRecord;
   /** What the leader before knew, of connections that may be read from the table later. */
   readonly #inherited: Exceptions;
-  #servedUntilMs: number;
-  /** As recorded last; null once somebody's place has changed since. */
-  #named: Named | null = null;
   readonly #joined = (connection: Connection) => this.#join(connection);
   readonly #left = (connection: Connection) => this.#leave(connection);
   readonly #changed = (before: Connection, connection: Connection) => this.#change(before, connection);
@@ -53,13 +39,18 @@ export class Recipients {
     this.#deps = deps;
     this.#log = new LimitedLog(deps.log);
     this.#inherited = Exceptions.parse(deps.exceptions);
-    this.#servedUntilMs = deps.served.untilMs;
+    this.#record = new TakeoverRecord({
+      history: deps.history,
+      servedUntilMs: deps.served.untilMs,
+      knownUntilMs: () => deps.directory.asOf,
+    });
   }
 
   /** Connections that lack something of what was settled for the others. */
   get behind(): number {
     let count = 0;
-    for (const { deadline, stage, lagging } of this.#pinned) if (deadline || lagging || stage === 'closing') count++;
+    for (const { deadline, stage, lagging } of this.#record.pinned)
+      if (deadline || lagging || stage === 'closing') count++;
     return count;
   }
 
@@ -68,7 +59,7 @@ export class Recipients {
     for (const connection of directory.all()) {
       const name = nameOf(connection);
       const isNamed = this.#inherited.pinned.has(name) || this.#inherited.unserved.has(name);
-      if (connection.connectedAt < this.#servedUntilMs && !isNamed) this.#serve(connection);
+      if (connection.connectedAt < this.#record.servedUntilMs && !isNamed) this.#serve(connection);
       else this.#join(connection);
     }
     for (const connection of directory.overdue()) this.#overdue(connection);
@@ -96,49 +87,16 @@ export class Recipients {
 
   /** What the cursor's row says when `settled` was delivered, in order, to everybody who is live. */
   record(settled: Position): CommittedCursor {
-    const served = this.#served();
-    for (const recipient of this.#pinned) if (recipient.lagging) this.#followLane(recipient);
-    const isNews = this.#named === null;
-    this.#named ??= this.#name();
-    const { exceptions, pins, unnamed } = this.#named;
-    // Of a window that is read page by page, the unnamed may lack every page.
-    const held = unnamed.filter((pin) => !endOf(settled).isWithin(pin));
-    return {
-      position: held.length === 0 ? settled : { snapshot: Snapshot.meet([settled.snapshot, ...held]) },
-      delivered: Snapshot.meet([settled.snapshot, ...pins]),
-      exceptions: isNews ? exceptions.toString() : null,
-      served,
-    };
-  }
-
-  /** Those that the cursor alone is wrong about. Past the bound the cursor waits for pins that found no place. */
-  #name(): Named {
-    const exceptions = new Exceptions();
-    const pins: Snapshot[] = [];
-    const unnamed: Snapshot[] = [];
-    const full = () => exceptions.size >= MAX_NAMES;
-    for (const { connection, served, pin } of this.#pinned) {
-      if (!served || !pin) continue;
-      pins.push(pin);
-      if (full()) unnamed.push(pin);
-      else exceptions.pinned.set(nameOf(connection), pin);
-    }
-    for (const { connection } of this.#unserved)
-      if (connection.connectedAt < this.#servedUntilMs && !full()) exceptions.unserved.add(nameOf(connection));
-    for (const { connection, pin } of this.#young) {
-      if (full()) break;
-      if (!pin) exceptions.served.add(nameOf(connection));
-    }
-    exceptions.more = full();
-    return { exceptions, pins, unnamed };
+    for (const recipient of this.#record.pinned) if (recipient.lagging) this.#followLane(recipient);
+    return this.#record.row(settled);
   }
 
   /** Everybody who is live has what the position sees: who has caught up with it needs no pin any more. */
   committed({ snapshot }: Position): void {
-    for (const recipient of this.#pinned) {
+    for (const recipient of this.#record.pinned) {
       if (recipient.stage !== 'live' || recipient.lagging || !recipient.pin?.isWithin(snapshot)) continue;
       recipient.pin = null;
-      this.#note(recipient);
+      this.#record.note(recipient);
     }
   }
 
@@ -152,21 +110,9 @@ export class Recipients {
       if (!recipient || recipient.served) continue;
       recipient.served = true;
       recipient.pin = from;
-      this.#note(recipient);
+      this.#record.note(recipient);
     }
     await this.#deps.commit();
-  }
-
-  /** Every connection made before has had its replay, or is named; `snapshot` is the log at that moment. */
-  #served(): Served {
-    const { directory, history } = this.#deps;
-    let untilMs = directory.asOf - LATE_ITEM_MS;
-    for (const { connection } of this.#unserved) untilMs = Math.min(untilMs, connection.connectedAt);
-    if (untilMs > this.#servedUntilMs) {
-      this.#servedUntilMs = untilMs;
-      for (const recipient of this.#young) if (recipient.connection.connectedAt < untilMs) this.#note(recipient);
-    }
-    return { untilMs: this.#servedUntilMs, snapshot: history.at(this.#servedUntilMs - CLOCK_MARGIN_MS).snapshot };
   }
 
   /** The leader before has served it: what it lacks is what the cursor lacks. */
@@ -195,27 +141,15 @@ export class Recipients {
     if (former) this.#end(former);
     const recipient = new Recipient(connection, served, pin);
     this.#byId.set(connection.connectionId, recipient);
-    this.#note(recipient);
+    this.#record.note(recipient);
     return recipient;
-  }
-
-  /** Puts the recipient where `record` finds it; called whenever served, pin or stage has changed. */
-  #note(recipient: Recipient): void {
-    const { served, pin, connection } = recipient;
-    place(this.#unserved, recipient, !served);
-    place(this.#pinned, recipient, pin !== null);
-    place(this.#young, recipient, served && connection.connectedAt >= this.#servedUntilMs);
-    this.#named = null;
   }
 
   #end(recipient: Recipient): void {
     clearTimeout(recipient.deadline);
     const { connectionId } = recipient.connection;
     if (this.#byId.get(connectionId) === recipient) this.#byId.delete(connectionId);
-    const waitedFor = this.#unserved.has(recipient) || this.#pinned.has(recipient);
-    for (const set of [this.#unserved, this.#pinned, this.#young]) set.delete(recipient);
-    this.#named = null;
-    if (waitedFor) this.#commitSoon();
+    if (this.#record.remove(recipient)) this.#commitSoon();
   }
 
   /** Undefined too where the id now belongs to a later connection, or the item was changed since. */
@@ -257,7 +191,6 @@ export class Recipients {
     if (!recipient) return;
     recipient.lagging = true;
     this.#followLane(recipient);
-    this.#note(recipient);
   }
 
   /** Its pin is where the oldest of what waits for it begins; one that it has already is older. */
@@ -265,8 +198,9 @@ export class Recipients {
     const from = this.#deps.fanout.oldestOf(recipient.connection);
     if (!from || (recipient.stage !== 'live' && recipient.pin)) return;
     const pin = Snapshot.of(from);
-    if (pin.text !== recipient.pin?.text) this.#named = null;
+    if (pin.text === recipient.pin?.text) return;
     recipient.pin = pin;
+    this.#record.note(recipient);
   }
 
   #rejoin(connection: Connection): void {
@@ -275,7 +209,7 @@ export class Recipients {
     recipient.lagging = false;
     // Everything that was dispatched, it has; where its READY is not delivered yet, the pin says up to where.
     if (recipient.stage === 'live') recipient.pin = null;
-    this.#note(recipient);
+    this.#record.note(recipient);
     this.#commitSoon();
   }
 
@@ -286,7 +220,7 @@ export class Recipients {
     const lastWhole = Snapshot.of(from);
     recipient.lagging = false;
     recipient.pinAt(lastWhole);
-    this.#note(recipient);
+    this.#record.note(recipient);
     this.#catchUp(recipient, lastWhole);
   }
 
@@ -298,7 +232,7 @@ export class Recipients {
     if (recipient.served && !recipient.pin) recipient.pinAt(from ? Snapshot.of(from) : this.#deps.committed().snapshot);
     recipient.stage = 'closing';
     recipient.lagging = false;
-    this.#note(recipient);
+    this.#record.note(recipient);
   }
 
   /** It goes on from the log, or is closed where that takes too long. */
@@ -328,7 +262,7 @@ export class Recipients {
     recipient.deadline = undefined;
     recipient.stage = 'live';
     recipient.pin = until;
-    this.#note(recipient);
+    this.#record.note(recipient);
     this.#commitSoon();
   }
 
@@ -353,18 +287,6 @@ export class Recipients {
       );
     });
   }
-}
-
-interface Named {
-  readonly exceptions: Exceptions;
-  readonly pins: readonly Snapshot[];
-  /** Pins past the bound. */
-  readonly unnamed: readonly Snapshot[];
-}
-
-function place<Member>(set: Set<Member>, member: Member, belongs: boolean): void {
-  if (belongs) set.add(member);
-  else set.delete(member);
 }
 
 export interface RecipientsDeps {

@@ -5,23 +5,26 @@ import type { ConnectionStore } from '../connections/connection-store.ts';
 import { encodeEvent, pageBytes } from '../framing.ts';
 import type { CommittedCursor, StoredCursor } from '../listener/cursor-store.ts';
 import { Doorbell } from '../listener/doorbell.ts';
-import { DrainLoop, type DrainTiming } from '../listener/drain-loop.ts';
+import { DrainLoop } from '../listener/drain-loop.ts';
 import { EventLog, type Page, type Position } from '../listener/event-log.ts';
 import type { Lease } from '../listener/lease.ts';
-import { type Lag, LogLag } from '../listener/log-lag.ts';
+import { LogLag } from '../listener/log-lag.ts';
 import type { NotificationListener } from '../listener/notification-listener.ts';
 import { PagesInFlight } from '../listener/pages-in-flight.ts';
-import { Retention, type RetentionSettings } from '../listener/retention.ts';
+import { Retention } from '../listener/retention.ts';
 import type { Session } from '../listener/session.ts';
 import { Wakeup } from '../listener/wakeup.ts';
 import { formatCursor, installationTag } from '../protocol/cursor.ts';
 import { readyFrame } from '../protocol/frame.ts';
-import { Fanout, type FanoutEvents, type FanoutState } from '../pusher/fanout.ts';
+import { Fanout } from '../pusher/fanout.ts';
 import type { Gateway } from '../pusher/gateway-client.ts';
 import { CLOCK_MARGIN_MS, PositionHistory } from './position-history.ts';
 import { Progress } from './progress.ts';
 import { Recipients } from './recipients.ts';
-import { Replay, type ReplayEvents } from './replay.ts';
+import { Replay } from './replay.ts';
+import type { TermEvents, TermSettings, TermState } from './term-events.ts';
+
+export type { TermEvents, TermSettings, TermState } from './term-events.ts';
 
 /** Whatever these say, the log is to be read: what was rung before may not have been heard. */
 const RINGING = ['notification', 'listening', 'deaf', 'control'] as const;
@@ -259,32 +262,6 @@ export class Term {
   }
 }
 
-export interface TermState extends FanoutState {
-  /** It waits for the doorbell. */
-  readonly asleep: boolean;
-  /** Read and not delivered. */
-  readonly bytesInFlight: number;
-  /** Connections that were live and could not keep up, or cannot be served and are being closed. */
-  readonly behind: number;
-}
-
-export interface TermEvents extends Omit<FanoutEvents, 'behind' | 'unservable' | 'lagging' | 'caughtUp'>, ReplayEvents {
-  /** A live connection could not keep up: nobody waits for it, and it goes on from its lane or from the log. */
-  behind: [Connection];
-  /** The log was read, with rows or without. */
-  read: [rows: number];
-  /** An event is not as it was written: its data is left out or mended, or it addresses nobody. */
-  impaired: [eventId: string, problem: string, sentAs: 'key' | 'nobody'];
-  asleep: [];
-  awake: [];
-  committed: [Position];
-  lag: [Lag];
-  /** Rows that retention removed. */
-  removed: [rows: number];
-  /** Rows among those that could not be delivered in time. */
-  lost: [rows: number];
-}
-
 export interface TermDeps {
   readonly directory: ConnectionDirectory;
   readonly store: ConnectionStore;
@@ -294,18 +271,4 @@ export interface TermDeps {
   readonly log: Logger;
   /** For metrics, status and tests. */
   emit<Name extends keyof TermEvents>(name: Name, ...values: TermEvents[Name]): void;
-}
-
-export interface TermSettings {
-  readonly doorbell: boolean;
-  readonly timing: DrainTiming;
-  /** Rows that one statement reads. */
-  readonly pageRows: number;
-  /** Read and not yet delivered; the rest waits in Postgres. */
-  readonly maxBytesInFlight: number;
-  readonly maxFrameBytes: number;
-  readonly maxPostsInFlight: number;
-  readonly postsPerSecondLimit: number;
-  readonly deliveryDeadlineMs: number;
-  readonly retention: RetentionSettings;
 }

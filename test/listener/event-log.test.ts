@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import { EventLog, type LoggedEvent, type Position } from '../../src/listener/event-log.ts';
+import { EventLog, type Position } from '../../src/listener/event-log.ts';
+import type { LoggedEvent } from '../../src/listener/logged-event.ts';
 import { Session } from '../../src/listener/session.ts';
 import { Snapshot } from '../../src/listener/snapshot.ts';
 import { TestDatabase } from '../support/database.ts';

@@ -1,4 +1,4 @@
-import { pause } from './backoff.ts';
+import { pause } from '../backoff.ts';
 
 /**
  * Work that may be asked for more often than it should be done: one run at a time and one more for all who asked meanwhile, at most
