@@ -162,6 +162,7 @@ CREATE OR REPLACE FUNCTION rowcast.capture_1()
  SET bytea_output TO 'hex'
  SET extra_float_digits TO '1'
  SET lc_monetary TO 'C'
+ SET quote_all_identifiers TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -170,28 +171,30 @@ begin
   for attempt in 1..2 loop
     exit when tg_op = 'TRUNCATE';
     begin
+      if tg_op = 'UPDATE' and not (old *<> new) then return null; end if;
       if tg_op = 'DELETE' then
         image := case when pg_column_size(old) <= 262144 then row_to_json(old) end;
       else
         image := case when pg_column_size(new) <= 262144 then row_to_json(new) end;
       end if;
       problem := null;
-    exception
-      when undefined_column then
+    exception when others or assert_failure then
+      problem := sqlstate || ': ' || sqlerrm;
+      image := null; previous := null;
+      if attempt = 1 and sqlstate in ('42804', '0A000', 'XX000') then
+        begin
+          execute 'discard plans';
+          continue;
+        exception when others then null;
+        end;
+      end if;
+      if sqlstate = '42703' and exists (select from unnest('{}'::text[]) named (name) where not exists (
+        select from pg_attribute a where a.attrelid = tg_relid and a.attname = named.name and not a.attisdropped)) then
         raise warning 'rowcast: a column that % is watched by was renamed or dropped; call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
-        problem := sqlstate || ': ' || sqlerrm;
-        image := null; previous := null; reach := '{}';
-      when others then
-        problem := sqlstate || ': ' || sqlerrm;
-        image := null; previous := null;
-        if attempt = 1 and sqlstate in ('42804', '0A000') then
-          begin
-            execute 'discard plans';
-            continue;
-          exception when others then null;
-          end;
-        end if;
+        reach := '{}';
+      else
         raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %', tg_relid::regclass, sqlerrm;
+      end if;
     end;
     bytes := coalesce(pg_column_size(image), 1000000000);
     exit;
@@ -201,9 +204,9 @@ begin
     begin
       if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
       if pg_column_size(identity) > 1000 then identity := 'null'; end if;
-    exception when others then
+    exception when others or assert_failure then
       identity := 'null';
-      if attempt = 1 and sqlstate in ('42804', '0A000') then
+      if attempt = 1 and sqlstate in ('42804', '0A000', 'XX000') then
         begin
           execute 'discard plans';
           continue;
@@ -232,6 +235,7 @@ CREATE OR REPLACE FUNCTION rowcast.capture_2()
  SET bytea_output TO 'hex'
  SET extra_float_digits TO '1'
  SET lc_monetary TO 'C'
+ SET quote_all_identifiers TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -240,28 +244,30 @@ begin
   for attempt in 1..2 loop
     exit when tg_op = 'TRUNCATE';
     begin
+      if tg_op = 'UPDATE' and not (old *<> new) then return null; end if;
       if tg_op = 'DELETE' then
         image := case when pg_column_size(old) <= 262144 then row_to_json(old) end;
       else
         image := case when pg_column_size(new) <= 262144 then row_to_json(new) end;
       end if;
       problem := null;
-    exception
-      when undefined_column then
+    exception when others or assert_failure then
+      problem := sqlstate || ': ' || sqlerrm;
+      image := null; previous := null;
+      if attempt = 1 and sqlstate in ('42804', '0A000', 'XX000') then
+        begin
+          execute 'discard plans';
+          continue;
+        exception when others then null;
+        end;
+      end if;
+      if sqlstate = '42703' and exists (select from unnest('{}'::text[]) named (name) where not exists (
+        select from pg_attribute a where a.attrelid = tg_relid and a.attname = named.name and not a.attisdropped)) then
         raise warning 'rowcast: a column that % is watched by was renamed or dropped; call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
-        problem := sqlstate || ': ' || sqlerrm;
-        image := null; previous := null; reach := '{}';
-      when others then
-        problem := sqlstate || ': ' || sqlerrm;
-        image := null; previous := null;
-        if attempt = 1 and sqlstate in ('42804', '0A000') then
-          begin
-            execute 'discard plans';
-            continue;
-          exception when others then null;
-          end;
-        end if;
+        reach := '{}';
+      else
         raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %', tg_relid::regclass, sqlerrm;
+      end if;
     end;
     bytes := coalesce(pg_column_size(image), 1000000000);
     exit;
@@ -271,9 +277,9 @@ begin
     begin
       if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
       if pg_column_size(identity) > 1000 then identity := 'null'; end if;
-    exception when others then
+    exception when others or assert_failure then
       identity := 'null';
-      if attempt = 1 and sqlstate in ('42804', '0A000') then
+      if attempt = 1 and sqlstate in ('42804', '0A000', 'XX000') then
         begin
           execute 'discard plans';
           continue;
@@ -311,22 +317,23 @@ begin
     exit when tg_op = 'TRUNCATE';
     begin%2$s
       problem := null;
-    exception
-      when undefined_column then
+    exception when others or assert_failure then
+      problem := sqlstate || ': ' || sqlerrm;
+      image := null; previous := null;
+      if attempt = 1 and sqlstate in ('42804', '0A000', 'XX000') then
+        begin
+          execute 'discard plans';
+          continue;
+        exception when others then null;
+        end;
+      end if;
+      if sqlstate = '42703' and exists (select from unnest(%11$L::text[]) named (name) where not exists (
+        select from pg_attribute a where a.attrelid = tg_relid and a.attname = named.name and not a.attisdropped)) then
         raise warning 'rowcast: a column that %% is watched by was renamed or dropped; call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
-        problem := sqlstate || ': ' || sqlerrm;
-        image := null; previous := null; reach := '{}';
-      when others then
-        problem := sqlstate || ': ' || sqlerrm;
-        image := null; previous := null;
-        if attempt = 1 and sqlstate in ('42804', '0A000') then
-          begin
-            execute 'discard plans';
-            continue;
-          exception when others then null;
-          end;
-        end if;
+        reach := '{}';
+      else
         raise warning 'rowcast: a row of %% is sent as its key, because making JSON of it failed: %%', tg_relid::regclass, sqlerrm;
+      end if;
     end;
     bytes := coalesce(pg_column_size(image)%3$s, 1000000000);
     exit;
@@ -336,9 +343,9 @@ begin
     begin
       if tg_op = 'DELETE' then identity := %4$s; else identity := %5$s; end if;
       if pg_column_size(identity) > 1000 then identity := 'null'; end if;
-    exception when others then
+    exception when others or assert_failure then
       identity := 'null';
-      if attempt = 1 and sqlstate in ('42804', '0A000') then
+      if attempt = 1 and sqlstate in ('42804', '0A000', 'XX000') then
         begin
           execute 'discard plans';
           continue;
@@ -364,7 +371,8 @@ end $body$,
     '_' || w.entity,
     source,
     rowcast.lock_class(),
-    w.channel);
+    w.channel,
+    w.columns || rowcast.audience_columns(w.audience));
 end $function$
 ;
 
@@ -374,8 +382,9 @@ CREATE OR REPLACE FUNCTION rowcast.changed_sql(w rowcast.capture)
  IMMUTABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select format('row(%s)::record *<> row(%s)::record', string_agg(format('old.%I', c), ', '), string_agg(format('new.%I', c), ', '))
-  from (select distinct c from unnest(w.columns || rowcast.audience_columns(w.audience)) c) named
+  select case when w.columns is null then 'old *<> new' else
+    (select format('row(%s)::record *<> row(%s)::record', string_agg(format('old.%I', c), ', '), string_agg(format('new.%I', c), ', '))
+    from (select distinct c from unnest(w.columns || rowcast.audience_columns(w.audience)) c) named) end
 $function$
 ;
 
@@ -526,22 +535,27 @@ CREATE OR REPLACE FUNCTION rowcast.compute_sql(w rowcast.capture, dynamic boolea
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
   select concat_ws(E'\n      ', '',
-    'if tg_op <> ''DELETE'' then ' || rowcast.virtual_sql(w, 'new') || ' end if;',
-    'if tg_op <> ''INSERT'' then ' || rowcast.virtual_sql(w, 'old') || ' end if;',
-    case when w.columns is not null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
     -- Until it is known who hears of it, nobody does.
     case when dynamic then 'reach := ''{}'';' end,
+    case when w.columns is null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
+    case when virtual_first then fill_virtual end,
+    case when dynamic then format('if tg_op = ''DELETE'' then reach := %s;', rowcast.audience_sql(w.audience, 'old')) end,
+    case when dynamic then format('else reach := %s; end if;', rowcast.audience_sql(w.audience, 'new')) end,
+    -- Whoever loses sight of a row hears of it too.
+    case when dynamic then format('if tg_op = ''UPDATE'' then reach := array(select distinct unnest(reach || %s)); end if;', rowcast.audience_sql(w.audience, 'old')) end,
+    case when not virtual_first then fill_virtual end,
+    case when w.columns is not null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
     'if tg_op = ''DELETE'' then',
-    case when dynamic then format('  reach := %s;', rowcast.audience_sql(w.audience, 'old')) end,
     format('  image := %s;', rowcast.image_sql(w, 'old')),
     case when w.include_old then '  previous := image;' end,
     'else',
-    case when dynamic then format('  reach := %s;', rowcast.audience_sql(w.audience, 'new')) end,
-    -- Whoever loses sight of a row hears of it too.
-    case when dynamic then format('  if tg_op = ''UPDATE'' then reach := array(select distinct unnest(reach || %s)); end if;', rowcast.audience_sql(w.audience, 'old')) end,
     format('  image := %s;', rowcast.image_sql(w, 'new')),
     case when w.include_old then format('  if tg_op = ''UPDATE'' then previous := %s; end if;', rowcast.image_sql(w, 'old')) end,
     'end if;')
+  from (select exists (select from pg_attribute a where a.attrelid = w.target and a.attgenerated = 'v' and not a.attisdropped
+      and a.attname = any (rowcast.audience_columns(w.audience))) as virtual_first,
+    nullif(concat_ws(' ', 'if tg_op <> ''DELETE'' then ' || rowcast.virtual_sql(w, 'new') || ' end if;',
+      'if tg_op <> ''INSERT'' then ' || rowcast.virtual_sql(w, 'old') || ' end if;'), '') as fill_virtual) v
 $function$
 ;
 
@@ -580,7 +594,7 @@ declare
   gone text;
 begin
   for gone in delete from rowcast.capture c where not exists (select from pg_class r where r.oid = c.target)
-    and (to_regclass(c.name) is null or exists (select from rowcast.capture o where o.target = to_regclass(c.name))) returning c.function loop
+    and (rowcast.named(c.name) is null or exists (select from rowcast.capture o where o.target = rowcast.named(c.name))) returning c.function loop
     execute format('drop function if exists rowcast.%I()', gone);
   end loop;
 end $function$
@@ -627,6 +641,7 @@ begin
   delete from rowcast.capture c where c.target = w.target;
   insert into rowcast.capture select (w).*;
   -- Whoever had the name before is meant by it no more.
+  perform rowcast.forget_dropped();
   update rowcast.capture c set name = rowcast.name_of(c.target) where c.name = w.name and c.target <> w.target;
   perform pg_notify('rowcast_control', '');
 end $function$
@@ -704,7 +719,7 @@ declare
 begin
   execute format('create or replace function rowcast.%I() returns trigger language plpgsql security definer'
     ' set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
-    ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L', w.function, rowcast.capture_body(w));
+    ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' set quote_all_identifiers = off as %L', w.function, rowcast.capture_body(w));
   execute format('revoke all on function rowcast.%I() from public', w.function);
   execute format('grant usage on schema rowcast to %s', owner);
   execute format('grant insert (type, audience, data, old, source, key, problem) on rowcast.event to %s', owner);
@@ -728,10 +743,8 @@ begin
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
     execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), w.target);
     continue when not operation = any (rowcast.triggering(w));
-    execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', rowcast.trigger_name(operation), operation, w.target,
-      case operation when 'truncate' then 'statement' else 'row' end,
-      -- Named columns are compared in the function: a trigger that names one stands in the way of ALTER TABLE.
-      case when operation = 'update' and w.columns is null then 'when (old.* *<> new.*)' else '' end, w.function);
+    execute format('create trigger %I after %s on %s for each %s execute function rowcast.%I()', rowcast.trigger_name(operation), operation, w.target,
+      case operation when 'truncate' then 'statement' else 'row' end, w.function);
     execute format('alter table %s enable always trigger %I', w.target, rowcast.trigger_name(operation));
   end loop;
 exception when object_in_use then
@@ -763,13 +776,24 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.named(name text)
+ RETURNS regclass
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select c.oid from parse_ident(name) part join pg_namespace n on n.nspname = part[1] join pg_class c on c.relnamespace = n.oid and c.relname = part[2]
+  where c.relkind in ('r', 'p')
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.not_from_elsewhere()
  RETURNS trigger
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
-  if pg_trigger_depth() = 1 then return null; end if;
+  if pg_trigger_depth() = 1 and current_query() is null then return null; end if;
   return case tg_op when 'DELETE' then old else new end;
 end $function$
 ;
@@ -784,7 +808,7 @@ AS $function$
   select case
     when gone.column is not null then format('column %I was renamed or dropped', gone.column)
     when missing.relation is not null then format('a trigger of %s is missing or disabled', missing.relation)
-    when to_regclass(w.name) <> w.target then format('%s is another table now, which is not captured', w.name)
+    when rowcast.named(w.name) <> w.target and not exists (select from rowcast.capture o where o.target = rowcast.named(w.name)) then format('%s is another table now, which is not captured', w.name)
     when f.prosrc is distinct from rowcast.capture_body(w) then 'the table was altered since'
     when f.proowner is distinct from r.relowner then 'the table has another owner'
     when not has_schema_privilege(f.proowner, 'rowcast', 'usage') or not has_column_privilege(f.proowner, 'rowcast.event'::regclass, 'type', 'insert')
@@ -841,13 +865,17 @@ begin
   with first as (
     select e.id, e.xid, e.occurred_at, e.occurred_at > now() + interval '1 minute' as ahead from rowcast.event e order by e.id limit batch
   ),
+  -- No row is older than those before it.
+  ordered as (
+    select f.id, f.xid, f.ahead, max(f.occurred_at) filter (where not f.ahead) over (order by f.id rows unbounded preceding) as at from first f
+  ),
   timed as (
-    select f.id, f.xid, case when f.ahead then coalesce(
-        min(f.occurred_at) filter (where not f.ahead) over (order by f.id rows between current row and unbounded following),
+    select o.id, o.xid, case when o.ahead then coalesce(
+        min(o.at) filter (where not o.ahead) over (order by o.id rows between current row and unbounded following),
         (select e.occurred_at from rowcast.event e where e.id > (select max(l.id) from first l) and e.occurred_at <= now() + interval '1 minute'
           order by e.id limit 1),
-        now()) else f.occurred_at end as at
-    from first f
+        now()) else o.at end as at
+    from ordered o
   ),
   old as (
     select t.id, t.xid, not pg_visible_in_snapshot(t.xid, delivered) as waits from timed t
@@ -867,13 +895,15 @@ CREATE OR REPLACE FUNCTION rowcast.rewatch(target regclass)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
-  w rowcast.capture; former regclass;
+  w rowcast.capture;
 begin
   perform rowcast.check_caller(target);
   select * into w from rowcast.capture c where c.target = rewatch.target;
   if found then
     -- A mere rename; where another table has the name, that one is still meant.
-    if to_regclass(w.name) is null then w.name := rowcast.name_of(target); end if;
+    if rowcast.named(w.name) is null or exists (select from rowcast.capture c where c.target = rowcast.named(w.name)) then
+      w.name := rowcast.name_of(target);
+    end if;
     w.channel := rowcast.channel_of((select relname from pg_class where oid = target));
   else
     select * into w from rowcast.capture c where c.name = rowcast.name_of(rewatch.target);
@@ -881,12 +911,7 @@ begin
       raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
         hint = 'select target from rowcast.watched lists what is.';
     end if;
-    former := w.target;
-    if exists (select from pg_class where oid = former) then perform rowcast.unwatch(former);
-    else
-      delete from rowcast.capture c where c.target = former;
-      execute format('drop function if exists rowcast.%I()', w.function);
-    end if;
+    perform rowcast.unwatch(w.target);
     perform rowcast.check_target(target);
     w.target := target;
   end if;
@@ -1016,14 +1041,17 @@ declare
 begin
   perform rowcast.check_caller(target);
   perform pg_advisory_xact_lock(rowcast.lock_class(), 3);
-  delete from rowcast.capture c where c.target = unwatch.target returning * into w;
+  delete from rowcast.capture c where c.target = unwatch.target or c.name = rowcast.name_of(unwatch.target)
+    and not exists (select from pg_class r where r.oid = c.target) returning * into w;
   if not found then
     raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
       hint = 'select target from rowcast.watched lists what is.';
   end if;
-  perform rowcast.lock_target(target, 'access exclusive');
-  w.operations := '{}';
-  perform rowcast.make_triggers(w);
+  if exists (select from pg_class r where r.oid = w.target) then
+    perform rowcast.lock_target(target, 'access exclusive');
+    w.operations := '{}';
+    perform rowcast.make_triggers(w);
+  end if;
   execute format('drop function if exists rowcast.%I()', w.function);
   perform pg_notify('rowcast_control', '');
 end $function$
@@ -1065,7 +1093,7 @@ CREATE TRIGGER "!rowcast_insert" AFTER INSERT ON public.complaints FOR EACH ROW 
 
 CREATE TRIGGER "!rowcast_truncate" AFTER TRUNCATE ON public.complaints FOR EACH STATEMENT EXECUTE FUNCTION rowcast.capture_2(); -- always
 
-CREATE TRIGGER "!rowcast_update" AFTER UPDATE ON public.complaints FOR EACH ROW WHEN ((old.* *<> new.*)) EXECUTE FUNCTION rowcast.capture_2(); -- always
+CREATE TRIGGER "!rowcast_update" AFTER UPDATE ON public.complaints FOR EACH ROW EXECUTE FUNCTION rowcast.capture_2(); -- always
 
 CREATE TRIGGER "!rowcast_delete" AFTER DELETE ON public.messages FOR EACH ROW EXECUTE FUNCTION rowcast.capture_1(); -- always
 
@@ -1073,7 +1101,7 @@ CREATE TRIGGER "!rowcast_insert" AFTER INSERT ON public.messages FOR EACH ROW EX
 
 CREATE TRIGGER "!rowcast_truncate" AFTER TRUNCATE ON public.messages FOR EACH STATEMENT EXECUTE FUNCTION rowcast.capture_1(); -- always
 
-CREATE TRIGGER "!rowcast_update" AFTER UPDATE ON public.messages FOR EACH ROW WHEN ((old.* *<> new.*)) EXECUTE FUNCTION rowcast.capture_1(); -- always
+CREATE TRIGGER "!rowcast_update" AFTER UPDATE ON public.messages FOR EACH ROW EXECUTE FUNCTION rowcast.capture_1(); -- always
 
 CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.capture FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();
 

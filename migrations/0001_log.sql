@@ -100,12 +100,12 @@ create table rowcast.cursor (
 insert into rowcast.cursor (consumer, installation, snapshot) select 'relay', id, pg_current_snapshot() from rowcast.installation;
 
 -- Where logical replication brings tables here "for all tables" (blue/green deployments, upgrades), this database's own triggers append
--- to its own log: the log and the records of the other one are left out, which would meet the same ids here. In an apply worker a row
--- that comes from there is written at depth 1, and one that our capture function appends at depth 2.
+-- to its own log: the log and the records of the other one are left out, which would meet the same ids here. A worker that applies them
+-- has no query of its own; a row that comes from there is written at depth 1, and one that our capture function appends at depth 2.
 create function rowcast.not_from_elsewhere() returns trigger language plpgsql
 set search_path = pg_catalog, pg_temp as $$
 begin
-  if pg_trigger_depth() = 1 then return null; end if;
+  if pg_trigger_depth() = 1 and current_query() is null then return null; end if;
   return case tg_op when 'DELETE' then old else new end;
 end $$;
 create function rowcast.keep_apart(target regclass) returns void language plpgsql
@@ -159,13 +159,17 @@ begin
   with first as (
     select e.id, e.xid, e.occurred_at, e.occurred_at > now() + interval '1 minute' as ahead from rowcast.event e order by e.id limit batch
   ),
+  -- No row is older than those before it.
+  ordered as (
+    select f.id, f.xid, f.ahead, max(f.occurred_at) filter (where not f.ahead) over (order by f.id rows unbounded preceding) as at from first f
+  ),
   timed as (
-    select f.id, f.xid, case when f.ahead then coalesce(
-        min(f.occurred_at) filter (where not f.ahead) over (order by f.id rows between current row and unbounded following),
+    select o.id, o.xid, case when o.ahead then coalesce(
+        min(o.at) filter (where not o.ahead) over (order by o.id rows between current row and unbounded following),
         (select e.occurred_at from rowcast.event e where e.id > (select max(l.id) from first l) and e.occurred_at <= now() + interval '1 minute'
           order by e.id limit 1),
-        now()) else f.occurred_at end as at
-    from first f
+        now()) else o.at end as at
+    from ordered o
   ),
   old as (
     select t.id, t.xid, not pg_visible_in_snapshot(t.xid, delivered) as waits from timed t

@@ -26,6 +26,13 @@ create table rowcast.capture (
 comment on table rowcast.capture is 'What rowcast.watch() installed.';
 select rowcast.keep_apart('rowcast.capture');
 
+-- The table that has this name (as name_of() writes it), if any. Not to_regclass(): that takes a right on the schema.
+create function rowcast.named(name text) returns regclass language sql stable
+set search_path = pg_catalog, pg_temp as $$
+  select c.oid from parse_ident(name) part join pg_namespace n on n.nspname = part[1] join pg_class c on c.relnamespace = n.oid and c.relname = part[2]
+  where c.relkind in ('r', 'p')
+$$;
+
 -- Forgets tables that were dropped, and their capture functions; not those whose name another table has that is not watched.
 create function rowcast.forget_dropped() returns void language plpgsql
 set search_path = pg_catalog, pg_temp as $$
@@ -33,7 +40,7 @@ declare
   gone text;
 begin
   for gone in delete from rowcast.capture c where not exists (select from pg_class r where r.oid = c.target)
-    and (to_regclass(c.name) is null or exists (select from rowcast.capture o where o.target = to_regclass(c.name))) returning c.function loop
+    and (rowcast.named(c.name) is null or exists (select from rowcast.capture o where o.target = rowcast.named(c.name))) returning c.function loop
     execute format('drop function if exists rowcast.%I()', gone);
   end loop;
 end $$;
@@ -150,11 +157,12 @@ set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Whether an update changed anything of what leaves the database, or who hears of it; compared as
--- stored, since not every type has an equality.
+-- stored, since not every type has an equality. Of virtual columns only those that are named: what they are made of is compared.
 create function rowcast.changed_sql(w rowcast.capture) returns text language sql immutable
 set search_path = pg_catalog, pg_temp as $$
-  select format('row(%s)::record *<> row(%s)::record', string_agg(format('old.%I', c), ', '), string_agg(format('new.%I', c), ', '))
-  from (select distinct c from unnest(w.columns || rowcast.audience_columns(w.audience)) c) named
+  select case when w.columns is null then 'old *<> new' else
+    (select format('row(%s)::record *<> row(%s)::record', string_agg(format('old.%I', c), ', '), string_agg(format('new.%I', c), ', '))
+    from (select distinct c from unnest(w.columns || rowcast.audience_columns(w.audience)) c) named) end
 $$;
 
 -- SQL that fills in the virtual generated columns (Postgres 18) of one row: a trigger finds null in them.
@@ -169,8 +177,8 @@ $$;
 -- The body of a table's capture function, written for the table: a row costs one INSERT with a kept plan, and no look-up.
 -- Nothing in it fails the writer's statement, whatever a later ALTER does to the table: where a column it names was renamed, nothing of
 -- the row leaves the database; where its JSON cannot be made (a cast or a virtual column fails, or it is over 1 GB), the
--- event has the key only. `problem` keeps why, and a warning tells the writer. That takes a subtransaction a row: 3 of 45 µs.
--- Where the type of a column was changed, plans that sessions keep are of the former type: a session lets go of them once
+-- event has the key only, for whom it is where that can be told. `problem` keeps why, and a warning tells the writer. That takes a subtransaction a row: 3 of 45 µs.
+-- Where the type of a column was changed, plans that sessions keep are of the former type (or of one that is gone): a session lets go of them once
 -- (DISCARD PLANS makes its prepared statements plan again, and no more), and makes the event anew.
 -- `key` is stored for images over 1,000 bytes only: no smaller row can be too large for a frame
 -- (MAX_FRAME_BYTES is at least 2,000), and no larger key is stored. Images that fit no message are not stored either.
@@ -190,22 +198,23 @@ begin
     exit when tg_op = 'TRUNCATE';
     begin%2$s
       problem := null;
-    exception
-      when undefined_column then
+    exception when others or assert_failure then
+      problem := sqlstate || ': ' || sqlerrm;
+      image := null; previous := null;
+      if attempt = 1 and sqlstate in ('42804', '0A000', 'XX000') then
+        begin
+          execute 'discard plans';
+          continue;
+        exception when others then null;
+        end;
+      end if;
+      if sqlstate = '42703' and exists (select from unnest(%11$L::text[]) named (name) where not exists (
+        select from pg_attribute a where a.attrelid = tg_relid and a.attname = named.name and not a.attisdropped)) then
         raise warning 'rowcast: a column that %% is watched by was renamed or dropped; call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
-        problem := sqlstate || ': ' || sqlerrm;
-        image := null; previous := null; reach := '{}';
-      when others then
-        problem := sqlstate || ': ' || sqlerrm;
-        image := null; previous := null;
-        if attempt = 1 and sqlstate in ('42804', '0A000') then
-          begin
-            execute 'discard plans';
-            continue;
-          exception when others then null;
-          end;
-        end if;
+        reach := '{}';
+      else
         raise warning 'rowcast: a row of %% is sent as its key, because making JSON of it failed: %%', tg_relid::regclass, sqlerrm;
+      end if;
     end;
     bytes := coalesce(pg_column_size(image)%3$s, 1000000000);
     exit;
@@ -215,9 +224,9 @@ begin
     begin
       if tg_op = 'DELETE' then identity := %4$s; else identity := %5$s; end if;
       if pg_column_size(identity) > 1000 then identity := 'null'; end if;
-    exception when others then
+    exception when others or assert_failure then
       identity := 'null';
-      if attempt = 1 and sqlstate in ('42804', '0A000') then
+      if attempt = 1 and sqlstate in ('42804', '0A000', 'XX000') then
         begin
           execute 'discard plans';
           continue;
@@ -243,29 +252,36 @@ end $body$,
     '_' || w.entity,
     source,
     rowcast.lock_class(),
-    w.channel);
+    w.channel,
+    w.columns || rowcast.audience_columns(w.audience));
 end $$;
 
--- The part of it that fills in `reach`, `image` and `previous`: the audience first, which an image that fails leaves as it is.
+-- The part of it that fills in `reach`, `image` and `previous`. The audience comes first, so that an image that fails leaves it as it is;
+-- after the virtual columns only where it names one. A trigger with a WHEN would compute those where nothing catches an error.
 create function rowcast.compute_sql(w rowcast.capture, dynamic boolean) returns text language sql stable
 set search_path = pg_catalog, pg_temp as $$
   select concat_ws(E'\n      ', '',
-    'if tg_op <> ''DELETE'' then ' || rowcast.virtual_sql(w, 'new') || ' end if;',
-    'if tg_op <> ''INSERT'' then ' || rowcast.virtual_sql(w, 'old') || ' end if;',
-    case when w.columns is not null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
     -- Until it is known who hears of it, nobody does.
     case when dynamic then 'reach := ''{}'';' end,
+    case when w.columns is null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
+    case when virtual_first then fill_virtual end,
+    case when dynamic then format('if tg_op = ''DELETE'' then reach := %s;', rowcast.audience_sql(w.audience, 'old')) end,
+    case when dynamic then format('else reach := %s; end if;', rowcast.audience_sql(w.audience, 'new')) end,
+    -- Whoever loses sight of a row hears of it too.
+    case when dynamic then format('if tg_op = ''UPDATE'' then reach := array(select distinct unnest(reach || %s)); end if;', rowcast.audience_sql(w.audience, 'old')) end,
+    case when not virtual_first then fill_virtual end,
+    case when w.columns is not null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
     'if tg_op = ''DELETE'' then',
-    case when dynamic then format('  reach := %s;', rowcast.audience_sql(w.audience, 'old')) end,
     format('  image := %s;', rowcast.image_sql(w, 'old')),
     case when w.include_old then '  previous := image;' end,
     'else',
-    case when dynamic then format('  reach := %s;', rowcast.audience_sql(w.audience, 'new')) end,
-    -- Whoever loses sight of a row hears of it too.
-    case when dynamic then format('  if tg_op = ''UPDATE'' then reach := array(select distinct unnest(reach || %s)); end if;', rowcast.audience_sql(w.audience, 'old')) end,
     format('  image := %s;', rowcast.image_sql(w, 'new')),
     case when w.include_old then format('  if tg_op = ''UPDATE'' then previous := %s; end if;', rowcast.image_sql(w, 'old')) end,
     'end if;')
+  from (select exists (select from pg_attribute a where a.attrelid = w.target and a.attgenerated = 'v' and not a.attisdropped
+      and a.attname = any (rowcast.audience_columns(w.audience))) as virtual_first,
+    nullif(concat_ws(' ', 'if tg_op <> ''DELETE'' then ' || rowcast.virtual_sql(w, 'new') || ' end if;',
+      'if tg_op <> ''INSERT'' then ' || rowcast.virtual_sql(w, 'old') || ' end if;'), '') as fill_virtual) v
 $$;
 
 -- Down Migration
@@ -285,5 +301,6 @@ drop function rowcast.max_term_bytes();
 drop function rowcast.fit_name(text);
 drop function rowcast.lock_class();
 drop function rowcast.forget_dropped();
+drop function rowcast.named(text);
 drop table rowcast.capture;
 drop sequence rowcast.capture_number;

@@ -116,7 +116,7 @@ set search_path = pg_catalog, pg_temp set quote_all_identifiers = off as $$
   select case
     when gone.column is not null then format('column %I was renamed or dropped', gone.column)
     when missing.relation is not null then format('a trigger of %s is missing or disabled', missing.relation)
-    when to_regclass(w.name) <> w.target then format('%s is another table now, which is not captured', w.name)
+    when rowcast.named(w.name) <> w.target and not exists (select from rowcast.capture o where o.target = rowcast.named(w.name)) then format('%s is another table now, which is not captured', w.name)
     when f.prosrc is distinct from rowcast.capture_body(w) then 'the table was altered since'
     when f.proowner is distinct from r.relowner then 'the table has another owner'
     when not has_schema_privilege(f.proowner, 'rowcast', 'usage') or not has_column_privilege(f.proowner, 'rowcast.event'::regclass, 'type', 'insert')
@@ -138,13 +138,13 @@ $$;
 
 -- A table that was dropped stays in it while another one, which is not watched, has its name.
 create view rowcast.watched as
-  select coalesce(r.oid::regclass, to_regclass(c.name)) as target, c.entity, c.audience, c.columns, c.operations, c.include_old, c.channel,
+  select coalesce(r.oid::regclass, rowcast.named(c.name)) as target, c.entity, c.audience, c.columns, c.operations, c.include_old, c.channel,
     case when r.oid is null then format('%s is another table now, which is not captured; select rowcast.rewatch(%L)', c.name, c.name)
       when p.problem like 'column %' then p.problem || '; call rowcast.watch() with its new name and the other arguments'
       when p.problem like '% is another table now, which is not captured' then format('%s; select rowcast.rewatch(%L)', p.problem, c.name)
       else p.problem || format('; select rowcast.rewatch(%L)', c.target) end as problem, c.watched_at
   from rowcast.capture c left join pg_class r on r.oid = c.target left join lateral (select rowcast.problem_of(c)) p (problem) on true
-  where r.oid is not null or to_regclass(c.name) is not null and not exists (select from rowcast.capture o where o.target = to_regclass(c.name));
+  where r.oid is not null or rowcast.named(c.name) is not null and not exists (select from rowcast.capture o where o.target = rowcast.named(c.name));
 comment on view rowcast.watched is 'What is watched, and how: a row a table. problem is null where all is well.';
 
 -- Locks a table with its partitions for a change of triggers. One deadline for all, because writers queue behind each lock that is
@@ -168,7 +168,7 @@ declare
 begin
   execute format('create or replace function rowcast.%I() returns trigger language plpgsql security definer'
     ' set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
-    ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L', w.function, rowcast.capture_body(w));
+    ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' set quote_all_identifiers = off as %L', w.function, rowcast.capture_body(w));
   execute format('revoke all on function rowcast.%I() from public', w.function);
   execute format('grant usage on schema rowcast to %s', owner);
   execute format('grant insert (type, audience, data, old, source, key, problem) on rowcast.event to %s', owner);
@@ -224,6 +224,7 @@ begin
   delete from rowcast.capture c where c.target = w.target;
   insert into rowcast.capture select (w).*;
   -- Whoever had the name before is meant by it no more.
+  perform rowcast.forget_dropped();
   update rowcast.capture c set name = rowcast.name_of(c.target) where c.name = w.name and c.target <> w.target;
   perform pg_notify('rowcast_control', '');
 end $$;
@@ -237,10 +238,8 @@ begin
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
     execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), w.target);
     continue when not operation = any (rowcast.triggering(w));
-    execute format('create trigger %I after %s on %s for each %s %s execute function rowcast.%I()', rowcast.trigger_name(operation), operation, w.target,
-      case operation when 'truncate' then 'statement' else 'row' end,
-      -- Named columns are compared in the function: a trigger that names one stands in the way of ALTER TABLE.
-      case when operation = 'update' and w.columns is null then 'when (old.* *<> new.*)' else '' end, w.function);
+    execute format('create trigger %I after %s on %s for each %s execute function rowcast.%I()', rowcast.trigger_name(operation), operation, w.target,
+      case operation when 'truncate' then 'statement' else 'row' end, w.function);
     execute format('alter table %s enable always trigger %I', w.target, rowcast.trigger_name(operation));
   end loop;
 exception when object_in_use then
@@ -260,13 +259,15 @@ end $$;
 create function rowcast.rewatch(target regclass) returns void language plpgsql
 set search_path = pg_catalog, pg_temp as $$
 declare
-  w rowcast.capture; former regclass;
+  w rowcast.capture;
 begin
   perform rowcast.check_caller(target);
   select * into w from rowcast.capture c where c.target = rewatch.target;
   if found then
     -- A mere rename; where another table has the name, that one is still meant.
-    if to_regclass(w.name) is null then w.name := rowcast.name_of(target); end if;
+    if rowcast.named(w.name) is null or exists (select from rowcast.capture c where c.target = rowcast.named(w.name)) then
+      w.name := rowcast.name_of(target);
+    end if;
     w.channel := rowcast.channel_of((select relname from pg_class where oid = target));
   else
     select * into w from rowcast.capture c where c.name = rowcast.name_of(rewatch.target);
@@ -274,19 +275,14 @@ begin
       raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
         hint = 'select target from rowcast.watched lists what is.';
     end if;
-    former := w.target;
-    if exists (select from pg_class where oid = former) then perform rowcast.unwatch(former);
-    else
-      delete from rowcast.capture c where c.target = former;
-      execute format('drop function if exists rowcast.%I()', w.function);
-    end if;
+    perform rowcast.unwatch(w.target);
     perform rowcast.check_target(target);
     w.target := target;
   end if;
   perform rowcast.install(w);
 end $$;
 
--- Takes the triggers of one table away.
+-- Takes the triggers of one table away. One that was dropped may be named by the table that has its name now.
 create function rowcast.unwatch(target regclass) returns void language plpgsql
 set search_path = pg_catalog, pg_temp set lock_timeout = '3s' set client_min_messages = 'warning' as $$
 declare
@@ -294,14 +290,17 @@ declare
 begin
   perform rowcast.check_caller(target);
   perform pg_advisory_xact_lock(rowcast.lock_class(), 3);
-  delete from rowcast.capture c where c.target = unwatch.target returning * into w;
+  delete from rowcast.capture c where c.target = unwatch.target or c.name = rowcast.name_of(unwatch.target)
+    and not exists (select from pg_class r where r.oid = c.target) returning * into w;
   if not found then
     raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
       hint = 'select target from rowcast.watched lists what is.';
   end if;
-  perform rowcast.lock_target(target, 'access exclusive');
-  w.operations := '{}';
-  perform rowcast.make_triggers(w);
+  if exists (select from pg_class r where r.oid = w.target) then
+    perform rowcast.lock_target(target, 'access exclusive');
+    w.operations := '{}';
+    perform rowcast.make_triggers(w);
+  end if;
   execute format('drop function if exists rowcast.%I()', w.function);
   perform pg_notify('rowcast_control', '');
 end $$;

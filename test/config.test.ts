@@ -41,6 +41,20 @@ test('all problems are reported at once, each naming its setting, and no value i
   expect(message.split('\n')).toHaveLength(7);
 });
 
+test.each([
+  'eu-central-1',
+  'us-gov-west-1',
+  'cn-north-1',
+  'eusc-de-east-1',
+  'us-isof-south-1',
+  'xx-new-partition-east-12',
+])('the Region %s may exist, and its callback URLs need a stage', (region) => {
+  expect(loadConfig({ ...GOOD, AWS_REGION: region }).region).toBe(region);
+  const url = `https://abc.execute-api.${region}.amazonaws.example`;
+  expect(problems({ ...GOOD, WEBSOCKET_ENDPOINT: url })).toMatch(/names no stage/);
+  expect(problems({ ...GOOD, WEBSOCKET_ENDPOINT: `${url}/prod` })).toBe('');
+});
+
 test('a retention that is no time is told once, and a long one needs no limit of its own', () => {
   expect(problems({ ...GOOD, ROWCAST_RETENTION: 'forever' }).split('\n')).toHaveLength(2);
   expect(loadConfig({ ...GOOD, ROWCAST_RETENTION: '30 days' }).relay.retention).toMatchObject({

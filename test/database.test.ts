@@ -74,6 +74,10 @@ async function useCertificate(url: string): Promise<string> {
 test.each([
   ['postgres://u:p@db.abc.eu-west-1.rds.amazonaws.com/app', 'verified', undefined],
   ['postgres://u:p@db.abc.rds.cn-north-1.amazonaws.com.cn/app', 'verified', undefined],
+  ['postgres://u:p@db.abc.eusc-de-east-1.rds.amazonaws.eu/app', 'verified', undefined],
+  ['postgres://u:p@db.abc.us-isof-south-1.rds.csp.hci.ic.gov/app', 'verified', undefined],
+  ['postgres://u:p@a.proxy-abc.us-gov-west-1.rds.amazonaws.com,b.internal/app', 'none', /not encrypted/],
+  ['postgres://u:p@my.rds.example.com/app', 'none', /not encrypted/],
   ['postgres://u:p@db.internal/app?ssl=true', 'verified', undefined],
   ['postgres://u:p@db.internal/app?ssl=no-verify', 'unverified', /not verified/],
   ['postgres:///app?host=/var/run/postgresql', 'none', undefined],

@@ -53,7 +53,8 @@ async function readEvent(session: Session, id: string): Promise<TracedEvent | un
 const EVENT = `
   select '' as type, '{}'::text[] as audience, e.source, (extract(epoch from e.occurred_at) * 1000)::float8 as "occurredMs", e.xid::text,
     coalesce(octet_length(e.data::text), 0) as "dataBytes",
-    coalesce(e.problem, (select w.problem from rowcast.watched w where w.target = to_regclass(e.source))) as problem,
+    coalesce(e.problem, (select w.problem from rowcast.watched w join pg_class c on c.oid = w.target join pg_namespace n on n.oid = c.relnamespace
+      where n.nspname || '.' || c.relname = e.source limit 1)) as problem,
     coalesce(pg_visible_in_snapshot(e.xid, c.snapshot) or pg_visible_in_snapshot(e.xid, c.until) and e.id <= c.after_id, false) as delivered
   from rowcast.event e left join rowcast.cursor c on c.consumer = $2
   where e.id = $1::bigint`;

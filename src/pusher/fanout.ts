@@ -71,12 +71,12 @@ export class Fanout extends EventEmitter<FanoutEvents> {
 
   /**
    * The connection is over: whatever waits for it is settled.
-   * @returns where the window of the oldest of it starts; undefined where nothing waits, or frames of a replay do
+   * @returns where the window of the oldest event of it starts; undefined where none waits
    */
   close(connection: Connection): CursorSnapshot | undefined {
     const lane = this.#laneOf(connection);
     if (!lane) return undefined;
-    const waiting = lane.oldest?.from;
+    const waiting = lane.oldestOfFeed?.from;
     this.#lanes.delete(connection.connectionId);
     this.#apart.delete(lane);
     this.#leaveLive(lane);
@@ -181,6 +181,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
       this.#leaveLive(lane);
       this.#apart.delete(lane);
       lane.dropFeed();
+      lane.rejoin();
     } else {
       this.close(connection);
       this.open(connection);

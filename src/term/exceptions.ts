@@ -7,7 +7,7 @@ import { Snapshot } from '../listener/snapshot.ts';
  * ones that have not.
  *
  * In the row: `{"pinned":{"<snapshot>":[name, …]},"served":[name, …],"unserved":[name, …],"more":true}`, where a name is
- * `<connectedAt> <connectionId>`. `more`: there were too many to name.
+ * `<connectedAt> <connectionId>`. `more`: there were too many to name, or the log's place at `served_until` is not known.
  */
 export class Exceptions {
   readonly pinned = new Map<string, Snapshot>();

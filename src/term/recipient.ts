@@ -21,6 +21,8 @@ export class Recipient {
   served: boolean;
   /** It has everything that this sees. Null while the pages in flight tell: it has what is committed. */
   pin: Snapshot | null;
+  /** READY was delivered, by this leader or the one before. */
+  hadReady = false;
   /** What it lacks waits in its lane, and its pin moves with that. */
   lagging = false;
   /** Replays that it was put into: of several only the last ends with everything delivered. */

@@ -10,7 +10,7 @@ import { Snapshot } from '../listener/snapshot.ts';
 import type { CursorSnapshot } from '../protocol/cursor.ts';
 import type { Fanout } from '../pusher/fanout.ts';
 import { Exceptions, nameOf } from './exceptions.ts';
-import type { PositionHistory } from './position-history.ts';
+import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
 import { Recipient } from './recipient.ts';
 import type { Replay } from './replay.ts';
 import { TakeoverRecord } from './takeover-record.ts';
@@ -30,6 +30,7 @@ export class Recipients {
   readonly #record: TakeoverRecord;
   /** What the leader before knew, of connections that may be read from the table later. */
   readonly #inherited: Exceptions;
+  readonly #beganMs = Date.now();
   readonly #joined = (connection: Connection) => this.#join(connection);
   readonly #left = (connection: Connection) => this.#leave(connection);
   readonly #changed = (before: Connection, connection: Connection) => this.#change(before, connection);
@@ -57,9 +58,7 @@ export class Recipients {
   start(): void {
     const { directory, fanout } = this.#deps;
     for (const connection of directory.all()) {
-      const name = nameOf(connection);
-      const isNamed = this.#inherited.pinned.has(name) || this.#inherited.unserved.has(name);
-      if (connection.connectedAt < this.#record.servedUntilMs && !isNamed) this.#serve(connection);
+      if (this.#wasServed(connection) && !this.#inherited.pinned.has(nameOf(connection))) this.#serve(connection);
       else this.#join(connection);
     }
     for (const connection of directory.overdue()) this.#overdue(connection);
@@ -102,7 +101,8 @@ export class Recipients {
 
   /**
    * These have everything up to `from` and are about to be READY. Resolves once that is committed: a relay that takes over
-   * in this moment goes on from there, and does not begin their replay again with what was before they connected.
+   * in this moment goes on from there, and does not begin their replay again with what was before they connected. (Who
+   * missed something is not among them: whoever takes over has to say so again.)
    */
   async announce(connections: readonly Connection[], from: Snapshot): Promise<void> {
     for (const connection of connections) {
@@ -120,16 +120,25 @@ export class Recipients {
     const { fanout } = this.#deps;
     const recipient = this.#add(connection, true, null);
     recipient.stage = 'live';
+    recipient.hadReady = true;
     fanout.open(connection);
     fanout.goLive(connection);
   }
 
+  /** By the leader before, up to the cursor or its pin. */
+  #wasServed(connection: Connection): boolean {
+    const name = nameOf(connection);
+    if (connection.connectedAt >= this.#deps.served.untilMs) return this.#inherited.served.has(name);
+    return !this.#inherited.unserved.has(name);
+  }
+
+  /** One that the leader before has served and that is read from the table only now lacks what was dispatched since the term began. */
   #join(connection: Connection): void {
-    const pin = this.#inherited.pinned.get(nameOf(connection));
-    if (!pin && this.#inherited.served.has(nameOf(connection))) {
-      this.#serve(connection);
-      return;
-    }
+    const name = nameOf(connection);
+    const wasServed = this.#wasServed(connection);
+    const pin = this.#inherited.pinned.get(name) ?? (wasServed ? this.#deps.start : undefined);
+    this.#inherited.pinned.delete(name);
+    this.#inherited.served.delete(name);
     const recipient = this.#add(connection, pin !== undefined, pin ?? null);
     this.#deps.fanout.open(connection);
     if (pin) this.#catchUp(recipient, pin);
@@ -253,7 +262,9 @@ export class Recipients {
       const dropped = this.#of(connection) !== recipient || recipient.stage === 'closing';
       if (!dropped && round === recipient.replays) this.#caughtUp(recipient, until);
     };
-    this.#deps.replay.join({ connection, from, mayHaveBeenServed: this.#inherited.more, ready });
+    // Who came after the term began cannot have been served by the leader before.
+    const mayHaveBeenServed = this.#inherited.more && connection.connectedAt < this.#beganMs + CLOCK_MARGIN_MS;
+    this.#deps.replay.join({ connection, from, mayHaveBeenServed, ready });
   }
 
   /** READY was delivered, and with it everything up to `until`. */
@@ -261,6 +272,8 @@ export class Recipients {
     clearTimeout(recipient.deadline);
     recipient.deadline = undefined;
     recipient.stage = 'live';
+    recipient.hadReady = true;
+    recipient.served = true;
     recipient.pin = until;
     this.#record.note(recipient);
     this.#commitSoon();
@@ -300,6 +313,8 @@ export interface RecipientsDeps {
   /** As the leader before left it: JSON, see exceptions.ts. */
   readonly exceptions: string;
   readonly log: Logger;
+  /** Where the term began. */
+  readonly start: Snapshot;
   /** How far the log was read and handed to delivery. */
   readUpTo(): Position;
   /** What was committed last. */

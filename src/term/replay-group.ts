@@ -60,7 +60,7 @@ export class ReplayGroup {
   }
 
   #announced(): boolean {
-    for (const { served } of this.#members) if (!served) return false;
+    for (const { announced } of this.#members) if (!announced) return false;
     return true;
   }
 
@@ -69,14 +69,15 @@ export class ReplayGroup {
     const { sending, until } = await this.#readDifference();
     await this.#untilSent(sending);
     if (this.#position.backlog) return;
-    const members = [...this.#members].filter(({ connection }) => this.#deps.fanout.has(connection));
-    await this.#deps.announce(
-      members.map(({ connection }) => connection),
-      until,
-    );
+    const whole = [...this.#members].filter((member) => this.#isWhole(member));
+    if (whole.length > 0)
+      await this.#deps.announce(
+        whole.map(({ connection }) => connection),
+        until,
+      );
     for (const member of this.#members) {
       member.from = until;
-      member.served = true;
+      member.announced = true;
     }
   }
 
@@ -178,11 +179,11 @@ export interface Member {
   /** It has everything that this sees. */
   from: Snapshot;
   /** Where its replay began. */
-  readonly start: Snapshot;
+  start: Snapshot;
   /** That is where the client left off, and not later. */
-  readonly complete: boolean;
-  /** Whoever takes over knows that it has everything up to `from`. */
-  served: boolean;
+  complete: boolean;
+  /** Whoever takes over knows that it has everything up to where it is, or has to begin anew. */
+  announced: boolean;
 }
 
 /** What the owner of the members hears. */

@@ -13,6 +13,11 @@ const MAX_GROUPS = 4;
 
 const SETTLED_POLL_MS = 20;
 
+/** How long a member waits for a feed that is behind what it has, and how often it is asked. */
+const AHEAD_DEADLINE_MS = 60_000;
+const AHEAD_POLL_MS = 50;
+const NEVER = new AbortController().signal;
+
 /**
  * How a connection joins: it gets what was committed since its cursor (or since shortly before it connected), up
  * to where the feed is; then READY; then it is live. Connections that join at about the same time form a group and
@@ -39,12 +44,37 @@ export class Replay extends EventEmitter<ReplayEvents> {
   join(joining: Joining): void {
     const { connection, from } = joining;
     const begin = from ? { start: from, complete: true } : this.#beginOf(joining);
-    const member = { connection, from: begin.start, ...begin, served: from !== undefined };
+    const member: Member = { connection, from: begin.start, ...begin, announced: from !== undefined };
     this.#members.set(member, joining);
-    this.#pending.push(member);
     this.emit('joining', connection);
+    if (member.from.isWithin(endOf(this.#deps.position()))) this.#queue(member);
+    else this.#awaitFeed(member).catch((error: unknown) => this.#deps.fail(error));
+  }
+
+  #queue(member: Member): void {
+    this.#pending.push(member);
     // Others that joined in the same turn come along.
     queueMicrotask(() => this.#next());
+  }
+
+  /**
+   * After a takeover the feed may be behind what the member has. To go back with it would be to hear of a row again whose DELETE is
+   * known: it waits. A cursor that somebody made up may see what nobody ever will.
+   */
+  async #awaitFeed(member: Member): Promise<void> {
+    const deadline = performance.now() + AHEAD_DEADLINE_MS;
+    const isAhead = () => !member.from.isWithin(endOf(this.#deps.position()));
+    while (isAhead() && performance.now() < deadline) {
+      // Wakes the feed, and lets it read.
+      await this.#deps.holdFeed(async () => undefined);
+      await pause(AHEAD_POLL_MS, NEVER);
+    }
+    if (isAhead()) {
+      member.from = member.from.meet(endOf(this.#deps.position()));
+      member.start = member.from;
+      member.complete = false;
+    }
+    this.#queue(member);
   }
 
   /** Where a connection begins that has had nothing yet, as far as is known. */

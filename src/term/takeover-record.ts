@@ -1,4 +1,4 @@
-import type { CommittedCursor, Served } from '../listener/cursor-store.ts';
+import type { CommittedCursor } from '../listener/cursor-store.ts';
 import { endOf, type Position } from '../listener/event-log.ts';
 import { Snapshot } from '../listener/snapshot.ts';
 import { Exceptions, nameOf } from './exceptions.ts';
@@ -30,11 +30,8 @@ export class TakeoverRecord {
 
   constructor(deps: TakeoverRecordDeps) {
     this.#deps = deps;
-    this.#servedUntilMs = deps.servedUntilMs;
-  }
-
-  get servedUntilMs(): number {
-    return this.#servedUntilMs;
+    // A directory that has not been read for long does not know whom the leader before has served meanwhile.
+    this.#servedUntilMs = Math.min(deps.servedUntilMs, deps.knownUntilMs() - LATE_ITEM_MS);
   }
 
   get pinned(): Iterable<Recipient> {
@@ -60,17 +57,20 @@ export class TakeoverRecord {
 
   /** @param settled delivered, in order, to everybody who is live */
   row(settled: Position): CommittedCursor {
-    const served = this.#served();
+    this.#advance();
     const isNews = this.#named === null;
     this.#named ??= this.#name();
-    const { exceptions, pins, unnamed } = this.#named;
+    const { exceptions, pins, unnamed, servedUntilMs } = this.#named;
     // Of a window that is read page by page, the unnamed may lack every page.
     const held = unnamed.filter((pin) => !endOf(settled).isWithin(pin));
     return {
       position: held.length === 0 ? settled : { snapshot: Snapshot.meet([settled.snapshot, ...held]) },
       delivered: Snapshot.meet([settled.snapshot, ...pins]),
       exceptions: isNews ? exceptions.toString() : null,
-      served,
+      served: {
+        untilMs: servedUntilMs,
+        snapshot: this.#deps.history.at(servedUntilMs - CLOCK_MARGIN_MS).snapshot,
+      },
     };
   }
 
@@ -79,33 +79,38 @@ export class TakeoverRecord {
     const exceptions = new Exceptions();
     const pins: Snapshot[] = [];
     const unnamed: Snapshot[] = [];
+    let servedUntilMs = this.#servedUntilMs;
     const full = () => exceptions.size >= MAX_NAMES;
+    // For these nothing else would tell; past the bound all younger ones are replayed to once more.
+    for (const { connection } of this.#unserved) {
+      if (connection.connectedAt >= this.#servedUntilMs) continue;
+      if (full()) servedUntilMs = Math.min(servedUntilMs, connection.connectedAt);
+      else exceptions.unserved.add(nameOf(connection));
+    }
     for (const { connection, served, pin } of this.#pinned) {
       if (!served || !pin) continue;
       pins.push(pin);
       if (full()) unnamed.push(pin);
       else exceptions.pinned.set(nameOf(connection), pin);
     }
-    for (const { connection } of this.#unserved)
-      if (connection.connectedAt < this.#servedUntilMs && !full()) exceptions.unserved.add(nameOf(connection));
     for (const { connection, pin } of this.#young) {
       if (full()) break;
       if (!pin) exceptions.served.add(nameOf(connection));
     }
-    exceptions.more = full();
-    return { exceptions, pins, unnamed };
+    exceptions.more = full() || this.#deps.history.at(servedUntilMs - CLOCK_MARGIN_MS).forgotten;
+    return { exceptions, pins, unnamed, servedUntilMs };
   }
 
-  /** Every connection made before has had its replay, or is named; `snapshot` is the log at that moment. */
-  #served(): Served {
-    const { knownUntilMs, history } = this.#deps;
-    let untilMs = knownUntilMs() - LATE_ITEM_MS;
+  /** Every connection made before has had its replay, or is named. It goes on until one that has not, or has not had its READY. */
+  #advance(): void {
+    let untilMs = this.#deps.knownUntilMs() - LATE_ITEM_MS;
     for (const { connection } of this.#unserved) untilMs = Math.min(untilMs, connection.connectedAt);
-    if (untilMs > this.#servedUntilMs) {
-      this.#servedUntilMs = untilMs;
-      for (const recipient of this.#young) if (recipient.connection.connectedAt < untilMs) this.note(recipient);
-    }
-    return { untilMs: this.#servedUntilMs, snapshot: history.at(this.#servedUntilMs - CLOCK_MARGIN_MS).snapshot };
+    for (const { connection, hadReady } of this.#pinned)
+      if (!hadReady) untilMs = Math.min(untilMs, connection.connectedAt);
+    if (untilMs <= this.#servedUntilMs) return;
+    this.#servedUntilMs = untilMs;
+    this.#named = null;
+    for (const recipient of this.#young) if (recipient.connection.connectedAt < untilMs) this.note(recipient);
   }
 }
 
@@ -119,6 +124,7 @@ interface Named {
   readonly pins: readonly Snapshot[];
   /** Pins past the bound. */
   readonly unnamed: readonly Snapshot[];
+  readonly servedUntilMs: number;
 }
 
 export interface TakeoverRecordDeps {

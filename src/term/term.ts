@@ -133,6 +133,7 @@ export class Term {
       history: this.#history,
       served: held.stored.served,
       exceptions: held.stored.exceptions,
+      start: held.stored.position.snapshot,
       readUpTo: () => this.#drain.position,
       committed: () => this.#progress.committed,
       commit: () => this.#progress.commit(),
@@ -211,6 +212,7 @@ export class Term {
     const { maxFrameBytes } = this.#deps.settings;
     // Where the window starts, not where it ends: see protocol/cursor.ts.
     const cursor = formatCursor(this.#progress.durable(from.snapshot), this.#installation);
+    if (!from.backlog) this.#welcome();
     const { bytes, settled } = this.#fanout.dispatch(
       page.events.map((event) => ({
         id: event.id,
@@ -221,7 +223,7 @@ export class Term {
     );
     for (const { id, problem, audience } of page.events)
       if (problem !== null) this.#deps.emit('impaired', id, problem, audience.length === 0 ? 'nobody' : 'key');
-    if (!page.next.backlog) for (const connection of this.#arrivals.splice(0)) this.#fanout.goLive(connection);
+    if (!page.next.backlog) this.#welcome();
     this.#progress.read();
     return { bytes: bytes + pageBytes(page.events), delivered: settled };
   }
@@ -229,6 +231,11 @@ export class Term {
   #arrive(connection: Connection): void {
     if (this.#drain.position.backlog) this.#arrivals.push(connection);
     else this.#fanout.goLive(connection);
+  }
+
+  /** A window is over: from the next one on they get what is dispatched. */
+  #welcome(): void {
+    for (const connection of this.#arrivals.splice(0)) this.#fanout.goLive(connection);
   }
 
   #committed({ position, served }: CommittedCursor): void {
@@ -240,7 +247,7 @@ export class Term {
   /** What retention had to remove undelivered is missing for every client. */
   #tellOfLoss(rows: number): void {
     this.#deps.emit('lost', rows);
-    const cursor = formatCursor(this.#drain.position.snapshot, this.#installation);
+    const cursor = formatCursor(this.#progress.durable(this.#drain.position.snapshot), this.#installation);
     void this.#fanout.dispatch([{ audience: ['all'], encode: () => Buffer.from(readyFrame(cursor, false)) }]);
   }
 

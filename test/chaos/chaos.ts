@@ -11,6 +11,7 @@ import { Command } from 'commander';
 import pg from 'pg';
 import { Progress } from '../../src/cli/progress.ts';
 import { Terminal } from '../../src/cli/terminal.ts';
+import { build } from '../support/build.ts';
 import { oldestBinaries } from '../support/oldest.ts';
 import { seeded } from '../support/random.ts';
 import { ChaosClient } from './client.ts';
@@ -34,6 +35,7 @@ const options = new Command()
 
 const terminal = new Terminal(process.stdout, process.env);
 const random = seeded(options.seed);
+await build();
 const system = await startSystem(options.oldest && oldestBinaries());
 const ledger = new Ledger();
 const clients = Array.from({ length: CLIENTS }, (_, i) => {

@@ -15,10 +15,10 @@ const HOUR_MS = 3_600_000;
 const at = (xid: number): Position => ({ snapshot: new Snapshot(BigInt(xid), BigInt(xid), []) });
 
 /** The recipients of a term on a fan-out that delivers nothing, with replays that end when the test says so. */
-function start(options: { connections?: Connection[]; exceptions?: Exceptions; readUpTo?: Position } = {}) {
+function start(options: { connections?: Connection[]; exceptions?: Exceptions; readAtMs?: number } = {}) {
   const now = Date.now();
   const directory = new ConnectionDirectory();
-  directory.replaceAll(options.connections ?? [], now);
+  directory.replaceAll(options.connections ?? [], options.readAtMs ?? now);
   const fanout = new Fanout({
     gateway: { post: () => new Promise(() => undefined), close: () => new Promise(() => undefined) },
     log: pino({ level: 'silent' }),
@@ -39,7 +39,8 @@ function start(options: { connections?: Connection[]; exceptions?: Exceptions; r
     served,
     exceptions: String(options.exceptions ?? new Exceptions()),
     log: pino({ level: 'silent' }),
-    readUpTo: () => options.readUpTo ?? at(100),
+    start: at(50).snapshot,
+    readUpTo: () => at(100),
     committed: () => at(50),
     commit: async () => undefined,
   });
@@ -91,6 +92,19 @@ test('who was named with a pin goes on from there, whether it is in the table no
   expect(exceptions?.pinned.get(nameOf(now))?.text).toBe('10:10:');
 });
 
+test('one that the leader before has served, and that is read only later, lacks what was dispatched since the term began', () => {
+  const [young, old] = [connection(1000), connection(2 * HOUR_MS)];
+  const before = new Exceptions();
+  before.served.add(nameOf(young));
+  const { directory, joins } = start({ exceptions: before });
+  directory.put(young);
+  directory.put(old);
+  expect(joins.map(({ connection: { connectionId }, from }) => [connectionId, from?.text])).toEqual([
+    [young.connectionId, '50:50:'],
+    [old.connectionId, '50:50:'],
+  ]);
+});
+
 test('an item that is changed before its first replay is through begins it anew, from its own cursor', () => {
   const before = connection(1000, { cursor: 'its own' });
   const { directory, joins } = start({ connections: [before] });
@@ -132,13 +146,35 @@ test('past the bound of names the cursor waits for the pins that found no place,
   for (const pin of unnamed) expect(position.snapshot.isWithin(pin)).toBe(true);
 });
 
-test('served_until waits for nobody who is named, and never goes back', () => {
+test('an old connection that has not had its replay is named, before pins that the cursor can wait for', () => {
   const old = connection(10 * HOUR_MS);
-  const { directory, record, now } = start();
-  const before = record(at(60)).served.untilMs;
-  directory.put(old);
-  const { served, exceptions } = record(at(61));
-  expect(served.untilMs).toBeGreaterThanOrEqual(before);
-  expect(served.untilMs).toBeLessThan(now);
+  const before = new Exceptions();
+  before.unserved.add(nameOf(old));
+  const many = Array.from({ length: 510 }, () => connection(2 * HOUR_MS));
+  const { fanout, record, now } = start({ connections: [old, ...many], exceptions: before });
+  for (const each of many) fanout.emit('behind', each, at(30).snapshot);
+  const { served, exceptions, position } = record(at(60));
+  expect(served.untilMs).toBeLessThan(now - 30_000);
   expect([...(exceptions?.unserved ?? [])]).toEqual([nameOf(old)]);
+  expect(exceptions?.pinned.size).toBe(499);
+  expect(position.snapshot.text).toBe('30:30:');
+});
+
+test('served_until does not pass one whose READY is not delivered, though it is named as served', async () => {
+  const waiting = connection(40_000);
+  const { directory, recipients, joins, record, now } = start();
+  directory.put(waiting);
+  await recipients.announce([waiting], at(70).snapshot);
+  expect(record(at(80)).served.untilMs).toBeLessThanOrEqual(waiting.connectedAt);
+  joins[0]?.ready(at(75).snapshot);
+  directory.current(now);
+  expect(record(at(81)).served.untilMs).toBeGreaterThan(waiting.connectedAt);
+});
+
+test('a leader whose directory is old does not say of those made since that they were served', () => {
+  const now = Date.now();
+  const { record } = start({ readAtMs: now - 2 * HOUR_MS });
+  const { served, exceptions } = record(at(60));
+  expect(served.untilMs).toBeLessThan(now - 2 * HOUR_MS);
+  expect(exceptions?.more).toBe(true);
 });

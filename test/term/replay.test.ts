@@ -6,10 +6,11 @@ import { Session } from '../../src/listener/session.ts';
 import { Snapshot } from '../../src/listener/snapshot.ts';
 import { Fanout } from '../../src/pusher/fanout.ts';
 import { PositionHistory } from '../../src/term/position-history.ts';
-import { Replay } from '../../src/term/replay.ts';
+import { Replay, type ReplayDeps } from '../../src/term/replay.ts';
 import { TestDatabase } from '../support/database.ts';
 
-test('the feed moves on while a join reads the log: what it dispatched meanwhile is not missed', async () => {
+/** Replays of a real log, on a fan-out that delivers everything at once. */
+async function start(overrides: (setup: { here(): Promise<Position> }) => Partial<ReplayDeps> = () => ({})) {
   const database = await TestDatabase.create();
   const session = await Session.open({
     database: { connectionString: database.url },
@@ -41,20 +42,10 @@ test('the feed moves on while a join reads the log: what it dispatched meanwhile
     deliveryDeadlineMs: 1000,
   });
   onTestFinished(() => fanout.stop());
-  let position = await here();
-  const start = position.snapshot;
+  const feed = { position: await here() };
+  const start = feed.position.snapshot;
   const log = new EventLog({ session, pageRows: 100, maxDataBytes: 32_000 });
-  let moves = 2;
-  const between = log.between.bind(log);
-  // The moment that matters, made certain: a row is committed and dispatched to those live while the join's read is under way.
-  log.between = async (from, until) => {
-    const page = await between(from, until);
-    if (moves-- > 0) {
-      await database.sql(`insert into messages (content) values ('meanwhile ' || $1)`, [moves]);
-      position = await here();
-    }
-    return page;
-  };
+  const announced: string[] = [];
   const replay = new Replay({
     log,
     fanout,
@@ -64,19 +55,64 @@ test('the feed moves on while a join reads the log: what it dispatched meanwhile
     adoptedAtMs: Number.NEGATIVE_INFINITY,
     maxFrameBytes: 32_000,
     logger: pino({ level: 'silent' }),
-    position: () => position,
+    position: () => feed.position,
     floor: () => 0n,
     durable: (place) => place,
-    announce: async () => undefined,
+    announce: async (connections) => {
+      announced.push(...connections.map(({ connectionId }) => connectionId));
+    },
     goLive: (each) => fanout.goLive(each),
     holdFeed: (work) => work(),
     fail: (error) => {
       throw error;
     },
+    ...overrides({ here }),
   });
-  const connection: Connection = { connectionId: 'c', userId: 'u', connectedAt: Date.now(), ttl: 0 };
-  fanout.open(connection);
-  replay.join({ connection, from: undefined, mayHaveBeenServed: false, ready: () => undefined });
+  const join = (from?: Snapshot) => {
+    const connection: Connection = { connectionId: 'c', userId: 'u', connectedAt: Date.now(), ttl: 0 };
+    fanout.open(connection);
+    replay.join({ connection, from, mayHaveBeenServed: false, ready: () => undefined });
+  };
+  return { database, here, feed, log, posted, announced, join };
+}
+
+const kinds = (posted: readonly string[]) => posted.map((text) => /meanwhile \d|old|new|READY/.exec(text)?.[0]);
+
+test('the feed moves on while a join reads the log: what it dispatched meanwhile is not missed', async () => {
+  const { database, here, feed, log, posted, announced, join } = await start();
+  let moves = 2;
+  const between = log.between.bind(log);
+  // The moment that matters, made certain: a row is committed and dispatched to those live while the join's read is under way.
+  log.between = async (from, until) => {
+    const page = await between(from, until);
+    if (moves-- > 0) {
+      await database.sql(`insert into messages (content) values ('meanwhile ' || $1)`, [moves]);
+      feed.position = await here();
+    }
+    return page;
+  };
+  join();
   await expect.poll(() => posted.at(-1)).toContain('READY');
-  expect(posted.map((text) => /meanwhile \d|READY/.exec(text)?.[0])).toEqual(['meanwhile 1', 'meanwhile 0', 'READY']);
+  expect(kinds(posted)).toEqual(['meanwhile 1', 'meanwhile 0', 'READY']);
+  expect(announced).toEqual(['c']);
+});
+
+test('one that has more than the feed has read waits for it, and does not go back', async () => {
+  const { database, here, feed, posted, join } = await start();
+  await database.sql(`insert into messages (content) values ('old')`);
+  const { snapshot } = await here();
+  join(snapshot);
+  await database.sql(`insert into messages (content) values ('new')`);
+  setTimeout(async () => {
+    feed.position = await here();
+  }, 200);
+  await expect.poll(() => posted.at(-1)).toContain('READY');
+  expect(kinds(posted)).toEqual(['new', 'READY']);
+});
+
+test('one whose replay is not whole is not announced: whoever takes over has to tell it again', async () => {
+  const { posted, announced, join } = await start(() => ({ adoptedAtMs: Date.now() + 60_000 }));
+  join();
+  await expect.poll(() => posted.at(-1)).toContain('"recovered":false');
+  expect(announced).toEqual([]);
 });
