@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The tests of faults and of a term, so many times over (the first argument), and once with every processor kept busy.
+# The tests of faults and of a term, once with every processor kept busy, and then so many times over (the first argument); no round is
+# begun after so many minutes (the second).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 rounds=${1:-10}
-for round in $(seq "$rounds"); do
-  echo "faults, round $round of $rounds"
-  npx vitest run test/fault test/term --reporter=dot
-done
+minutes=${2:-60}
+
+round() { npx vitest run test/fault test/term --reporter=dot; }
 
 echo "faults, with every processor kept busy"
 busy=()
@@ -17,4 +17,14 @@ for _ in $(seq "$(nproc)"); do
   node -e 'for (;;);' &
   busy+=($!)
 done
-npx vitest run test/fault test/term --reporter=dot
+round
+stop
+
+for n in $(seq "$rounds"); do
+  if ((SECONDS > minutes * 60)); then
+    echo "faults: $((n - 1)) of $rounds rounds, no time for more"
+    break
+  fi
+  echo "faults, round $n of $rounds"
+  round
+done
