@@ -11,14 +11,18 @@ const LOOK_INTERVAL_MS = 500;
 export class PagesInFlight {
   readonly #maxBytes: number;
   readonly #settled: (position: Position) => void;
-  readonly #stalled: (forMs: number) => void;
+  readonly #stalled: (forMs: number, isFull: boolean) => void;
   readonly #pages: { next: Position; bytes: number; addedAt: number; delivered: boolean }[] = [];
   #bytes = 0;
   #stalling: NodeJS.Timeout | undefined;
   #changed: () => void = () => undefined;
 
-  /** @param deps.stalled is called again and again with how long the oldest page has waited */
-  constructor(deps: { maxBytes: number; settled: (position: Position) => void; stalled?: (forMs: number) => void }) {
+  /** @param deps.stalled is called again and again with how long the oldest page has waited, and whether reading waits for room */
+  constructor(deps: {
+    maxBytes: number;
+    settled: (position: Position) => void;
+    stalled?: (forMs: number, isFull: boolean) => void;
+  }) {
     this.#maxBytes = deps.maxBytes;
     this.#settled = deps.settled;
     this.#stalled = deps.stalled ?? (() => undefined);
@@ -65,7 +69,7 @@ export class PagesInFlight {
     if (!oldest) {
       clearInterval(this.#stalling);
       this.#stalling = undefined;
-    } else this.#stalled(performance.now() - oldest.addedAt);
+    } else this.#stalled(performance.now() - oldest.addedAt, this.#bytes >= this.#maxBytes);
   }
 
   async #until(condition: () => boolean, signal: AbortSignal): Promise<void> {

@@ -137,13 +137,26 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   }
 
   /**
-   * Some lanes still hold the oldest events, and with them the cursor. Where most others are past those, nobody waits for the few any
-   * more: they lag, with what waits for them; or, where that is too much, they fall behind: it is dropped, and they go on from the log, at
-   * their own pace. Where everybody is equally slow, or the gateway is down, everything has to wait.
+   * Some lanes still hold the oldest events, and with them the cursor. Where most others are past those, nobody waits any more for the few
+   * that are slow of themselves (those that only wait for their turn are not): they lag, with what waits for them. Where reading waits for
+   * room and they hold too much, they fall behind: it is dropped, and they go on from the log, at their own pace. Where everybody is
+   * equally slow, or the gateway is down, everything has to wait.
    * @param waitedMs how long the oldest events have waited
+   * @param isFull reading waits for room
    */
-  passSlowest(waitedMs: number): void {
+  passSlowest(waitedMs: number, isFull: boolean): void {
     if (this.#posting.gatewayDown || waitedMs < SLOW_MS) return;
+    const slowest = this.#slowest();
+    if (slowest.length * 2 > this.#lanes.size) return;
+    for (const lane of slowest) {
+      const mayLag = this.#apart.size < MAX_APART && lane.waitingBytes <= this.#maxApartBytes;
+      if (mayLag && lane.state !== 'ready') this.#setApart(lane);
+      else if (isFull) this.#shed(lane);
+    }
+  }
+
+  /** Of those that are waited for, the lanes that hold the oldest events. */
+  #slowest(): Lane[] {
     let oldest = Number.POSITIVE_INFINITY;
     let slowest: Lane[] = [];
     for (const lane of this.#lanes.values()) {
@@ -155,11 +168,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
       }
       if (sequence === oldest && lane.oldestOfFeed) slowest.push(lane);
     }
-    if (slowest.length * 2 > this.#lanes.size) return;
-    for (const lane of slowest) {
-      if (this.#apart.size >= MAX_APART || lane.waitingBytes > this.#maxApartBytes) this.#shed(lane);
-      else this.#setApart(lane);
-    }
+    return slowest;
   }
 
   #setApart(lane: Lane): void {

@@ -80,7 +80,7 @@ export class Term {
     this.#inFlight = new PagesInFlight({
       maxBytes: settings.maxBytesInFlight,
       settled: (position) => this.#progress.settled(position),
-      stalled: (forMs) => this.#fanout.passSlowest(forMs),
+      stalled: (forMs, isFull) => this.#fanout.passSlowest(forMs, isFull),
     });
     const reading = { pageRows: settings.pageRows, maxDataBytes: settings.maxFrameBytes };
     this.#drain = new DrainLoop({

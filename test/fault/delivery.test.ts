@@ -62,6 +62,7 @@ test.each([{ status: 429 }, { status: 500 }, { status: 503 }, { status: 403 }, '
   'a gateway that answers %j for a while: everything arrives afterwards, in order',
   async (fault) => {
     const world = await World.start();
+    world.postTimeoutMs = 2000;
     const relay = await world.relay();
     const client = await world.live();
     world.posts.fault = () => fault;
