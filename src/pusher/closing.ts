@@ -43,7 +43,7 @@ export class Closing {
         'warn',
         'close_failed',
         { event: 'close_failed', connectionId, failures, outcome },
-        'a connection that is to be closed is still open; it is tried again, and the cursor may wait for it',
+        'a connection that is to be closed is still open; it is tried again, and a relay that takes over knows what it lacks',
       );
       await pause(backoffDelayMs(RETRY, failures), signal);
     }

@@ -33,7 +33,7 @@ export class StateLog {
           'warn',
           'behind',
           { event: 'behind', connectionId },
-          'a connection cannot keep up with the others; it goes on from the log, and the cursor waits for it',
+          'a connection cannot keep up with the others; nobody waits for it, and it goes on at its own pace',
         ),
       )
       .on('impaired', (eventId, problem, sentAs) =>

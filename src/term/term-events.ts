@@ -3,7 +3,7 @@ import type { DrainTiming } from '../listener/drain-loop.ts';
 import type { Position } from '../listener/event-log.ts';
 import type { Lag } from '../listener/log-lag.ts';
 import type { RetentionSettings } from '../listener/retention.ts';
-import type { FanoutEvents, FanoutState } from '../pusher/fanout.ts';
+import type { FanoutEvents, FanoutState } from '../pusher/fanout-events.ts';
 import type { ReplayEvents } from './replay.ts';
 
 export interface TermState extends FanoutState {
