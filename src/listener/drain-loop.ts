@@ -3,6 +3,7 @@ import { pause } from '../backoff.ts';
 import type { Doorbell } from './doorbell.ts';
 import type { EventLog, Page, Position } from './event-log.ts';
 import type { PagesInFlight } from './pages-in-flight.ts';
+import type { Snapshot } from './snapshot.ts';
 import type { Wakeup } from './wakeup.ts';
 
 /**
@@ -18,6 +19,8 @@ import type { Wakeup } from './wakeup.ts';
 export class DrainLoop extends EventEmitter<DrainLoopEvents> {
   readonly #deps: DrainLoopDeps;
   #position: Position;
+  /** Every window that was read since was empty. */
+  #quietSince: Snapshot;
   /** What is to be done while nothing is read. */
   readonly #held: (() => Promise<void>)[] = [];
   /** Grows while writers keep the doorbell's lock. */
@@ -28,11 +31,17 @@ export class DrainLoop extends EventEmitter<DrainLoopEvents> {
     super();
     this.#deps = deps;
     this.#position = deps.start;
+    this.#quietSince = deps.start.snapshot;
   }
 
   /** How far the log was read and handed to delivery. */
   get position(): Position {
     return this.#position;
+  }
+
+  /** There is nothing in the log between the place and where it was read to. */
+  isQuietSince(place: Snapshot): boolean {
+    return !this.#position.backlog && this.#quietSince.isWithin(place);
   }
 
   /** It waits for the doorbell. */
@@ -82,6 +91,7 @@ export class DrainLoop extends EventEmitter<DrainLoopEvents> {
   #handOver(page: Page): void {
     const from = this.#position;
     this.#position = page.next;
+    if (from.backlog || page.next.backlog || page.events.length > 0) this.#quietSince = page.next.snapshot;
     this.emit('read', page);
     if (page.events.length === 0 && performance.now() - this.#addedAt < this.#deps.timing.idleCommitIntervalMs) return;
     this.#addedAt = performance.now();

@@ -91,6 +91,10 @@ export class ReplayGroup {
 
   async #readDifference(): Promise<{ sending: PageSending<Member>; until: Snapshot }> {
     const until = endOf(this.#deps.position());
+    if (this.#deps.isQuietSince(this.#position.snapshot)) {
+      this.#position = { snapshot: until };
+      return { sending: new PageSending(new Map()), until };
+    }
     const page = await this.#deps.log.between(this.#position.snapshot, until);
     this.#position = page.next;
     return { sending: this.#send(page), until };
@@ -208,6 +212,8 @@ export interface ReplayGroupDeps {
   readonly logger: Logger;
   /** Where the feed is. */
   position(): Position;
+  /** The feed has read everything after the place, and found nothing. */
+  isQuietSince(place: Snapshot): boolean;
   /** The latest place for a client's cursor that is not after `place`. */
   durable(place: Snapshot): Snapshot;
   /** Rows of transactions below may be gone. */

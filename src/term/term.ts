@@ -110,6 +110,7 @@ export class Term {
       maxFrameBytes: settings.maxFrameBytes,
       logger,
       position: () => this.#drain.position,
+      isQuietSince: (place) => this.#drain.isQuietSince(place),
       durable: (place) => this.#progress.durable(place),
       floor: () => this.#retention.floor,
       announce: (connections, until) => this.#recipients.announce(connections, until),

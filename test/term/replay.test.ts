@@ -56,6 +56,7 @@ async function start(overrides: (setup: { here(): Promise<Position> }) => Partia
     maxFrameBytes: 32_000,
     logger: pino({ level: 'silent' }),
     position: () => feed.position,
+    isQuietSince: () => false,
     floor: () => 0n,
     durable: (place) => place,
     announce: async (connections) => {
