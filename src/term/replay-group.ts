@@ -123,12 +123,14 @@ export class ReplayGroup {
   #send(page: Page): PageSending<Member> {
     const { fanout, maxFrameBytes } = this.#deps;
     const frames = new Map<Member, Payload[]>();
+    // Nothing that a cursor is made of changes while a page is sent.
+    const cursors = new Map(Array.from(this.#members, (member) => [member, this.#cursorOf(member)]));
     for (const event of page.events) {
       const xid = BigInt(event.xid);
       const encoded = new Map<string, Payload>();
       for (const member of this.#audience.reach(event.audience)) {
         if (member.from.sees(xid)) continue;
-        const cursor = this.#cursorOf(member);
+        const cursor = cursors.get(member) as string;
         const payload = encoded.get(cursor) ?? new Payload(encodeEvent(event, cursor, maxFrameBytes), [event.id]);
         encoded.set(cursor, payload);
         const waiting = frames.get(member);
