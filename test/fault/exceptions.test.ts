@@ -1,6 +1,5 @@
 import { UpdateCommand } from '@aws-sdk/lib-dynamodb';
 import { expect, onTestFinished, test } from 'vitest';
-import { Exceptions } from '../../src/term/exceptions.ts';
 import type { TestClient } from '../support/client.ts';
 import { contents, numbers } from '../support/contents.ts';
 import { World } from '../support/world.ts';
@@ -48,10 +47,7 @@ test('open transactions and one slow client, kill -9: it lacks nothing, and nobo
   await insert(world, numbers(60).slice(1));
   await well.received(60);
   await expect
-    .poll(async () => {
-      const [row] = await world.sql<{ exceptions: string }>('select exceptions::text from rowcast.cursor');
-      return [...Exceptions.parse(row?.exceptions as string).pinned.keys()].some((name) => name.endsWith(slowId));
-    })
+    .poll(async () => [...(await world.exceptions()).pinned.keys()].some((name) => name.endsWith(slowId)))
     .toBe(true);
   await everythingCommitted(world);
   await daemon.kill();

@@ -23,6 +23,9 @@ test('a leader that is frozen is replaced, and delivers nothing when it wakes', 
   const client = await world.live();
   await world.sql(`insert into messages (content) values ('1')`);
   await client.received(1);
+  // Once it is committed that the client was served, no relay that takes over replays to it.
+  const waitsForIt = async () => (await world.exceptions()).pinned.size;
+  await expect.poll(waitsForIt).toBe(0);
   // Posts that wait in the frozen leader: it must not send them when it wakes.
   let open: () => void = () => undefined;
   world.posts.gate = new Promise<void>((resolve) => {
@@ -36,7 +39,6 @@ test('a leader that is frozen is replaced, and delivers nothing when it wakes', 
   await standby.start();
   while (standby.role !== 'leader') await once(standby, 'role');
   await client.received(21);
-  // The frozen leader has named it as served: no replay, and no second READY.
   expect(client.frames.filter(({ type }) => type === 'READY')).toHaveLength(1);
   const posts = world.posts.posts;
   const before = client.events.length;

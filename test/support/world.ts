@@ -11,6 +11,7 @@ import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dynamodb.ts';
 import { LocalGateway, type LocalGatewayOptions } from '../../src/local/gateway.ts';
 import { GatewayClient } from '../../src/pusher/gateway-client.ts';
 import { Relay } from '../../src/relay.ts';
+import { Exceptions } from '../../src/term/exceptions.ts';
 import type { TermSettings } from '../../src/term/term.ts';
 import { TestClient } from './client.ts';
 import type { Daemon } from './daemon.ts';
@@ -152,6 +153,12 @@ export class World {
   /** The connection id of a user's connection. */
   async idOf(userId: string): Promise<string> {
     return String((await this.table.items()).find((item) => item.userId === userId)?.connectionId);
+  }
+
+  /** What the committed row says of connections. */
+  async exceptions(): Promise<Exceptions> {
+    const [row] = await this.sql<{ exceptions: string }>('select exceptions::text from rowcast.cursor');
+    return Exceptions.parse(row?.exceptions as string);
   }
 
   /** Cuts every client off, as a network does: without a word. */
