@@ -15,7 +15,7 @@ const never = (name, comment, from, to) => ({
 });
 const aws = 'node_modules/(@aws-sdk|@smithy)/';
 const postgres = 'node_modules/(pg|pg-[a-z-]+|node-pg-migrate)/';
-const shared = ['^src/(backoff|error-text|limited-log)\\.ts$'];
+const shared = ['^src/(backoff|error-text|limited-log|loopback)\\.ts$'];
 
 module.exports = {
   forbidden: [
@@ -33,22 +33,46 @@ module.exports = {
       '^src/protocol/',
       'node_modules/|^node:',
     ),
-    only('listener-alone', 'The Postgres side knows nothing of delivery.', '^src/listener/', [
-      '^src/protocol/',
+    only(
+      'postgres-alone',
+      'Sessions and migrations know nothing of what is read by them.',
+      '^src/postgres/',
+      [...shared],
+    ),
+    only(
+      'listener-alone',
+      'Notifications and locks know nothing of what is read.',
+      '^src/listener/',
+      ['^src/postgres/', ...shared],
+    ),
+    only('log-alone', 'The log is read and committed without knowing of delivery.', '^src/log/', [
+      '^src/(listener|postgres|protocol)/',
       ...shared,
     ]),
-    never('listener-no-aws', 'The Postgres side must run without AWS.', '^src/listener/', aws),
-    only('pusher-alone', 'The AWS side knows nothing of Postgres.', '^src/pusher/', [
+    never('log-no-aws', 'The Postgres side must run without AWS.', '^src/(log|listener)/', aws),
+    only('pusher-alone', 'Delivery knows nothing of Postgres, or of who posts.', '^src/pusher/', [
       '^src/protocol/',
       '^src/connections/',
       ...shared,
     ]),
-    never('pusher-no-postgres', 'The AWS side must not reach into Postgres.', '^src/(pusher|connections)/', postgres),
+    never(
+      'pusher-no-postgres',
+      'The delivery side must not reach into Postgres.',
+      '^src/(pusher|gateway|connections)/',
+      postgres,
+    ),
+    never('pusher-no-aws', 'API Gateway is one gateway of several.', '^src/(pusher|relay)/', aws),
+    only('gateway-alone', 'It implements the gateway that delivery asks for.', '^src/gateway/', [
+      '^src/pusher/',
+      ...shared,
+    ]),
     only('connections-alone', 'Lambdas bundle this folder: keep it small.', '^src/connections/', [
       '^src/protocol/',
       ...shared,
     ]),
-    only('client-protocol-only', 'The browser client ships alone.', '^src/client/', ['^src/protocol/']),
+    only('client-protocol-only', 'The browser client ships alone.', '^src/client/', [
+      '^src/protocol/',
+    ]),
     never(
       'client-no-packages',
       'The browser client has no dependencies; the hook has React.',
@@ -62,33 +86,43 @@ module.exports = {
       'node_modules/(?!(@types/)?react/)|^node:',
     ),
     only('publisher-alone', 'Applications import it beside their own pg.', '^src/publisher/', []),
-    never('publisher-no-packages', 'Applications import it: no packages.', '^src/publisher/', 'node_modules/|^node:'),
+    never(
+      'publisher-no-packages',
+      'Applications import it: no packages.',
+      '^src/publisher/',
+      'node_modules/|^node:',
+    ),
     only('lambdas-small', 'A Lambda bundles neither the relay nor pg.', '^src/lambdas/', [
       '^src/connections/',
       '^src/protocol/',
-      '^src/error-text\\.ts$',
+      '^src/(error-text|loopback)\\.ts$',
     ]),
-    never('lambdas-no-postgres', 'A Lambda never opens a database connection.', '^src/lambdas/', postgres),
+    never(
+      'lambdas-no-postgres',
+      'A Lambda never opens a database connection.',
+      '^src/lambdas/',
+      postgres,
+    ),
     {
-      name: 'term-for-relay-only',
-      comment: 'A term is led by the relay; tests and benchmarks reach into it, nothing else here does.',
+      name: 'relay-for-daemon-only',
+      comment: 'The daemon runs the relay; elsewhere only its types are known.',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(term/|relay\\.ts|config\\.ts)' },
-      to: { path: '^src/term/', dependencyTypesNot: ['type-only'] },
+      from: { path: '^src/', pathNot: '^src/(relay|daemon)/' },
+      to: { path: '^src/relay/', dependencyTypesNot: ['type-only'] },
     },
-    never('nothing-imports-main', 'main is the composition root.', '^src/', '^src/main\\.ts$'),
+    never('nothing-imports-main', 'main is the entry.', '^src/', '^src/main\\.ts$'),
     {
       name: 'local-only-dynamically',
       comment: 'What rowcast dev starts is not in the image.',
       severity: 'error',
       from: { path: '^src/', pathNot: '^src/local/' },
-      to: { path: '^src/local/', dynamic: false },
+      to: { path: '^src/local/', pathNot: '/dev-(folder|environment)\\.ts$', dynamic: false },
     },
     {
-      name: 'local-only-from-main-and-cli',
+      name: 'local-only-from-cli',
       comment: 'What rowcast dev starts is not in the image.',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(main\\.ts|cli/|local/)' },
+      from: { path: '^src/', pathNot: '^src/(cli|local)/' },
       to: { path: '^src/local/' },
     },
     {
@@ -103,6 +137,9 @@ module.exports = {
     tsConfig: { fileName: 'tsconfig.json' },
     tsPreCompilationDeps: true,
     doNotFollow: { path: 'node_modules' },
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default'],
+    },
   },
 };

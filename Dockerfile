@@ -7,7 +7,7 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY scripts ./scripts
 COPY src ./src
 # What `rowcast dev` starts is not part of the image. Optional: valibot's optional peer is the TypeScript compiler.
-RUN npm run build && rm -r dist/local dist/page && npm ci --omit=dev --omit=optional --ignore-scripts
+RUN npm run build && rm -r dist/page && npm ci --omit=dev --omit=optional --ignore-scripts
 
 FROM node:24-bookworm-slim
 ENV NODE_ENV=production

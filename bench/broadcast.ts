@@ -10,7 +10,9 @@ export async function broadcast(size: Size): Promise<Outcome> {
   size.begin(2);
   const designs = {
     ours: size.done(await measure(system, 'ours', () => system.ours(), connections, size.of(5, 1))),
-    plain: size.done(await measure(system, 'classic', () => system.plain(), connections, size.of(3, 1))),
+    plain: size.done(
+      await measure(system, 'classic', () => system.plain(), connections, size.of(3, 1)),
+    ),
   };
   await system.stop();
   return {
@@ -45,7 +47,11 @@ async function measure(
     const { latencies } = await system.sink.received({ events: connections });
     // The first round warms up.
     if (round > 0)
-      found.push({ first: Math.min(...latencies), middle: median(latencies), last: Math.max(...latencies) });
+      found.push({
+        first: Math.min(...latencies),
+        middle: median(latencies),
+        last: Math.max(...latencies),
+      });
   }
   writer.stop();
   await relay.stop();

@@ -25,7 +25,10 @@ export async function bulk(size: Size): Promise<Outcome> {
   const large = Object.fromEntries(
     await Promise.all(
       DESIGNS.map(async (design) => {
-        const insert = system.sql(design, `insert into messages (content) values (repeat('x', 10000000))`);
+        const insert = system.sql(
+          design,
+          `insert into messages (content) values (repeat('x', 10000000))`,
+        );
         return [
           design,
           await insert.then(
@@ -39,7 +42,11 @@ export async function bulk(size: Size): Promise<Outcome> {
   await system.stop();
   const ms = (design: Design) => median(found[design] ?? []);
   return {
-    rows: DESIGNS.map((design) => ({ design, ms: Math.round(ms(design)), 'a row of 10 MB': large[design] ?? '' })),
+    rows: DESIGNS.map((design) => ({
+      design,
+      ms: Math.round(ms(design)),
+      'a row of 10 MB': large[design] ?? '',
+    })),
     ratios: { none: ratio(ms('ours'), ms('none')), classic: ratio(ms('ours'), ms('classic')) },
     targets: { classic: { most: 1 } },
   };

@@ -23,13 +23,19 @@ export async function directory(size: Size): Promise<Outcome> {
   client.destroy();
 
   // Everything that the relay says to DynamoDB passes here; its scans are ten minutes apart.
-  const proxy = await TcpProxy.start({ host: '127.0.0.1', port: Number(new URL(system.dynamodbEndpoint).port) });
+  const proxy = await TcpProxy.start({
+    host: '127.0.0.1',
+    port: Number(new URL(system.dynamodbEndpoint).port),
+  });
   const relay = await system.ours({
     AWS_ENDPOINT_URL_DYNAMODB: `http://127.0.0.1:${proxy.port}`,
     DIRECTORY_REFRESH_MS: '600000',
   });
   const before = proxy.bytes;
-  await system.sql('ours', `insert into messages (content) select 'sent_' || n from generate_series(1, ${events}) n`);
+  await system.sql(
+    'ours',
+    `insert into messages (content) select 'sent_' || n from generate_series(1, ${events}) n`,
+  );
   await system.sink.received({ events: events * connections });
   const sent = proxy.bytes - before;
   await relay.stop();

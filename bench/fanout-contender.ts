@@ -6,12 +6,18 @@ import {
 } from '@aws-sdk/client-apigatewaymanagementapi';
 import { pino } from 'pino';
 import { Pool } from 'undici';
+import { GatewayClient } from '../src/gateway/gateway-client.ts';
 import { Fanout } from '../src/pusher/fanout.ts';
-import { GatewayClient } from '../src/pusher/gateway-client.ts';
 
-const CREDENTIALS = { accessKeyId: 'AKIDBENCH', secretAccessKey: 'bench', sessionToken: 'x'.repeat(700) };
+const CREDENTIALS = {
+  accessKeyId: 'AKIDBENCH',
+  secretAccessKey: 'bench',
+  sessionToken: 'x'.repeat(700),
+};
 const REGION = 'eu-central-1';
-const FRAME = Buffer.from(`{"id":"1842","type":"NEW_MESSAGE","data":${JSON.stringify({ content: 'x'.repeat(500) })}}`);
+const FRAME = Buffer.from(
+  `{"id":"1842","type":"NEW_MESSAGE","data":${JSON.stringify({ content: 'x'.repeat(500) })}}`,
+);
 const CONCURRENCY = 128;
 /** What the SDK opens by default. */
 const SDK_SOCKETS = 50;
@@ -26,7 +32,11 @@ export interface Measured {
   readonly cpuMicrosPerPost: number;
 }
 
-async function measure(contender: Contender, ids: readonly string[], frames: number): Promise<Measured> {
+async function measure(
+  contender: Contender,
+  ids: readonly string[],
+  frames: number,
+): Promise<Measured> {
   const cpu = process.cpuUsage();
   const began = performance.now();
   for (let n = 0; n < frames; n++) await contender.broadcast(ids);
@@ -62,7 +72,11 @@ function ours(endpoint: string, ids: readonly string[]): Contender {
   return { broadcast: () => fanout.dispatch([{ audience: ['all'], encode: () => FRAME }]).settled };
 }
 
-function sdk(endpoint: string, sockets: number, tuning: ApiGatewayManagementApiClientConfig): Contender {
+function sdk(
+  endpoint: string,
+  sockets: number,
+  tuning: ApiGatewayManagementApiClientConfig,
+): Contender {
   const client = new ApiGatewayManagementApiClient({
     endpoint,
     region: REGION,
@@ -99,7 +113,12 @@ function dispatched(endpoint: string, headers: string[]): Contender {
   const post = (id: string) =>
     new Promise<void>((resolve, reject) => {
       pool.dispatch(
-        { method: 'POST', path: `${pathname}/@connections/${encodeURIComponent(id)}`, headers, body: FRAME },
+        {
+          method: 'POST',
+          path: `${pathname}/@connections/${encodeURIComponent(id)}`,
+          headers,
+          body: FRAME,
+        },
         {
           onRequestStart() {},
           onResponseStart() {},
@@ -151,6 +170,8 @@ const contenders: Readonly<Record<string, () => Contender>> = {
   dispatchWithHeaders: () => dispatched(url, HEADERS),
 };
 const contender = contenders[name]?.() as Contender;
-process.on('message', async (frames: number) => process.send?.(await measure(contender, ids, frames)));
+process.on('message', async (frames: number) =>
+  process.send?.(await measure(contender, ids, frames)),
+);
 process.on('disconnect', () => process.exit(0));
 process.send?.('ready');

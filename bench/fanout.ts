@@ -22,10 +22,14 @@ export async function fanout(size: Size): Promise<Outcome> {
   const contenders = Object.entries(frames).map(([name, each]) => ({
     name,
     frames: each,
-    process: fork(new URL('fanout-contender.ts', import.meta.url), [name, sink.url, String(size.of(10_000, 1000))], {
-      execArgv: ['--import', 'tsx'],
-      env: { ...process.env, NODE_NO_WARNINGS: '1' },
-    }),
+    process: fork(
+      new URL('fanout-contender.ts', import.meta.url),
+      [name, sink.url, String(size.of(10_000, 1000))],
+      {
+        execArgv: ['--import', 'tsx'],
+        env: { ...process.env, NODE_NO_WARNINGS: '1' },
+      },
+    ),
     measured: [] as Measured[],
   }));
   for (const contender of contenders) await once(contender.process, 'message');
@@ -42,7 +46,11 @@ export async function fanout(size: Size): Promise<Outcome> {
   sink.stop();
 
   const rate = (name: string) =>
-    median(contenders.find((contender) => contender.name === name)?.measured.map((each) => each.postsPerSecond) ?? []);
+    median(
+      contenders
+        .find((contender) => contender.name === name)
+        ?.measured.map((each) => each.postsPerSecond) ?? [],
+    );
   return {
     rows: contenders.map(({ name, measured }) => ({
       name,

@@ -8,7 +8,10 @@ collect();
 const before = process.memoryUsage().heapUsed;
 const directory = new ConnectionDirectory();
 const fanout = new Fanout({
-  gateway: { post: async () => ({ kind: 'delivered' }), close: async () => ({ kind: 'delivered' }) },
+  gateway: {
+    post: async () => ({ kind: 'delivered' }),
+    close: async () => ({ kind: 'delivered' }),
+  },
   log: pino({ level: 'silent' }),
   mayPost: () => true,
   maxPostsInFlight: 1,

@@ -29,7 +29,9 @@ export async function latency(size: Size): Promise<Outcome> {
       rows.push({
         case: name,
         design,
-        ...Object.fromEntries([0.5, 0.99].map((q) => [`p${q * 100} ms`, Number(quantile(latencies, q).toFixed(1))])),
+        ...Object.fromEntries(
+          [0.5, 0.99].map((q) => [`p${q * 100} ms`, Number(quantile(latencies, q).toFixed(1))]),
+        ),
       });
     ratios[`${name} p50`] = ratio(quantile(ours, 0.5), quantile(plain, 0.5));
     ratios[`${name} p99`] = ratio(quantile(ours, 0.99), quantile(plain, 0.99));

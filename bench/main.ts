@@ -34,7 +34,10 @@ new Command('bench')
     const benchmark = BENCHMARKS[name] as (size: Size) => Promise<Outcome>;
     // Beside the table, which may go into a file.
     const terminal = new Terminal(process.stderr, process.env);
-    const size = new Size(options.quick ?? false, (measurements) => new Progress(terminal, name, measurements));
+    const size = new Size(
+      options.quick ?? false,
+      (measurements) => new Progress(terminal, name, measurements),
+    );
     const { rows, ratios, targets = {} } = await benchmark(size);
     if (terminal.interactive) terminal.print('');
     console.table(rows);
@@ -48,7 +51,8 @@ new Command('bench')
         };
       }),
     );
-    if (options.json) console.log(JSON.stringify({ bench: name, ratios, quick: options.quick ?? false, rows }));
+    if (options.json)
+      console.log(JSON.stringify({ bench: name, ratios, quick: options.quick ?? false, rows }));
     process.exit(0);
   })
   .parseAsync();

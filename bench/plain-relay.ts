@@ -2,7 +2,10 @@
  * The plain design, as tutorials and most home-made relays have it: the notification carries the row, each event scans the table of
  * connections, and the SDK posts to all of them at once. Nothing is lost only while nothing fails.
  */
-import { ApiGatewayManagementApiClient, PostToConnectionCommand } from '@aws-sdk/client-apigatewaymanagementapi';
+import {
+  ApiGatewayManagementApiClient,
+  PostToConnectionCommand,
+} from '@aws-sdk/client-apigatewaymanagementapi';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient, paginateScan } from '@aws-sdk/lib-dynamodb';
 import pg from 'pg';
@@ -16,7 +19,9 @@ async function relay(row: string): Promise<void> {
   const ids: string[] = [];
   for await (const page of paginateScan({ client: dynamodb }, { TableName: CONNECTIONS_TABLE }))
     for (const item of page.Items ?? []) ids.push(String(item.connectionId));
-  await Promise.all(ids.map((ConnectionId) => gateway.send(new PostToConnectionCommand({ ConnectionId, Data }))));
+  await Promise.all(
+    ids.map((ConnectionId) => gateway.send(new PostToConnectionCommand({ ConnectionId, Data }))),
+  );
 }
 
 const client = new pg.Client(DATABASE_URL);

@@ -47,7 +47,11 @@ export class SinkProcess {
 
   /** Resolves once so many rows and posts have come since the last reset. */
   received(least: { events?: number; posts?: number }): Promise<SinkReport> {
-    return this.#ask({ kind: 'wait', events: least.events ?? 0, posts: least.posts ?? 0 }) as Promise<SinkReport>;
+    return this.#ask({
+      kind: 'wait',
+      events: least.events ?? 0,
+      posts: least.posts ?? 0,
+    }) as Promise<SinkReport>;
   }
 
   stop(): void {

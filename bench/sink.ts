@@ -5,7 +5,9 @@
 import { createServer, type Socket } from 'node:net';
 import type { SinkMessage, SinkReport } from './sink-process.ts';
 
-const ANSWER = Buffer.from('HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}');
+const ANSWER = Buffer.from(
+  'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}',
+);
 const HEAD_END = Buffer.from('\r\n\r\n');
 const now = () => performance.timeOrigin + performance.now();
 

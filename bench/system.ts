@@ -7,15 +7,10 @@ import { BatchWriteCommand, DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb
 import pg from 'pg';
 import { pino } from 'pino';
 import { toItem } from '../src/connections/connection.ts';
-import { migrate } from '../src/listener/migrations.ts';
-import {
-  createConnectionsTable,
-  dynamoDbClient,
-  LOCAL_CREDENTIALS,
-  LOCAL_REGION,
-  startDynamoDb,
-} from '../src/local/dynamodb.ts';
+import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../src/local/dev-environment.ts';
+import { createConnectionsTable, dynamoDbClient, startDynamoDb } from '../src/local/dynamodb.ts';
 import { LocalPostgres } from '../src/local/postgres.ts';
+import { migrate } from '../src/postgres/migrations.ts';
 import { Daemon } from '../test/support/daemon.ts';
 import { temporaryFolder } from '../test/support/temporary-folder.ts';
 import { type Design, TABLES } from './designs.ts';
@@ -73,7 +68,11 @@ export class BenchSystem {
     this.#databases.set(design, url);
     if (design === 'ours')
       await migrate(
-        { database: { connectionString: url }, log: pino({ level: 'silent' }), signal: new AbortController().signal },
+        {
+          database: { connectionString: url },
+          log: pino({ level: 'silent' }),
+          signal: new AbortController().signal,
+        },
         { direction: 'up' },
       );
     await this.sql(design, TABLES[design]);
@@ -119,7 +118,11 @@ export class BenchSystem {
 
   /** The daemon, leading. */
   async ours(settings: Record<string, string> = {}): Promise<RunningRelay> {
-    const environment = { ...(await this.#environment('ours')), POST_RPS_LIMIT: '1000000', ...settings };
+    const environment = {
+      ...(await this.#environment('ours')),
+      POST_RPS_LIMIT: '1000000',
+      ...settings,
+    };
     // As it is in the image: `npm run bench` builds it first.
     const daemon = new Daemon(['start'], environment, {
       main: MAIN,

@@ -55,7 +55,9 @@ async function evenly(rows: number, perSecond: number): Promise<number> {
 }
 
 process.on('message', async ({ ms, rows, perSecond }: Load) =>
-  process.send?.(ms === undefined ? await evenly(rows ?? 1, perSecond ?? 1) : await asFastAsItGoes(ms)),
+  process.send?.(
+    ms === undefined ? await evenly(rows ?? 1, perSecond ?? 1) : await asFastAsItGoes(ms),
+  ),
 );
 process.on('disconnect', () => process.exit(0));
 process.send?.('ready');

@@ -48,7 +48,10 @@ export async function writers(size: Size): Promise<Outcome> {
   };
 }
 
-async function measure(size: Size, settings: Record<string, string>): Promise<Record<Design, number>> {
+async function measure(
+  size: Size,
+  settings: Record<string, string>,
+): Promise<Record<Design, number>> {
   const system = await BenchSystem.start({ max_connections: '100', ...settings });
   // Nobody is connected: posts are measured by the other benchmarks, and would take the writers' processors here.
   await system.connect(0);
@@ -61,7 +64,12 @@ async function measure(size: Size, settings: Record<string, string>): Promise<Re
   await system.stop();
   // The first round warms up.
   const settled = (design: Design) => median(rates[design].slice(rates[design].length > 1 ? 1 : 0));
-  return { none: settled('none'), classic: settled('classic'), always: settled('always'), ours: settled('ours') };
+  return {
+    none: settled('none'),
+    classic: settled('classic'),
+    always: settled('always'),
+    ours: settled('ours'),
+  };
 }
 
 async function commitsPerSecond(system: BenchSystem, design: Design, ms: number): Promise<number> {

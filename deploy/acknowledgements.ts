@@ -5,15 +5,20 @@ import type { DeploySettings } from './settings.ts';
  * What cdk-nag finds and is meant to be so, with the reason. A finding that is not here fails the synthesis.
  * @param api logical id of the WebSocket API
  */
-export function acknowledgements(settings: DeploySettings, api: string): Readonly<Record<string, string>> {
+export function acknowledgements(
+  settings: DeploySettings,
+  api: string,
+): Readonly<Record<string, string>> {
   const callbacks = `arn:<AWS::Partition>:execute-api:<AWS::Region>:<AWS::AccountId>:<${api}>/prod`;
-  const connections = 'Connection ids are only known when clients connect: any of this stage, to post to and to close.';
+  const connections =
+    'Connection ids are only known when clients connect: any of this stage, to post to and to close.';
   return {
     'AwsSolutions-APIG4':
       '$connect authorises, in its own Lambda: an authorizer would be a second Lambda a connect, and API Gateway has none for other routes.',
     [`AwsSolutions-IAM5[Resource::${callbacks}/POST/@connections/*]`]: connections,
     [`AwsSolutions-IAM5[Resource::${callbacks}/DELETE/@connections/*]`]: connections,
-    'AwsSolutions-IAM5[Resource::*]': 'ecr:GetAuthorizationToken, to pull the image, takes no resource.',
+    'AwsSolutions-IAM5[Resource::*]':
+      'ecr:GetAuthorizationToken, to pull the image, takes no resource.',
     'AwsSolutions-ECS2':
       'Plain variables hold addresses and names; the password and the JWT secret are fetched by their ARN.',
     ...(settings.accessLogs

@@ -36,7 +36,8 @@ export const ALARMS: readonly AlarmRule[] = [
     threshold: 0,
     minutesOfFive: 3,
     means: 'Rows of a watched table are not captured, and reach nobody.',
-    first: 'read capture_broken in the log: it says what to call; rows written meanwhile are not delivered later.',
+    first:
+      'read capture_broken in the log: it says what to call; rows written meanwhile are not delivered later.',
   },
   {
     name: 'EventsImpaired',
@@ -46,7 +47,8 @@ export const ALARMS: readonly AlarmRule[] = [
     threshold: 0,
     minutesOfFive: 1,
     means: 'Events could not be captured or read, and reach nobody.',
-    first: 'read event_impaired in the log, and run rowcast trace with its eventId; then let clients fetch again.',
+    first:
+      'read event_impaired in the log, and run rowcast trace with its eventId; then let clients fetch again.',
   },
   {
     name: 'Lag',
@@ -56,7 +58,8 @@ export const ALARMS: readonly AlarmRule[] = [
     threshold: 30,
     minutesOfFive: 3,
     means: 'Committed events wait for longer than 30 s.',
-    first: 'look at posts by outcome: throttled, failed, or more events than POST_RPS_LIMIT lets out.',
+    first:
+      'look at posts by outcome: throttled, failed, or more events than POST_RPS_LIMIT lets out.',
   },
   {
     name: 'PostsFail',
@@ -78,7 +81,8 @@ export const ALARMS: readonly AlarmRule[] = [
     threshold: 100,
     minutesOfFive: 5,
     means: "The account's quota of posts is used up, by this API or another of the account.",
-    first: 'lower POST_RPS_LIMIT so that other APIs live, and ask AWS for a higher quota (L-8A5B8E43).',
+    first:
+      'lower POST_RPS_LIMIT so that other APIs live, and ask AWS for a higher quota (L-8A5B8E43).',
   },
   {
     name: 'ConnectionsGone',

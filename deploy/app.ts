@@ -7,7 +7,9 @@ import { RowcastStack } from './stack.ts';
 const app = new App();
 // CDK's own variables have a colon or a slash in their names.
 const { stackName = 'Rowcast', ...context } = Object.fromEntries(
-  Object.entries(app.node.getAllContext() as Record<string, unknown>).filter(([name]) => /^\w+$/.test(name)),
+  Object.entries(app.node.getAllContext() as Record<string, unknown>).filter(([name]) =>
+    /^\w+$/.test(name),
+  ),
 );
 new RowcastStack(app, String(stackName), loadDeploySettings(context));
 Validations.of(app).addPlugins(new AwsSolutionsChecks(app));

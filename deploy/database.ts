@@ -53,7 +53,11 @@ export function network(scope: Construct, settings: DeploySettings): IVpc {
   });
 }
 
-export function relayDatabase(scope: Construct, settings: DeploySettings, vpc: IVpc): RelayDatabase {
+export function relayDatabase(
+  scope: Construct,
+  settings: DeploySettings,
+  vpc: IVpc,
+): RelayDatabase {
   return settings.database ? existingDatabase(scope, settings.database) : trialDatabase(scope, vpc);
 }
 
@@ -63,7 +67,11 @@ function existingDatabase(scope: Construct, database: ExistingDatabase): RelayDa
   const { partition, region, account } = Stack.of(scope);
   const way = {
     port: Port.tcp(port),
-    securityGroup: SecurityGroup.fromSecurityGroupId(scope, 'DatabaseSecurityGroup', securityGroupId),
+    securityGroup: SecurityGroup.fromSecurityGroupId(
+      scope,
+      'DatabaseSecurityGroup',
+      securityGroupId,
+    ),
   };
   if ('secretArn' in password)
     return {
@@ -75,7 +83,10 @@ function existingDatabase(scope: Construct, database: ExistingDatabase): RelayDa
     ...way,
     environment: { DATABASE_URL: url, DATABASE_AUTH: 'iam' },
     rights: [
-      allow(['rds-db:connect'], `arn:${partition}:rds-db:${region}:${account}:dbuser:${password.resourceId}/${user}`),
+      allow(
+        ['rds-db:connect'],
+        `arn:${partition}:rds-db:${region}:${account}:dbuser:${password.resourceId}/${user}`,
+      ),
     ],
   };
 }
@@ -85,7 +96,10 @@ const TRIAL_DATABASE = 'rowcast';
 
 /** Small, and gone with the stack. */
 function trialDatabase(scope: Construct, vpc: IVpc): RelayDatabase {
-  const securityGroup = new SecurityGroup(scope, 'DatabaseSecurityGroup', { vpc, allowAllOutbound: false });
+  const securityGroup = new SecurityGroup(scope, 'DatabaseSecurityGroup', {
+    vpc,
+    allowAllOutbound: false,
+  });
   const engine = DatabaseInstanceEngine.postgres({ version: PostgresEngineVersion.VER_17 });
   const instance = new DatabaseInstance(scope, 'Database', {
     engine,
@@ -99,7 +113,10 @@ function trialDatabase(scope: Construct, vpc: IVpc): RelayDatabase {
     allocatedStorage: 20,
     storageEncrypted: true,
     backupRetention: Duration.days(1),
-    parameterGroup: new ParameterGroup(scope, 'DatabaseParameters', { engine, parameters: { 'rds.force_ssl': '1' } }),
+    parameterGroup: new ParameterGroup(scope, 'DatabaseParameters', {
+      engine,
+      parameters: { 'rds.force_ssl': '1' },
+    }),
     removalPolicy: RemovalPolicy.DESTROY,
   });
   const secretArn = instance.secret?.secretArn ?? '';

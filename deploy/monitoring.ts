@@ -61,7 +61,9 @@ export class Monitoring extends Construct {
         : ComparisonOperator.GREATER_THAN_THRESHOLD,
       evaluationPeriods: 5,
       datapointsToAlarm: rule.minutesOfFive,
-      treatMissingData: rule.silenceIsBad ? TreatMissingData.BREACHING : TreatMissingData.NOT_BREACHING,
+      treatMissingData: rule.silenceIsBad
+        ? TreatMissingData.BREACHING
+        : TreatMissingData.NOT_BREACHING,
       alarmDescription: `${rule.means} First: ${rule.first}`,
     });
     alarm.addAlarmAction(new SnsAction(topic));
@@ -69,7 +71,11 @@ export class Monitoring extends Construct {
     return alarm;
   }
 
-  #metricOf({ source, metric, statistic }: Pick<AlarmRule, 'source' | 'metric' | 'statistic'>): IMetric {
+  #metricOf({
+    source,
+    metric,
+    statistic,
+  }: Pick<AlarmRule, 'source' | 'metric' | 'statistic'>): IMetric {
     const { webSocket, table } = this.#deps;
     const options = { statistic, period: MINUTE };
     if (source === 'relay') return this.#relay(metric, statistic);
@@ -91,7 +97,15 @@ export class Monitoring extends Construct {
     const { webSocket, relay } = this.#deps;
     const dashboard = new Dashboard(this, 'Dashboard', { defaultInterval: Duration.hours(3) });
     const graph = (title: string, left: IMetric[], right: IMetric[] = []) =>
-      new GraphWidget({ title, left, right, width: 8, height: 6, leftYAxis: { min: 0 }, rightYAxis: { min: 0 } });
+      new GraphWidget({
+        title,
+        left,
+        right,
+        width: 8,
+        height: 6,
+        leftYAxis: { min: 0 },
+        rightYAxis: { min: 0 },
+      });
     const sum = (name: string) => this.#relay(name, 'Sum');
     const max = (name: string) => this.#relay(name, 'Maximum');
     const lambdas = [webSocket.connect, webSocket.disconnect];
@@ -103,7 +117,8 @@ export class Monitoring extends Construct {
       statistic: 'Average',
       period: MINUTE,
     });
-    const ofTable = (metric: string) => this.#metricOf({ source: 'table', metric, statistic: 'Sum' });
+    const ofTable = (metric: string) =>
+      this.#metricOf({ source: 'table', metric, statistic: 'Sum' });
     dashboard.addWidgets(
       new TextWidget({
         markdown: `# Rowcast\n${alarms.length} alarms; what each means and what to do first: docs/operations.md`,
@@ -115,7 +130,9 @@ export class Monitoring extends Construct {
       graph('Lag', [max('lag_events')], [max('lag_seconds')]),
       graph(
         'Posts by outcome',
-        ['delivered', 'gone', 'throttled', 'rejected', 'failed'].map((each) => sum(`posts_${each}`)),
+        ['delivered', 'gone', 'throttled', 'rejected', 'failed'].map((each) =>
+          sum(`posts_${each}`),
+        ),
       ),
       graph('Time of a post', [max('post_duration_seconds_p50'), max('post_duration_seconds_p99')]),
       graph(
@@ -124,14 +141,21 @@ export class Monitoring extends Construct {
         [webSocket.stage.metric('ConnectCount', { statistic: 'Sum', period: MINUTE })],
       ),
       graph('Leader, relays', [max('leader'), runningTasks]),
-      graph('Notification queue, doorbell', [max('notification_queue_usage')], [sum('doorbell_wakes')]),
+      graph(
+        'Notification queue, doorbell',
+        [max('notification_queue_usage')],
+        [sum('doorbell_wakes')],
+      ),
       graph(
         'Lambda errors and duration',
         lambdas.map((each) => each.metricErrors({ period: MINUTE })),
         lambdas.map((each) => each.metricDuration({ period: MINUTE, statistic: 'p99' })),
       ),
       graph('DynamoDB throttles', [ofTable('ReadThrottleEvents'), ofTable('WriteThrottleEvents')]),
-      graph('Relay CPU and memory', [relay.service.metricCpuUtilization(), relay.service.metricMemoryUtilization()]),
+      graph('Relay CPU and memory', [
+        relay.service.metricCpuUtilization(),
+        relay.service.metricMemoryUtilization(),
+      ]),
     );
   }
 }

@@ -62,7 +62,10 @@ export class RelayService extends Construct {
     database.securityGroup.connections.allowFrom(securityGroup, database.port, 'Rowcast relay');
     const overlap = settings.rollout === 'overlap';
     this.service = new FargateService(this, 'Service', {
-      cluster: new Cluster(this, 'Cluster', { vpc, containerInsightsV2: ContainerInsights.ENABLED }),
+      cluster: new Cluster(this, 'Cluster', {
+        vpc,
+        containerInsightsV2: ContainerInsights.ENABLED,
+      }),
       taskDefinition: task,
       desiredCount: settings.relays,
       securityGroups: [securityGroup],
@@ -71,7 +74,9 @@ export class RelayService extends Construct {
       circuitBreaker: { rollback: true },
       minHealthyPercent: overlap ? 100 : 0,
       maxHealthyPercent: overlap ? 200 : 100,
-      availabilityZoneRebalancing: overlap ? AvailabilityZoneRebalancing.ENABLED : AvailabilityZoneRebalancing.DISABLED,
+      availabilityZoneRebalancing: overlap
+        ? AvailabilityZoneRebalancing.ENABLED
+        : AvailabilityZoneRebalancing.DISABLED,
     });
   }
 
@@ -86,7 +91,10 @@ export class RelayService extends Construct {
     const task = new FargateTaskDefinition(this, 'Task', {
       cpu: settings.cpu,
       memoryLimitMiB: settings.memoryMiB,
-      runtimePlatform: { cpuArchitecture: CpuArchitecture.ARM64, operatingSystemFamily: OperatingSystemFamily.LINUX },
+      runtimePlatform: {
+        cpuArchitecture: CpuArchitecture.ARM64,
+        operatingSystemFamily: OperatingSystemFamily.LINUX,
+      },
     });
     const container = task.addContainer('relay', {
       image: ContainerImage.fromAsset(ROOT, { platform: Platform.LINUX_ARM64 }),
@@ -144,7 +152,12 @@ export class RelayService extends Construct {
     const api = `arn:${partition}:execute-api:${region}:${account}:${stage.api.apiId}/${stage.stageName}`;
     const rights = [
       allow(
-        ['dynamodb:Scan', 'dynamodb:DeleteItem', 'dynamodb:DescribeTable', 'dynamodb:DescribeTimeToLive'],
+        [
+          'dynamodb:Scan',
+          'dynamodb:DeleteItem',
+          'dynamodb:DescribeTable',
+          'dynamodb:DescribeTimeToLive',
+        ],
         table.tableArn,
       ),
       // Connection ids are only known when clients connect: any of this stage's.

@@ -44,7 +44,9 @@ const text = v.pipe(v.string(), v.trim(), v.minLength(1, 'is empty'));
 /** A list in cdk.json, or in `-c` as JSON or with commas. */
 const list = v.pipe(
   v.union([v.array(text), text], 'is not a list such as a,b or ["a","b"]'),
-  v.transform((value) => (Array.isArray(value) ? value : value.startsWith('[') ? jsonOf(value) : value.split(','))),
+  v.transform((value) =>
+    Array.isArray(value) ? value : value.startsWith('[') ? jsonOf(value) : value.split(','),
+  ),
   v.array(text, 'is not a list such as a,b or ["a","b"]'),
 );
 function jsonOf(text: string): unknown {
@@ -64,8 +66,17 @@ const whole = (least: number, most: number) =>
     ),
   );
 const id = (prefix: string) =>
-  v.pipe(text, v.regex(new RegExp(`^${prefix}-[0-9a-f]{8,17}$`), `is not an id such as ${prefix}-0123456789abcdef0`));
-const secretArn = v.pipe(text, v.regex(/^arn:[\w-]+:secretsmanager:/, 'is not the ARN of a Secrets Manager secret'));
+  v.pipe(
+    text,
+    v.regex(
+      new RegExp(`^${prefix}-[0-9a-f]{8,17}$`),
+      `is not an id such as ${prefix}-0123456789abcdef0`,
+    ),
+  );
+const secretArn = v.pipe(
+  text,
+  v.regex(/^arn:[\w-]+:secretsmanager:/, 'is not the ARN of a Secrets Manager secret'),
+);
 const flag = v.pipe(
   v.union([v.boolean(), v.picklist(['true', 'false'], 'is neither true nor false')]),
   v.transform((value) => value === true || value === 'true'),
@@ -87,11 +98,16 @@ const Context = v.strictObject({
   databaseUser: v.optional(text),
   databaseSecretArn: v.optional(secretArn),
   databaseResourceId: v.optional(
-    v.pipe(text, v.regex(/^(db|cluster)-\w+$/, 'is not an RDS resource id such as db-ABCDEFGHIJKL')),
+    v.pipe(
+      text,
+      v.regex(/^(db|cluster)-\w+$/, 'is not an RDS resource id such as db-ABCDEFGHIJKL'),
+    ),
   ),
   databaseSecurityGroupId: v.optional(id('sg')),
   jwtSecretArn: v.optional(secretArn),
-  secretsKmsKeyArn: v.optional(v.pipe(text, v.regex(/^arn:[\w-]+:kms:/, 'is not the ARN of a KMS key'))),
+  secretsKmsKeyArn: v.optional(
+    v.pipe(text, v.regex(/^arn:[\w-]+:kms:/, 'is not the ARN of a KMS key')),
+  ),
   jwksUrl: v.optional(v.pipe(text, v.startsWith('https://', 'does not begin with https://'))),
   jwtIssuer: v.optional(text),
   jwtAudience: v.optional(text),
@@ -99,7 +115,10 @@ const Context = v.strictObject({
   jwtRoomsClaim: v.optional(text),
   directoryFeed: v.optional(v.picklist(['scan', 'stream'], 'is neither scan nor stream'), 'scan'),
   postRpsLimit: v.optional(whole(1, 1_000_000), 4000),
-  rollout: v.optional(v.picklist(['overlap', 'recreate'], 'is neither overlap nor recreate'), 'overlap'),
+  rollout: v.optional(
+    v.picklist(['overlap', 'recreate'], 'is neither overlap nor recreate'),
+    'overlap',
+  ),
   relays: v.optional(whole(1, 10), 2),
   cpu: v.optional(whole(256, 16_384), 512),
   memoryMiB: v.optional(whole(512, 122_880), 1024),
@@ -110,7 +129,9 @@ const Context = v.strictObject({
 
 /** @throws with all that is wrong, each with the name of its context variable */
 export function loadDeploySettings(context: Readonly<Record<string, unknown>>): DeploySettings {
-  const given = Object.fromEntries(Object.entries(context).filter(([, value]) => value !== undefined && value !== ''));
+  const given = Object.fromEntries(
+    Object.entries(context).filter(([, value]) => value !== undefined && value !== ''),
+  );
   const result = v.safeParse(Context, given);
   const problems = result.success
     ? contradictions(result.output)
@@ -131,10 +152,14 @@ function contradictions(s: Given): string[] {
   const problems: string[] = [];
   const network = [s.vpcId, s.zones, s.subnetIds].filter(Boolean).length;
   if (network !== 0 && network !== 3)
-    problems.push('vpcId, zones, subnetIds: give all three of an existing VPC, or none for a trial');
+    problems.push(
+      'vpcId, zones, subnetIds: give all three of an existing VPC, or none for a trial',
+    );
   if (s.zones && s.subnetIds && s.subnetIds.length % s.zones.length !== 0)
     problems.push('subnetIds: as many for each zone, in the order of zones');
-  const database = [s.databaseHost, s.databaseUser, s.databaseSecurityGroupId].filter(Boolean).length;
+  const database = [s.databaseHost, s.databaseUser, s.databaseSecurityGroupId].filter(
+    Boolean,
+  ).length;
   if (database !== 0 && database !== 3)
     problems.push(
       'databaseHost, databaseUser, databaseSecurityGroupId: give all three of an existing database, or none for a trial',
@@ -148,13 +173,17 @@ function contradictions(s: Given): string[] {
       'vpcId, databaseHost: an existing VPC and an existing database come together, or neither for a trial',
     );
   if (s.jwtSecretArn && s.jwksUrl)
-    problems.push('jwtSecretArn, jwksUrl: give one of the two: who signs the tokens of clients; or none for a trial');
+    problems.push(
+      'jwtSecretArn, jwksUrl: give one of the two: who signs the tokens of clients; or none for a trial',
+    );
   if (s.directoryFeed === 'stream' && (s.relays > 2 || s.rollout === 'overlap'))
     problems.push(
       'directoryFeed: DynamoDB means a stream for two readers: with stream, relays is at most 2 and rollout is recreate',
     );
   if (!isFargateSize(s.cpu, s.memoryMiB))
-    problems.push(`cpu, memoryMiB: Fargate has no task of ${s.cpu} and ${s.memoryMiB}; 512 and 1024 is one`);
+    problems.push(
+      `cpu, memoryMiB: Fargate has no task of ${s.cpu} and ${s.memoryMiB}; 512 and 1024 is one`,
+    );
   return problems;
 }
 
@@ -162,12 +191,16 @@ function contradictions(s: Given): string[] {
 function isFargateSize(cpu: number, memoryMiB: number): boolean {
   if (cpu === 256) return [512, 1024, 2048].includes(memoryMiB);
   const most = { 512: 4, 1024: 8, 2048: 16, 4096: 30 }[cpu];
-  return most !== undefined && memoryMiB % 1024 === 0 && memoryMiB >= cpu * 2 && memoryMiB <= most * 1024;
+  return (
+    most !== undefined && memoryMiB % 1024 === 0 && memoryMiB >= cpu * 2 && memoryMiB <= most * 1024
+  );
 }
 
 function settingsOf(s: Given): DeploySettings {
   return {
-    network: s.vpcId ? { vpcId: s.vpcId, zones: s.zones ?? [], subnetIds: s.subnetIds ?? [] } : null,
+    network: s.vpcId
+      ? { vpcId: s.vpcId, zones: s.zones ?? [], subnetIds: s.subnetIds ?? [] }
+      : null,
     database: s.databaseHost
       ? {
           host: s.databaseHost,

@@ -20,17 +20,29 @@ export class RowcastStack extends Stack {
   readonly webSocketApiId: string;
 
   constructor(scope: Construct, id: string, settings: DeploySettings) {
-    super(scope, id, { description: 'Rowcast: relays committed Postgres rows to WebSocket clients.' });
+    super(scope, id, {
+      description: 'Rowcast: relays committed Postgres rows to WebSocket clients.',
+    });
     const vpc = network(this, settings);
     const table = connectionsTable(this);
     const database = relayDatabase(this, settings, vpc);
     const namespace = `Rowcast/${id}`;
     const webSocket = new RowcastWebSocketApi(this, { settings, table, namespace });
-    const relay = new RelayService(this, { settings, vpc, database, table, stage: webSocket.stage, namespace });
+    const relay = new RelayService(this, {
+      settings,
+      vpc,
+      database,
+      table,
+      stage: webSocket.stage,
+      namespace,
+    });
     new Monitoring(this, { settings, namespace, webSocket, relay, table });
     this.webSocketApiId = webSocket.logicalId;
     acknowledge(this, settings, this.webSocketApiId);
-    new CfnOutput(this, 'WebSocketUrl', { value: webSocket.stage.url, description: 'Where clients connect' });
+    new CfnOutput(this, 'WebSocketUrl', {
+      value: webSocket.stage.url,
+      description: 'Where clients connect',
+    });
     new CfnOutput(this, 'ConnectionsTable', { value: table.tableName });
     new CfnOutput(this, 'RelayCluster', { value: relay.service.cluster.clusterName });
     new CfnOutput(this, 'RelayService', { value: relay.service.serviceName });

@@ -40,7 +40,9 @@ function withPlaceholders(value: Json): Json {
   if (Array.isArray(value)) return value.map(withPlaceholders);
   if (value === null || typeof value !== 'object') return value;
   if (isIntrinsic(value)) return placeholder(value);
-  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, withPlaceholders(inner)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) => [name, withPlaceholders(inner)]),
+  );
 }
 
 function placeholder(intrinsic: { [name: string]: Json }): string {

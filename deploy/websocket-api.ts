@@ -10,10 +10,19 @@ import {
   type WebSocketRoute,
   WebSocketStage,
 } from 'aws-cdk-lib/aws-apigatewayv2';
-import { WebSocketLambdaIntegration, WebSocketMockIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
+import {
+  WebSocketLambdaIntegration,
+  WebSocketMockIntegration,
+} from 'aws-cdk-lib/aws-apigatewayv2-integrations';
 import type { TableV2 } from 'aws-cdk-lib/aws-dynamodb';
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
-import { Architecture, Code, Function as LambdaFunction, Runtime, Tracing } from 'aws-cdk-lib/aws-lambda';
+import {
+  Architecture,
+  Code,
+  Function as LambdaFunction,
+  Runtime,
+  Tracing,
+} from 'aws-cdk-lib/aws-lambda';
 import { FilterPattern, MetricFilter } from 'aws-cdk-lib/aws-logs';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
@@ -37,17 +46,24 @@ export class RowcastWebSocketApi extends Construct {
   /** Of the metrics that are counted in logs. */
   readonly #namespace: string;
 
-  constructor(scope: Construct, deps: { settings: DeploySettings; table: TableV2; namespace: string }) {
+  constructor(
+    scope: Construct,
+    deps: { settings: DeploySettings; table: TableV2; namespace: string },
+  ) {
     super(scope, 'WebSocket');
     this.#namespace = deps.namespace;
     const { settings, table } = deps;
-    const connect = this.#lambda('connect', { CONNECTIONS_TABLE: table.tableName, ...settings.auth });
+    const connect = this.#lambda('connect', {
+      CONNECTIONS_TABLE: table.tableName,
+      ...settings.auth,
+    });
     connect.addToRolePolicy(allow(['dynamodb:PutItem'], table.tableArn));
     const secretArn = settings.jwtSecretArn === null ? this.#trialSecret() : settings.jwtSecretArn;
     if (secretArn) {
       connect.addEnvironment('JWT_SECRET_ARN', secretArn);
       connect.addToRolePolicy(allow(['secretsmanager:GetSecretValue'], secretArn));
-      if (settings.secretsKmsKeyArn) connect.addToRolePolicy(allow(['kms:Decrypt'], settings.secretsKmsKeyArn));
+      if (settings.secretsKmsKeyArn)
+        connect.addToRolePolicy(allow(['kms:Decrypt'], settings.secretsKmsKeyArn));
     }
     const disconnect = this.#lambda('disconnect', { CONNECTIONS_TABLE: table.tableName });
     disconnect.addToRolePolicy(allow(['dynamodb:DeleteItem'], table.tableArn));
@@ -57,13 +73,23 @@ export class RowcastWebSocketApi extends Construct {
     this.api = new WebSocketApi(this, 'Api', {
       routeSelectionExpression: '$request.body.action',
       connectRouteOptions: { integration: new WebSocketLambdaIntegration('Connect', connect) },
-      disconnectRouteOptions: { integration: new WebSocketLambdaIntegration('Disconnect', disconnect) },
+      disconnectRouteOptions: {
+        integration: new WebSocketLambdaIntegration('Disconnect', disconnect),
+      },
     });
     this.#mock('ping', PONG);
     this.#mock('$default', unknownAction('$context.connectionId', '$context.requestId'));
-    this.stage = new WebSocketStage(this, 'Stage', { webSocketApi: this.api, stageName: 'prod', autoDeploy: true });
+    this.stage = new WebSocketStage(this, 'Stage', {
+      webSocketApi: this.api,
+      stageName: 'prod',
+      autoDeploy: true,
+    });
     const stage = this.stage.node.defaultChild as CfnStage;
-    stage.defaultRouteSettings = { ...ROUTE_THROTTLE, dataTraceEnabled: false, detailedMetricsEnabled: true };
+    stage.defaultRouteSettings = {
+      ...ROUTE_THROTTLE,
+      dataTraceEnabled: false,
+      detailedMetricsEnabled: true,
+    };
     if (settings.accessLogs) this.#logAccess(stage);
   }
 
@@ -72,15 +98,21 @@ export class RowcastWebSocketApi extends Construct {
     const { secretArn } = new Secret(this, 'JwtSecret', {
       generateSecretString: { passwordLength: 48, excludePunctuation: true },
     });
-    new CfnOutput(Stack.of(this), 'JwtSecretArn', { value: secretArn, description: 'Signs tokens (HS256)' });
+    new CfnOutput(Stack.of(this), 'JwtSecretArn', {
+      value: secretArn,
+      description: 'Signs tokens (HS256)',
+    });
     return secretArn;
   }
 
   #lambda(name: 'connect' | 'disconnect', environment: Record<string, string>): LambdaFunction {
-    if (!existsSync(`${BUNDLES}/${name}.mjs`)) throw new Error('the Lambdas are not built: run `npm run build` first');
+    if (!existsSync(`${BUNDLES}/${name}.mjs`))
+      throw new Error('the Lambdas are not built: run `npm run build` first');
     const id = `${name[0]?.toUpperCase()}${name.slice(1)}`;
     const logs = logGroup(this, `${id}Logs`);
-    const role = new Role(this, `${id}Role`, { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
+    const role = new Role(this, `${id}Role`, {
+      assumedBy: new ServicePrincipal('lambda.amazonaws.com'),
+    });
     logs.grantWrite(role);
     // Its handler answers 500 and does not throw: what it logs as an error is what Lambda's own metric cannot see.
     new MetricFilter(this, `${id}Errors`, {
@@ -123,7 +155,9 @@ export class RowcastWebSocketApi extends Construct {
         requestTemplates: { '200': '{"statusCode":200}' },
       }),
     });
-    const integration = route.node.findAll().find((child) => child instanceof CfnIntegration) as CfnIntegration;
+    const integration = route.node
+      .findAll()
+      .find((child) => child instanceof CfnIntegration) as CfnIntegration;
     new CfnIntegrationResponse(this, `${id}Response`, {
       apiId: this.api.apiId,
       integrationId: integration.ref,

@@ -76,7 +76,7 @@ comment on table rowcast.event is 'The log: what was committed, in the order of 
 -- The relay's place in the log. All that `snapshot` sees was delivered to everybody, but to those that `exceptions` names. While a
 -- backlog is delivered page by page, `until` is the end of its window, and of that window everything up to
 -- after_id was delivered; through_id is its last row.
--- exceptions (src/term/exceptions.ts): connections that lack something of what `snapshot` sees, each with its own place, and young ones
+-- exceptions (src/relay/exceptions.ts): connections that lack something of what `snapshot` sees, each with its own place, and young ones
 -- that have had their replay. delivered: what even the slowest of them has; retention takes nothing else for delivered.
 -- served_until and served_snapshot: every connection made before that instant has had its replay; the relay that takes over replays to
 -- the younger ones that are not named what that snapshot did not see. A new installation has served nobody.

@@ -1,7 +1,8 @@
 // Writes docs/grafana.json: `npm run dashboard`. A dashboard is long and alike; what is particular of it stands here.
 import { writeFile } from 'node:fs/promises';
 
-const rate = (metric, by) => `sum${by ? ` by (${by})` : ''} (rate(${metric}{job=~"$job"}[$__rate_interval]))`;
+const rate = (metric, by) =>
+  `sum${by ? ` by (${by})` : ''} (rate(${metric}{job=~"$job"}[$__rate_interval]))`;
 const max = (metric) => `max(${metric}{job=~"$job"})`;
 const sum = (metric) => `sum(${metric}{job=~"$job"})`;
 const quantile = (q) =>
@@ -10,7 +11,11 @@ const quantile = (q) =>
 /** Title, unit, and expressions by their legend: a row of the dashboard holds three. */
 const PANELS = [
   ['Lag', 's', { oldest: max('rowcast_lag_seconds') }],
-  ['Waiting', 'short', { events: max('rowcast_lag_events'), connections: max('rowcast_lanes_waiting') }],
+  [
+    'Waiting',
+    'short',
+    { events: max('rowcast_lag_events'), connections: max('rowcast_lanes_waiting') },
+  ],
   [
     'State',
     'short',
@@ -30,7 +35,10 @@ const PANELS = [
   [
     'Connections',
     'short',
-    { '{{feed}}': `max by (feed) (rowcast_connections{job=~"$job"})`, joining: max('rowcast_connections_joining') },
+    {
+      '{{feed}}': `max by (feed) (rowcast_connections{job=~"$job"})`,
+      joining: max('rowcast_connections_joining'),
+    },
   ],
   [
     'Joins',
@@ -44,7 +52,10 @@ const PANELS = [
   [
     'Ended, behind',
     'ops',
-    { '{{why}}': rate('rowcast_connections_ended_total', 'why'), behind: rate('rowcast_connections_behind_total') },
+    {
+      '{{why}}': rate('rowcast_connections_ended_total', 'why'),
+      behind: rate('rowcast_connections_behind_total'),
+    },
   ],
   [
     'Events',
@@ -58,7 +69,10 @@ const PANELS = [
   [
     'Reads and commits',
     'ops',
-    { 'found {{found}}': rate('rowcast_log_reads_total', 'found'), commits: rate('rowcast_cursor_commits_total') },
+    {
+      'found {{found}}': rate('rowcast_log_reads_total', 'found'),
+      commits: rate('rowcast_cursor_commits_total'),
+    },
   ],
   [
     'Doorbell',
@@ -70,7 +84,11 @@ const PANELS = [
     },
   ],
   ['Reconnects', 'ops', { '{{service}}': rate('rowcast_reconnects_total', 'service') }],
-  ['Retention', 'ops', { removed: rate('rowcast_events_removed_total'), lost: rate('rowcast_events_lost_total') }],
+  [
+    'Retention',
+    'ops',
+    { removed: rate('rowcast_events_removed_total'), lost: rate('rowcast_events_lost_total') },
+  ],
   ['Log on disk', 'bytes', { log: max('rowcast_log_bytes') }],
   ['Notification queue', 'percentunit', { used: max('rowcast_notification_queue_usage') }],
   ['Age of the directory', 's', { age: max('rowcast_directory_age_seconds') }],
@@ -108,7 +126,10 @@ const dashboard = {
     type: 'timeseries',
     datasource,
     gridPos: { x: (n % 3) * 8, y: Math.floor(n / 3) * 7, w: 8, h: 7 },
-    fieldConfig: { defaults: { unit, min: 0, custom: { fillOpacity: 8, showPoints: 'never' } }, overrides: [] },
+    fieldConfig: {
+      defaults: { unit, min: 0, custom: { fillOpacity: 8, showPoints: 'never' } },
+      overrides: [],
+    },
     options: { legend: { displayMode: 'list', placement: 'bottom' }, tooltip: { mode: 'multi' } },
     targets: Object.entries(expressions).map(([legendFormat, expr], i) => ({
       refId: String.fromCharCode(65 + i),
@@ -118,4 +139,7 @@ const dashboard = {
     })),
   })),
 };
-await writeFile(new URL('../docs/grafana.json', import.meta.url), `${JSON.stringify(dashboard, null, 1)}\n`);
+await writeFile(
+  new URL('../docs/grafana.json', import.meta.url),
+  `${JSON.stringify(dashboard, null, 1)}\n`,
+);

@@ -46,7 +46,9 @@ async function until(what) {
 }
 
 const dev = start('dev', '--port', '0');
-const urls = await until(async () => JSON.parse(await readFile(join(folder, '.rowcast/dev.json'), 'utf8')));
+const urls = await until(async () =>
+  JSON.parse(await readFile(join(folder, '.rowcast/dev.json'), 'utf8')),
+);
 const database = new pg.Client(urls.databaseUrl);
 database.on('error', () => undefined);
 await database.connect();
@@ -73,7 +75,9 @@ await until(
       )
     ).rowCount,
 );
-await database.query(`insert into messages (sender, recipient, content) values ('ada', 'bob', 'hello')`);
+await database.query(
+  `insert into messages (sender, recipient, content) values ('ada', 'bob', 'hello')`,
+);
 await database.query(`update messages set status = 'read'`);
 await database.query(`select rowcast.send_to_room('office', 'notice', '{"text": "lunch"}')`);
 await database.query(`select rowcast.send_to_user('Bob', 'note', '"nobody is called so"')`);

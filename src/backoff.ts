@@ -26,6 +26,10 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
 export function aborted(signal: AbortSignal, until?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true, ...(until ? { signal: until } : {}) });
+    else
+      signal.addEventListener('abort', () => resolve(), {
+        once: true,
+        ...(until ? { signal: until } : {}),
+      });
   });
 }

@@ -5,11 +5,12 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { transform } from 'esbuild';
 import { expect, onTestFinished, test } from 'vitest';
-import { loadConfig } from '../src/config.ts';
+import { loadConfig } from '../src/daemon/config.ts';
 import { TestDatabase } from './support/database.ts';
 
 /** `-- TYPE to TERM, TERM: DATA` after a statement is the event that it makes. */
-const EVENT = /^(?<sql>[^\n]*;)\s+-- (?<type>\w+) to (?<terms>[^\n ]+(?:, [^\n ]+)*?)(?:: (?<data>[^\n]+))?$/;
+const EVENT =
+  /^(?<sql>[^\n]*;)\s+-- (?<type>\w+) to (?<terms>[^\n ]+(?:, [^\n ]+)*?)(?:: (?<data>[^\n]+))?$/;
 
 test('the examples of docs/sql.md do what they say', async () => {
   const text = await readFile(new URL('../docs/sql.md', import.meta.url), 'utf8');
@@ -37,10 +38,14 @@ test('the examples of docs/sql.md do what they say', async () => {
     const said = EVENT.exec(statement.split('\n').at(-1) as string)?.groups;
     if (statement.includes('adopt')) lastId = '0';
     await database.sql(statement);
-    const events = await database.sql<{ id: string; type: string; audience: string[]; data: string | null }>(
-      'select id, type, audience, data::text from rowcast.event where id > $1 order by id',
-      [lastId],
-    );
+    const events = await database.sql<{
+      id: string;
+      type: string;
+      audience: string[];
+      data: string | null;
+    }>('select id, type, audience, data::text from rowcast.event where id > $1 order by id', [
+      lastId,
+    ]);
     lastId = events.at(-1)?.id ?? lastId;
     expect(
       events.map(({ type, audience }) => [type, [...audience].sort()]),
@@ -57,18 +62,30 @@ test('the example of docs/publisher.md runs', async () => {
   const { code } = await transform(example.replace('rowcast/publisher', source), { loader: 'ts' });
   const database = await TestDatabase.create();
   onTestFinished(() => database.close());
-  await promisify(execFile)(process.execPath, ['--import', 'tsx', '--input-type=module', '--eval', code], {
-    env: { ...process.env, DATABASE_URL: database.url },
-  });
-  expect(await database.sql('select type, audience, data::text from rowcast.event order by id')).toEqual([
+  await promisify(execFile)(
+    process.execPath,
+    ['--import', 'tsx', '--input-type=module', '--eval', code],
+    {
+      env: { ...process.env, DATABASE_URL: database.url },
+    },
+  );
+  expect(
+    await database.sql('select type, audience, data::text from rowcast.event order by id'),
+  ).toEqual([
     { type: 'upload_progress', audience: ['user:42'], data: '{"percent":80}' },
     { type: 'notification', audience: ['user:42', 'role:admin'], data: '{"text":"done"}' },
   ]);
 });
 
 test('every setting that deploy/compose.yaml passes on is one of the README', async () => {
-  const [compose, readme] = await Promise.all([readFile('deploy/compose.yaml', 'utf8'), readFile('README.md', 'utf8')]);
-  const names = [...compose.matchAll(/^ {6}([A-Z_]+): \$\{(\w+)/gm)].map(([, inside, outside]) => [inside, outside]);
+  const [compose, readme] = await Promise.all([
+    readFile('deploy/compose.yaml', 'utf8'),
+    readFile('README.md', 'utf8'),
+  ]);
+  const names = [...compose.matchAll(/^ {6}([A-Z_]+): \$\{(\w+)/gm)].map(([, inside, outside]) => [
+    inside,
+    outside,
+  ]);
   expect(names.length).toBeGreaterThan(6);
   for (const [inside = '', outside] of names) {
     expect(outside).toBe(inside);
@@ -77,9 +94,17 @@ test('every setting that deploy/compose.yaml passes on is one of the README', as
 });
 
 test('.env.example and the README name the same settings, and the defaults are those of the program', async () => {
-  const [example, readme] = await Promise.all([readFile('.env.example', 'utf8'), readFile('README.md', 'utf8')]);
-  const set = [...example.matchAll(/^(?:# )?([A-Z_]+)=(.*)$/gm)].map(([, name, value]) => [name, value] as const);
-  const table = readme.slice(readme.indexOf('| relay | default'), readme.indexOf('| Lambdas | default'));
+  const [example, readme] = await Promise.all([
+    readFile('.env.example', 'utf8'),
+    readFile('README.md', 'utf8'),
+  ]);
+  const set = [...example.matchAll(/^(?:# )?([A-Z_]+)=(.*)$/gm)].map(
+    ([, name, value]) => [name, value] as const,
+  );
+  const table = readme.slice(
+    readme.indexOf('| relay | default'),
+    readme.indexOf('| Lambdas | default'),
+  );
   const named = [...table.matchAll(/^\| (`[^|]*`)/gm)].flatMap(([, cell]) =>
     [...(cell as string).matchAll(/`([A-Z_]+)`/g)].map(([, name]) => name as string),
   );
@@ -92,7 +117,13 @@ test('.env.example and the README name the same settings, and the defaults are t
 });
 
 test('links of the documentation lead to files and headings that there are', async () => {
-  const files = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'bench/README.md', 'test/fault/README.md'].concat(
+  const files = [
+    'README.md',
+    'CONTRIBUTING.md',
+    'SECURITY.md',
+    'bench/README.md',
+    'test/fault/README.md',
+  ].concat(
     (await readdir('docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`),
   );
   for (const file of files) {
@@ -103,11 +134,12 @@ test('links of the documentation lead to files and headings that there are', asy
       const target = path === '' ? file : join(dirname(file), path);
       expect(existsSync(target), `${file}: ${link}`).toBe(true);
       if (!heading) continue;
-      const headings = [...(await readFile(target, 'utf8')).matchAll(/^#+ (.*)$/gm)].map(([, title]) =>
-        (title as string)
-          .toLowerCase()
-          .replaceAll(/[^\w\s-]/g, '')
-          .replaceAll(' ', '-'),
+      const headings = [...(await readFile(target, 'utf8')).matchAll(/^#+ (.*)$/gm)].map(
+        ([, title]) =>
+          (title as string)
+            .toLowerCase()
+            .replaceAll(/[^\w\s-]/g, '')
+            .replaceAll(' ', '-'),
       );
       expect(headings, `${file}: ${link}`).toContain(heading);
     }
@@ -122,25 +154,36 @@ test('the runbook names each event that the relay logs', async () => {
       .map((path) => readFile(join('src', path), 'utf8')),
   );
   const logged = new Set(
-    texts.flatMap((text) => [...text.matchAll(/event: '(\w+)'/g)].map(([, event]) => event as string)),
+    texts.flatMap((text) =>
+      [...text.matchAll(/event: '(\w+)'/g)].map(([, event]) => event as string),
+    ),
   );
   // At level debug.
   for (const event of ['migration', 'joined']) logged.delete(event);
   expect(logged.size).toBeGreaterThan(25);
   const runbook = await readFile('docs/operations.md', 'utf8');
-  const table = runbook.slice(runbook.indexOf('## What the log says'), runbook.indexOf('## Alarms'));
+  const table = runbook.slice(
+    runbook.indexOf('## What the log says'),
+    runbook.indexOf('## Alarms'),
+  );
   expect([...logged].filter((event) => !table.includes(`\`${event}\``))).toEqual([]);
 });
 
 test('each test that the list of faults names is there', async () => {
-  const files = (await readdir('test', { recursive: true })).filter((path) => path.endsWith('.test.ts'));
-  const cells = [...(await readFile('test/fault/README.md', 'utf8')).matchAll(/^\|[^|]*\| (.*) \|$/gm)].slice(2);
+  const files = (await readdir('test', { recursive: true })).filter((path) =>
+    path.endsWith('.test.ts'),
+  );
+  const cells = [
+    ...(await readFile('test/fault/README.md', 'utf8')).matchAll(/^\|[^|]*\| (.*) \|$/gm),
+  ].slice(2);
   expect(cells.length).toBeGreaterThan(20);
   for (const [, cell = ''] of cells) {
     let where = '';
     for (const [, folderOrFile, title] of cell.matchAll(/(?:([\w/]+): )?(?:\*([^*]+)\*|all)/g)) {
       where = folderOrFile ?? where;
-      const of = files.filter((path) => path.endsWith(`${where}.test.ts`) || path.startsWith(`${where}/`));
+      const of = files.filter(
+        (path) => path.endsWith(`${where}.test.ts`) || path.startsWith(`${where}/`),
+      );
       const texts = await Promise.all(of.map((path) => readFile(join('test', path), 'utf8')));
       const parts = (title ?? '').split('…');
       expect(

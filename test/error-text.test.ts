@@ -15,7 +15,9 @@ test.each<[string, unknown, string]>([
   ],
   [
     'its causes, with what Postgres advises',
-    new Error('cannot start', { cause: Object.assign(new Error('too many clients'), { hint: 'wait' }) }),
+    new Error('cannot start', {
+      cause: Object.assign(new Error('too many clients'), { hint: 'wait' }),
+    }),
     'cannot start: too many clients (wait)',
   ],
   [

@@ -22,7 +22,10 @@ const run = promisify(execFile);
 const SECRET = 'a secret that is long enough for HS256';
 
 test('every path that the Dockerfile copies exists after a build, and none is kept from the build by .dockerignore', async () => {
-  const [dockerfile, ignored] = await Promise.all([readFile('Dockerfile', 'utf8'), readFile('.dockerignore', 'utf8')]);
+  const [dockerfile, ignored] = await Promise.all([
+    readFile('Dockerfile', 'utf8'),
+    readFile('.dockerignore', 'utf8'),
+  ]);
   const copies = [...dockerfile.matchAll(/^COPY (?<from>--from=build )?(?<paths>.+)$/gm)];
   expect(copies.length).toBeGreaterThan(4);
   for (const { groups } of copies) {
@@ -71,9 +74,15 @@ test('the bundles run in the local gateway as they are deployed, with the secret
     Object.assign(process.env, own);
   });
   const bundle = async (name: string) =>
-    (await import(pathToFileURL(join('dist/lambdas', `${name}.mjs`)).href)) as { handler: WebSocketHandler };
+    (await import(pathToFileURL(join('dist/lambdas', `${name}.mjs`)).href)) as {
+      handler: WebSocketHandler;
+    };
   const [connect, disconnect] = await Promise.all([bundle('connect'), bundle('disconnect')]);
-  const gateway = new LocalGateway({ stage: 'prod', connect: connect.handler, disconnect: disconnect.handler });
+  const gateway = new LocalGateway({
+    stage: 'prod',
+    connect: connect.handler,
+    disconnect: disconnect.handler,
+  });
   await gateway.start();
   onTestFinished(() => gateway.stop());
   const token = await new SignJWT()
@@ -105,7 +114,9 @@ test('the size of each bundle and the time of its cold import are reported', asy
     const cold = `const t = performance.now(); await import('./${file}'); console.log(performance.now() - t)`;
     const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', cold]);
     const { size } = await stat(file);
-    console.log(`${name}.mjs: ${size} bytes, imported in ${Math.round(Number(stdout))} ms, AWS SDK included`);
+    console.log(
+      `${name}.mjs: ${size} bytes, imported in ${Math.round(Number(stdout))} ms, AWS SDK included`,
+    );
     expect(Number(stdout)).toBeGreaterThan(0);
   }
 });
@@ -113,8 +124,16 @@ test('the size of each bundle and the time of its cold import are reported', asy
 test('the package holds what is needed and nothing else, and runs in an empty project: rowcast dev and doctor, and the client', async () => {
   const project = await temporaryFolder('project');
   onTestFinished(() => rm(project, { recursive: true, force: true }));
-  const { stdout } = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', project]);
-  const [{ filename, files }] = JSON.parse(stdout) as [{ filename: string; files: { path: string }[] }];
+  const { stdout } = await run('npm', [
+    'pack',
+    '--ignore-scripts',
+    '--json',
+    '--pack-destination',
+    project,
+  ]);
+  const [{ filename, files }] = JSON.parse(stdout) as [
+    { filename: string; files: { path: string }[] },
+  ];
   const paths = files.map(({ path }) => path);
   expect(paths).toEqual(
     expect.arrayContaining([
@@ -127,13 +146,20 @@ test('the package holds what is needed and nothing else, and runs in an empty pr
   );
   expect(
     paths.filter(
-      (path) => !/^(dist|migrations|docs)\/|^[\w.-]+$/.test(path) || /\.(map|ts)$/.test(path.replace(/\.d\.ts$/, '')),
+      (path) =>
+        !/^(dist|migrations|docs)\/|^[\w.-]+$/.test(path) ||
+        /\.(map|ts)$/.test(path.replace(/\.d\.ts$/, '')),
     ),
   ).toEqual([]);
   await writeFile(join(project, 'package.json'), '{"private": true, "type": "module"}');
-  await run('npm', ['install', '--prefer-offline', '--no-audit', join(project, filename)], { cwd: project });
+  await run('npm', ['install', '--prefer-offline', '--no-audit', join(project, filename)], {
+    cwd: project,
+  });
   const npx = (...args: string[]) =>
-    run('npx', ['rowcast', ...args], { cwd: project, env: { ...process.env, NODE_NO_WARNINGS: '1' } });
+    run('npx', ['rowcast', ...args], {
+      cwd: project,
+      env: { ...process.env, NODE_NO_WARNINGS: '1' },
+    });
 
   const system = startDev(join(project, '.rowcast'), ['--port', '0'], {}, project);
   onTestFinished(() => system.stop());
@@ -143,7 +169,9 @@ test('the package holds what is needed and nothing else, and runs in an empty pr
   const client = `import { connect } from 'rowcast/client';
     const feed = connect({ url: '${urls.websocketUrl}?userId=ada', WebSocket: (await import('ws')).default });
     feed.on('NEW_MESSAGE', ({ data }) => { console.log(data.content); feed.close(); });`;
-  const listening = run(process.execPath, ['--input-type=module', '--eval', client], { cwd: project });
+  const listening = run(process.execPath, ['--input-type=module', '--eval', client], {
+    cwd: project,
+  });
   const database = new pg.Client(urls.databaseUrl);
   database.on('error', () => undefined);
   await database.connect();
@@ -162,8 +190,8 @@ test('the production install alone runs the daemon, from a folder it cannot writ
   onTestFinished(() => rm(image, { recursive: true, force: true }));
   for (const path of ['package.json', 'package-lock.json', 'dist', 'migrations'])
     await cp(path, join(image, path), { recursive: true });
-  await rm(join(image, 'dist/local'), { recursive: true });
-  const install = /&& npm (ci .*)$/m.exec(await readFile('Dockerfile', 'utf8'))?.[1]?.split(' ') ?? [];
+  const install =
+    /&& npm (ci .*)$/m.exec(await readFile('Dockerfile', 'utf8'))?.[1]?.split(' ') ?? [];
   expect(install).toContain('--omit=dev');
   await run('npm', install, { cwd: image });
   const packages = await readdir(join(image, 'node_modules'));
@@ -171,7 +199,10 @@ test('the production install alone runs the daemon, from a folder it cannot writ
     expect(packages).not.toContain(name);
   await run('chmod', ['-R', 'a-w', image]);
   const world = await World.start();
-  const daemon = runDaemon(['start'], world.environment(), { main: join(image, 'dist/main.js'), cwd: image });
+  const daemon = runDaemon(['start'], world.environment(), {
+    main: join(image, 'dist/main.js'),
+    cwd: image,
+  });
   await daemon.logged('leading');
   const client = await world.live();
   await world.sql(`insert into messages (content) values ('from the image')`);

@@ -1,5 +1,7 @@
 /** What a deployment beside a VPC and a database that exist is told. */
-export const JWT = { jwtSecretArn: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:jwt-AbCdEf' };
+export const JWT = {
+  jwtSecretArn: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:jwt-AbCdEf',
+};
 export const EXISTING = {
   ...JWT,
   vpcId: 'vpc-0123456789abcdef0',

@@ -5,8 +5,14 @@ import { EXISTING, JWT } from './contexts.ts';
 test.each([
   [{ ...JWT, jwksUrl: 'https://issuer/keys' }, /jwtSecretArn, jwksUrl: give one of the two/],
   [{ ...JWT, vpcId: 'vpc-0123456789abcdef0' }, /vpcId, zones, subnetIds: give all three/],
-  [{ ...EXISTING, databaseSecretArn: '' }, /databaseSecretArn, databaseResourceId: give one of the two/],
-  [{ ...EXISTING, databaseUser: '' }, /databaseHost, databaseUser, databaseSecurityGroupId: give all three/],
+  [
+    { ...EXISTING, databaseSecretArn: '' },
+    /databaseSecretArn, databaseResourceId: give one of the two/,
+  ],
+  [
+    { ...EXISTING, databaseUser: '' },
+    /databaseHost, databaseUser, databaseSecurityGroupId: give all three/,
+  ],
   [
     { ...JWT, relays: '0', rollout: 'blue' },
     /rollout: is neither overlap nor recreate\n.*relays: is not a whole number from 1 to 10/,
@@ -22,13 +28,20 @@ test.each([
   expect(() => loadDeploySettings(context)).toThrow(message);
 });
 
-test.each([[['eu-west-1a', 'eu-west-1b']], ['["eu-west-1a", "eu-west-1b"]'], ['eu-west-1a, eu-west-1b']])(
-  'a list is written in cdk.json, as JSON or with commas: %j',
+test.each([
+  [['eu-west-1a', 'eu-west-1b']],
+  ['["eu-west-1a", "eu-west-1b"]'],
+  ['eu-west-1a, eu-west-1b'],
+])('a list is written in cdk.json, as JSON or with commas: %j', (zones) => {
+  expect(loadDeploySettings({ ...EXISTING, zones }).network?.zones).toEqual([
+    'eu-west-1a',
+    'eu-west-1b',
+  ]);
+});
+
+test.each([['["eu-west-1a", 7]'], ['[eu-west-1a'], [[7]], [{ a: 1 }]])(
+  'what is no list is named: %j',
   (zones) => {
-    expect(loadDeploySettings({ ...EXISTING, zones }).network?.zones).toEqual(['eu-west-1a', 'eu-west-1b']);
+    expect(() => loadDeploySettings({ ...EXISTING, zones })).toThrow(/zones/);
   },
 );
-
-test.each([['["eu-west-1a", 7]'], ['[eu-west-1a'], [[7]], [{ a: 1 }]])('what is no list is named: %j', (zones) => {
-  expect(() => loadDeploySettings({ ...EXISTING, zones })).toThrow(/zones/);
-});

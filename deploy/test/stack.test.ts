@@ -18,18 +18,25 @@ function stackOf(context: Record<string, unknown>) {
   return { app, settings, stack: new RowcastStack(app, 'Rowcast', settings) };
 }
 
-const synthesise = (context: Record<string, unknown>) => ({ template: Template.fromStack(stackOf(context).stack) });
+const synthesise = (context: Record<string, unknown>) => ({
+  template: Template.fromStack(stackOf(context).stack),
+});
 
 type Resource = { Properties: Record<string, unknown> };
-const only = (template: Template, type: string) => Object.values(template.findResources(type)) as Resource[];
+const only = (template: Template, type: string) =>
+  Object.values(template.findResources(type)) as Resource[];
 
 describe('the WebSocket API', () => {
   const { template } = synthesise(EXISTING);
 
   test('has four routes: two Lambdas, and two that answer without one', () => {
-    const routes = only(template, 'AWS::ApiGatewayV2::Route').map(({ Properties }) => Properties.RouteKey);
+    const routes = only(template, 'AWS::ApiGatewayV2::Route').map(
+      ({ Properties }) => Properties.RouteKey,
+    );
     expect(routes.sort()).toEqual(['$connect', '$default', '$disconnect', 'ping']);
-    const kinds = only(template, 'AWS::ApiGatewayV2::Integration').map(({ Properties }) => Properties.IntegrationType);
+    const kinds = only(template, 'AWS::ApiGatewayV2::Integration').map(
+      ({ Properties }) => Properties.IntegrationType,
+    );
     expect(kinds.sort()).toEqual(['AWS_PROXY', 'AWS_PROXY', 'MOCK', 'MOCK']);
   });
 
@@ -49,7 +56,9 @@ describe('the WebSocket API', () => {
       });
     }
     template.resourceCountIs('AWS::ApiGatewayV2::RouteResponse', 2);
-    template.allResourcesProperties('AWS::ApiGatewayV2::RouteResponse', { RouteResponseKey: '$default' });
+    template.allResourcesProperties('AWS::ApiGatewayV2::RouteResponse', {
+      RouteResponseKey: '$default',
+    });
     for (const { Properties } of only(template, 'AWS::ApiGatewayV2::Integration'))
       if (Properties.IntegrationType === 'MOCK')
         expect(Properties).toMatchObject({
@@ -77,10 +86,17 @@ describe('the WebSocket API', () => {
   test('throttles, logs no data, and logs access only where that is asked for, without a query', () => {
     template.hasResourceProperties('AWS::ApiGatewayV2::Stage', {
       AutoDeploy: true,
-      DefaultRouteSettings: { ThrottlingRateLimit: 2000, ThrottlingBurstLimit: 1000, DataTraceEnabled: false },
+      DefaultRouteSettings: {
+        ThrottlingRateLimit: 2000,
+        ThrottlingBurstLimit: 1000,
+        DataTraceEnabled: false,
+      },
       AccessLogSettings: Match.absent(),
     });
-    const [stage] = only(synthesise({ ...EXISTING, accessLogs: 'true' }).template, 'AWS::ApiGatewayV2::Stage');
+    const [stage] = only(
+      synthesise({ ...EXISTING, accessLogs: 'true' }).template,
+      'AWS::ApiGatewayV2::Stage',
+    );
     const { Format } = (stage as Resource).Properties.AccessLogSettings as { Format: string };
     expect(Format).toContain('$context.connectionId');
     expect(Format).not.toMatch(/query|header|authorizer|token/i);
@@ -98,13 +114,18 @@ test('the table has its key, index, TTL, stream, recovery and encryption, and is
   synthesise(EXISTING).template.hasResourceProperties('AWS::DynamoDB::GlobalTable', {
     KeySchema: [{ AttributeName: 'connectionId', KeyType: 'HASH' }],
     GlobalSecondaryIndexes: [
-      Match.objectLike({ IndexName: 'userId-index', KeySchema: [{ AttributeName: 'userId', KeyType: 'HASH' }] }),
+      Match.objectLike({
+        IndexName: 'userId-index',
+        KeySchema: [{ AttributeName: 'userId', KeyType: 'HASH' }],
+      }),
     ],
     TimeToLiveSpecification: { AttributeName: 'ttl', Enabled: true },
     StreamSpecification: { StreamViewType: 'NEW_AND_OLD_IMAGES' },
     BillingMode: 'PAY_PER_REQUEST',
     SSESpecification: { SSEEnabled: true, SSEType: 'KMS' },
-    Replicas: [Match.objectLike({ PointInTimeRecoverySpecification: { PointInTimeRecoveryEnabled: true } })],
+    Replicas: [
+      Match.objectLike({ PointInTimeRecoverySpecification: { PointInTimeRecoveryEnabled: true } }),
+    ],
   });
 });
 
@@ -120,7 +141,9 @@ describe('the relay', () => {
           ReadonlyRootFilesystem: true,
           StopTimeout: 60,
           LinuxParameters: Match.objectLike({ InitProcessEnabled: true }),
-          HealthCheck: Match.objectLike({ Command: Match.arrayWith([Match.stringLikeRegexp('/healthz')]) }),
+          HealthCheck: Match.objectLike({
+            Command: Match.arrayWith([Match.stringLikeRegexp('/healthz')]),
+          }),
           LogConfiguration: {
             LogDriver: 'awslogs',
             Options: Match.objectLike({ mode: 'non-blocking', 'max-buffer-size': '26214400b' }),
@@ -130,7 +153,9 @@ describe('the relay', () => {
     });
     template.hasResourceProperties('AWS::ECS::Service', {
       DesiredCount: 2,
-      NetworkConfiguration: { AwsvpcConfiguration: Match.objectLike({ AssignPublicIp: 'DISABLED' }) },
+      NetworkConfiguration: {
+        AwsvpcConfiguration: Match.objectLike({ AssignPublicIp: 'DISABLED' }),
+      },
       LoadBalancers: Match.absent(),
     });
   });
@@ -153,14 +178,18 @@ describe('the relay', () => {
     const [container] = (task as Resource).Properties.ContainerDefinitions as {
       Environment: { Name: string; Value: unknown }[];
     }[];
-    const variables = Object.fromEntries(container?.Environment.map(({ Name, Value }) => [Name, Value]) ?? []);
+    const variables = Object.fromEntries(
+      container?.Environment.map(({ Name, Value }) => [Name, Value]) ?? [],
+    );
     expect(variables).toMatchObject({
       DATABASE_URL: 'postgres://rowcast_relay@db.abc.eu-west-1.rds.amazonaws.com:5432/postgres',
       DATABASE_SECRET_ARN: EXISTING.databaseSecretArn,
       METRICS_EMF: 'on',
       METRICS_EMF_NAMESPACE: 'Rowcast/Rowcast',
     });
-    expect(JSON.stringify(variables.WEBSOCKET_ENDPOINT)).toMatch(/https:\/\/.*execute-api.*\/prod"/);
+    expect(JSON.stringify(variables.WEBSOCKET_ENDPOINT)).toMatch(
+      /https:\/\/.*execute-api.*\/prod"/,
+    );
     expect(JSON.stringify(task)).not.toMatch(/resolve:secretsmanager/);
   });
 
@@ -169,9 +198,16 @@ describe('the relay', () => {
       only(of, 'AWS::IAM::Policy')
         .flatMap(
           ({ Properties }) =>
-            (Properties.PolicyDocument as { Statement: { Action: string | string[]; Resource: unknown }[] }).Statement,
+            (
+              Properties.PolicyDocument as {
+                Statement: { Action: string | string[]; Resource: unknown }[];
+              }
+            ).Statement,
         )
-        .map(({ Action, Resource }) => [[Action].flat().sort().join(), JSON.stringify(Resource)] as const);
+        .map(
+          ({ Action, Resource }) =>
+            [[Action].flat().sort().join(), JSON.stringify(Resource)] as const,
+        );
     const all = actions(template);
     expect([...new Set(all.flatMap(([each]) => each.split(',')))].sort()).toEqual([
       'dynamodb:DeleteItem',
@@ -198,7 +234,11 @@ describe('the relay', () => {
       synthesise({ ...EXISTING, directoryFeed: 'stream', rollout: 'recreate' }).template,
     ).flatMap(([each]) => each.split(','));
     expect(streamed).toEqual(
-      expect.arrayContaining(['dynamodb:DescribeStream', 'dynamodb:GetRecords', 'dynamodb:GetShardIterator']),
+      expect.arrayContaining([
+        'dynamodb:DescribeStream',
+        'dynamodb:GetRecords',
+        'dynamodb:GetShardIterator',
+      ]),
     );
   });
 
@@ -222,15 +262,21 @@ describe('the relay', () => {
 test('each role may do its own work, on what it works with', () => {
   const keyArn = 'arn:aws:kms:eu-west-1:123456789012:key/0123';
   const { template } = synthesise({ ...EXISTING, secretsKmsKeyArn: keyArn });
-  const rights = Object.entries(template.findResources('AWS::IAM::Policy')).map(([id, { Properties }]) => {
-    const { Statement } = (
-      Properties as { PolicyDocument: { Statement: { Action: string | string[]; Resource: unknown }[] } }
-    ).PolicyDocument;
-    return [
-      id,
-      Statement.map(({ Action, Resource }) => `${[Action].flat().sort().join()} ${JSON.stringify(Resource)}`),
-    ] as const;
-  });
+  const rights = Object.entries(template.findResources('AWS::IAM::Policy')).map(
+    ([id, { Properties }]) => {
+      const { Statement } = (
+        Properties as {
+          PolicyDocument: { Statement: { Action: string | string[]; Resource: unknown }[] };
+        }
+      ).PolicyDocument;
+      return [
+        id,
+        Statement.map(
+          ({ Action, Resource }) => `${[Action].flat().sort().join()} ${JSON.stringify(Resource)}`,
+        ),
+      ] as const;
+    },
+  );
   const of = (prefix: string) => rights.find(([id]) => id.startsWith(prefix))?.[1].join('\n') ?? '';
   expect(of('WebSocketConnectRole')).toMatch(
     /dynamodb:PutItem .*Connections.*\n.*GetSecretValue .*secret:jwt.*\nkms:Decrypt .*key\/0123/,
@@ -247,17 +293,26 @@ test('each role may do its own work, on what it works with', () => {
 test('each route leads to its own integration, and each MOCK to its own answer', () => {
   const { template } = synthesise(EXISTING);
   const integrations = template.findResources('AWS::ApiGatewayV2::Integration');
-  const responses = Object.values(template.findResources('AWS::ApiGatewayV2::IntegrationResponse')) as Resource[];
+  const responses = Object.values(
+    template.findResources('AWS::ApiGatewayV2::IntegrationResponse'),
+  ) as Resource[];
   const answers = Object.fromEntries(
     only(template, 'AWS::ApiGatewayV2::Route').map(({ Properties }) => {
       const target =
-        /"([^"]*(?:Connect|Disconnect|Ping|UnknownAction)[^"]*)"/.exec(JSON.stringify(Properties.Target))?.[1] ?? '';
+        /"([^"]*(?:Connect|Disconnect|Ping|UnknownAction)[^"]*)"/.exec(
+          JSON.stringify(Properties.Target),
+        )?.[1] ?? '';
       const response = responses.find(
         ({ Properties: { IntegrationId } }) => (IntegrationId as { Ref: string }).Ref === target,
       );
-      const uri = JSON.stringify((integrations[target] as Resource).Properties.IntegrationUri ?? '');
+      const uri = JSON.stringify(
+        (integrations[target] as Resource).Properties.IntegrationUri ?? '',
+      );
       const lambda = /WebSocket(Connect|Disconnect)[0-9A-F]{8}/.exec(uri)?.[1];
-      return [Properties.RouteKey, lambda ?? JSON.stringify(response?.Properties.ResponseTemplates)];
+      return [
+        Properties.RouteKey,
+        lambda ?? JSON.stringify(response?.Properties.ResponseTemplates),
+      ];
     }),
   );
   expect(answers).toEqual({
@@ -271,7 +326,12 @@ test('each route leads to its own integration, and each MOCK to its own answer',
 test('a trial makes its own VPC and a small encrypted database that takes TLS alone', () => {
   const { template } = synthesise({});
   expect(Object.keys(template.findOutputs('*'))).toEqual(
-    expect.arrayContaining(['JwtSecretArn', 'DatabaseHost', 'DatabaseSecretArn', 'RelaySecurityGroup']),
+    expect.arrayContaining([
+      'JwtSecretArn',
+      'DatabaseHost',
+      'DatabaseSecretArn',
+      'RelaySecurityGroup',
+    ]),
   );
   template.resourceCountIs('AWS::EC2::VPC', 1);
   template.hasResourceProperties('AWS::EC2::VPCEndpoint', { VpcEndpointType: 'Gateway' });
@@ -280,7 +340,9 @@ test('a trial makes its own VPC and a small encrypted database that takes TLS al
     StorageEncrypted: true,
     PubliclyAccessible: false,
   });
-  template.hasResourceProperties('AWS::RDS::DBParameterGroup', { Parameters: { 'rds.force_ssl': '1' } });
+  template.hasResourceProperties('AWS::RDS::DBParameterGroup', {
+    Parameters: { 'rds.force_ssl': '1' },
+  });
   synthesise(EXISTING).template.resourceCountIs('AWS::EC2::VPC', 0);
 });
 
@@ -300,14 +362,19 @@ test('each alarm is made as it is described, and docs/operations.md says what it
   const made = only(template, 'AWS::CloudWatch::Alarm').map(({ Properties }) => Properties);
   expect(made).toHaveLength(ALARMS.length);
   template.resourceCountIs('AWS::Logs::MetricFilter', 2);
-  template.allResourcesProperties('AWS::Logs::MetricFilter', { FilterPattern: '{ $.level = "error" }' });
+  template.allResourcesProperties('AWS::Logs::MetricFilter', {
+    FilterPattern: '{ $.level = "error" }',
+  });
   for (const { name, metric, means, first } of ALARMS) {
     expect(made).toContainEqual(
       expect.objectContaining({ MetricName: metric, AlarmDescription: `${means} First: ${first}` }),
     );
     expect(docs).toContain(`| ${name} | ${means} | ${first} |`);
   }
-  template.hasResourceProperties('AWS::SNS::Subscription', { Protocol: 'email', Endpoint: 'ops@example.com' });
+  template.hasResourceProperties('AWS::SNS::Subscription', {
+    Protocol: 'email',
+    Endpoint: 'ops@example.com',
+  });
   template.resourceCountIs('AWS::CloudWatch::Dashboard', 1);
 });
 
@@ -315,19 +382,27 @@ test.each([
   ['an existing VPC and database', EXISTING],
   ['a trial', {}],
   ['with ECS Exec', { ...EXISTING, exec: true }],
-])('cdk-nag finds nothing that is not acknowledged, and each acknowledgement is needed: %s', (_, context) => {
-  const { app, settings, stack } = stackOf(context);
-  Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
-  const { directory } = app.synth();
-  const report = JSON.parse(readFileSync(join(directory, 'validation-report.json'), 'utf8')) as {
-    pluginReports: { violations: unknown[]; suppressedViolations: { acknowledgedId: string }[] }[];
-  };
-  const [nag] = report.pluginReports;
-  expect(nag?.violations).toEqual([]);
-  const needed = new Set(nag?.suppressedViolations.map(({ acknowledgedId }) => acknowledgedId));
-  const given = Object.keys(acknowledgements(settings, stack.webSocketApiId)).map((rule) => `AwsSolutions::${rule}`);
-  expect([...needed].sort()).toEqual(given.sort());
-});
+])(
+  'cdk-nag finds nothing that is not acknowledged, and each acknowledgement is needed: %s',
+  (_, context) => {
+    const { app, settings, stack } = stackOf(context);
+    Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
+    const { directory } = app.synth();
+    const report = JSON.parse(readFileSync(join(directory, 'validation-report.json'), 'utf8')) as {
+      pluginReports: {
+        violations: unknown[];
+        suppressedViolations: { acknowledgedId: string }[];
+      }[];
+    };
+    const [nag] = report.pluginReports;
+    expect(nag?.violations).toEqual([]);
+    const needed = new Set(nag?.suppressedViolations.map(({ acknowledgedId }) => acknowledgedId));
+    const given = Object.keys(acknowledgements(settings, stack.webSocketApiId)).map(
+      (rule) => `AwsSolutions::${rule}`,
+    );
+    expect([...needed].sort()).toEqual(given.sort());
+  },
+);
 
 test('commands are run beside the relay where that is asked for, and nowhere else', () => {
   for (const exec of [true, false]) {

@@ -3,7 +3,8 @@ import { InvalidArgumentError } from 'commander';
 /** Parsers of arguments. @throws InvalidArgumentError saying what is wrong */
 
 export function direction(value: string): 'up' | 'down' {
-  if (value !== 'up' && value !== 'down') throw new InvalidArgumentError('It is neither up nor down.');
+  if (value !== 'up' && value !== 'down')
+    throw new InvalidArgumentError('It is neither up nor down.');
   return value;
 }
 
@@ -15,7 +16,8 @@ export function eventId(value: string): string {
 }
 
 export function count(value: string): number {
-  if (!/^[1-9]\d{0,5}$/.test(value)) throw new InvalidArgumentError('It is not a whole number above 0.');
+  if (!/^[1-9]\d{0,5}$/.test(value))
+    throw new InvalidArgumentError('It is not a whole number above 0.');
   return Number(value);
 }
 
@@ -37,6 +39,8 @@ export function ago(value: string): number {
 /** One more of a list of audience terms, spelled as rowcast.send() takes them. */
 export function terms(value: string, before: readonly string[] = []): readonly string[] {
   if (!/^(all|(user|room|role|connection):.+)$/s.test(value))
-    throw new InvalidArgumentError('A term is all, user:ID, room:NAME, role:NAME or connection:ID.');
+    throw new InvalidArgumentError(
+      'A term is all, user:ID, room:NAME, role:NAME or connection:ID.',
+    );
   return [...before, value];
 }

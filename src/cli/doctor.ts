@@ -2,7 +2,12 @@ import { examine } from '../doctor/doctor.ts';
 import type { Finding } from '../doctor/finding.ts';
 import { counted, printable, type Terminal, wrap } from './terminal.ts';
 
-const SIGNS = { ok: ['green', '✓'], warning: ['yellow', '!'], problem: ['red', '✗'], skipped: ['dim', '–'] } as const;
+const SIGNS = {
+  ok: ['green', '✓'],
+  warning: ['yellow', '!'],
+  problem: ['red', '✗'],
+  skipped: ['dim', '–'],
+} as const;
 const NAME_COLUMNS = 20;
 const INDENT = 4 + NAME_COLUMNS;
 
@@ -16,12 +21,14 @@ export async function doctor(options: DoctorCommand): Promise<boolean> {
     found.push(finding);
     if (json) terminal.print(JSON.stringify(finding));
     else {
-      if (finding.group !== group) terminal.print(`${group ? '\n' : ''}${terminal.paint('bold', finding.group)}`);
+      if (finding.group !== group)
+        terminal.print(`${group ? '\n' : ''}${terminal.paint('bold', finding.group)}`);
       group = finding.group;
       terminal.print(line(printable(finding), terminal));
     }
   }
-  const of = (verdict: Finding['verdict']) => found.filter((finding) => finding.verdict === verdict).length;
+  const of = (verdict: Finding['verdict']) =>
+    found.filter((finding) => finding.verdict === verdict).length;
   if (!json) terminal.print(`\n${summary(of('problem'), of('warning'), terminal)}`);
   return of('problem') === 0;
 }
@@ -29,9 +36,12 @@ export async function doctor(options: DoctorCommand): Promise<boolean> {
 function line({ name, verdict, detail, fix }: Finding, terminal: Terminal): string {
   const [style, sign] = SIGNS[verdict];
   const indented = (words: string) => wrap(words, terminal.textColumns, INDENT);
-  const gap = name.length < NAME_COLUMNS ? ' '.repeat(NAME_COLUMNS - name.length) : `\n${' '.repeat(INDENT)}`;
+  const gap =
+    name.length < NAME_COLUMNS ? ' '.repeat(NAME_COLUMNS - name.length) : `\n${' '.repeat(INDENT)}`;
   const text = `  ${terminal.paint(style, sign)} ${name}${gap}${indented(detail)}`;
-  return fix ? `${text}\n${' '.repeat(INDENT)}${indented(`${terminal.paint('bold', 'do:')} ${fix}`)}` : text;
+  return fix
+    ? `${text}\n${' '.repeat(INDENT)}${indented(`${terminal.paint('bold', 'do:')} ${fix}`)}`
+    : text;
 }
 
 function summary(problems: number, warnings: number, terminal: Terminal): string {

@@ -1,4 +1,4 @@
-import { type Left, paceOf } from '../pace.ts';
+import { type Left, paceOf } from '../telemetry/pace.ts';
 import { count, duration, type Terminal } from './terminal.ts';
 
 const REWRITE_MS = 100;
@@ -42,12 +42,14 @@ export class Progress {
 
   #show(done: number, note: string): void {
     const text = this.#text(done, note);
-    if (this.#terminal.interactive) this.#terminal.rewriteLine(text.slice(0, this.#terminal.columns - 1));
+    if (this.#terminal.interactive)
+      this.#terminal.rewriteLine(text.slice(0, this.#terminal.columns - 1));
     else this.#terminal.print(text);
   }
 
   #text(done: number, note: string): string {
-    const share = this.#total > 0 ? Math.floor((100 * Math.min(done, this.#total)) / this.#total) : 100;
+    const share =
+      this.#total > 0 ? Math.floor((100 * Math.min(done, this.#total)) / this.#total) : 100;
     const now = { left: Math.max(0, this.#total - done), atMs: performance.now() };
     const { perSecond, etaSeconds } = paceOf(this.#started, now);
     const eta =

@@ -1,8 +1,22 @@
-import { type InstalledLogStatus, type LogStatus, type RelaySession, silenceOf } from '../listener/log-status.ts';
-import type { Pace } from '../pace.ts';
+import {
+  type InstalledLogStatus,
+  type LogStatus,
+  type RelaySession,
+  silenceOf,
+} from '../log/log-status.ts';
 import type { RelayStatus } from '../telemetry/inspection.ts';
+import type { Pace } from '../telemetry/pace.ts';
 import type { RelayInspector } from '../telemetry/relay-inspector.ts';
-import { clockTime, count, counted, dateTime, duration, size, type Terminal, wrap } from './terminal.ts';
+import {
+  clockTime,
+  count,
+  counted,
+  dateTime,
+  duration,
+  size,
+  type Terminal,
+  wrap,
+} from './terminal.ts';
 
 const LABEL_COLUMNS = 14;
 const PROBLEMS_SHOWN = 5;
@@ -51,7 +65,9 @@ export function statusScreen(status: Status, { terminal, inspector, pace }: Scre
 const NOT_INSTALLED = 'The schema rowcast is not there: run `rowcast migrate up`.';
 
 function head({ at, database }: Status, terminal: Terminal): string {
-  const title = database ? `Rowcast on ${database.database} (Postgres ${database.version})` : 'Rowcast';
+  const title = database
+    ? `Rowcast on ${database.database} (Postgres ${database.version})`
+    : 'Rowcast';
   const time = dateTime(Date.parse(at));
   const gap = terminal.textColumns - title.length - time.length;
   return terminal.paint('bold', title) + (gap > 0 ? ' '.repeat(gap) : '\n') + time;
@@ -89,7 +105,9 @@ function relayLines(relays: readonly RelaySession[], paint: Paint): string[] {
     const silence = silenceOf(relay);
     const reading = asleep ? ', asleep until rung' : ', awake: reading';
     const does =
-      silence === null ? leads && reading : paint('red', `, silent for ${duration(silence)}: frozen, or cut off`);
+      silence === null
+        ? leads && reading
+        : paint('red', `, silent for ${duration(silence)}: frozen, or cut off`);
     const since = connectedSeconds === null ? '' : `, since ${duration(connectedSeconds)}`;
     return `${role}  ${host}  (backend ${pid}${since})${does || ''}`;
   });
@@ -104,7 +122,8 @@ function lagLines(
   pace: Pace | null,
   paint: Paint,
 ): string[] {
-  if (!cursor) return [paint('red', 'rowcast.cursor has no row: was the schema restored without its data?')];
+  if (!cursor)
+    return [paint('red', 'rowcast.cursor has no row: was the schema restored without its data?')];
   if (!cursor.ours)
     return [
       paint(
@@ -112,11 +131,16 @@ function lagLines(
         'this database is a copy, and nothing is delivered from it: see `select rowcast.adopt()` in docs/operations.md',
       ),
     ];
-  const waits = lag.backlog > lag.events ? `about ${counted(lag.backlog, 'event')}` : counted(lag.events, 'event');
+  const waits =
+    lag.backlog > lag.events
+      ? `about ${counted(lag.backlog, 'event')}`
+      : counted(lag.events, 'event');
   const colour = lag.seconds > 30 ? 'red' : lag.seconds > 5 ? 'yellow' : 'green';
   const oldest = lag.events > 0 ? `, the oldest for ${duration(lag.seconds)}` : '';
   const rate =
-    pace?.etaSeconds === undefined ? '' : `, ${count(pace.perSecond)}/s, done in ${duration(pace.etaSeconds)}`;
+    pace?.etaSeconds === undefined
+      ? ''
+      : `, ${count(pace.perSecond)}/s, done in ${duration(pace.etaSeconds)}`;
   const term = relay?.term;
   const held =
     term && lag.events > 0
@@ -130,7 +154,9 @@ function lagLines(
 
 function logLine({ log, lag }: InstalledLogStatus): string {
   const span =
-    log.spanSeconds === null ? 'empty' : `about ${counted(log.events, 'event')} of ${duration(log.spanSeconds)}`;
+    log.spanSeconds === null
+      ? 'empty'
+      : `about ${counted(log.events, 'event')} of ${duration(log.spanSeconds)}`;
   return `${span}, ${size(log.bytes)} on disk; notification queue ${(lag.notificationQueueUsage * 100).toFixed(1)} % full`;
 }
 
@@ -140,7 +166,10 @@ function holdingLines({ holding, hidden }: InstalledLogStatus, paint: Paint): st
     const holds = holdsDoorbell ? 'vacuum, and the relay awake' : 'vacuum';
     return `${paint('yellow', duration(ageSeconds))}  ${who} (${role}), ${state}: holds up ${holds}`;
   });
-  if (hidden > 0) lines.push(`${counted(hidden, 'session')} of other roles cannot be seen: grant pg_read_all_stats`);
+  if (hidden > 0)
+    lines.push(
+      `${counted(hidden, 'session')} of other roles cannot be seen: grant pg_read_all_stats`,
+    );
   return lines.length > 0 ? lines : ['none is older than a minute'];
 }
 
@@ -148,11 +177,17 @@ function watchedLines({ watched, dropped }: InstalledLogStatus, paint: Paint): s
   const lost = dropped.map((entity) =>
     paint('yellow', `! the table of ${entity} was dropped, and is captured no more`),
   );
-  if (watched.length === 0) return [...lost, paint('yellow', "nothing: select rowcast.watch('your_table')")];
-  const width = Math.min(NAME_COLUMNS, Math.max(...watched.slice(0, TABLES_SHOWN).map(({ target }) => target.length)));
+  if (watched.length === 0)
+    return [...lost, paint('yellow', "nothing: select rowcast.watch('your_table')")];
+  const width = Math.min(
+    NAME_COLUMNS,
+    Math.max(...watched.slice(0, TABLES_SHOWN).map(({ target }) => target.length)),
+  );
   const lines = watched.slice(0, TABLES_SHOWN).map(({ target, audience, operations, problem }) => {
     const what = `${target.padEnd(width)}  ${operations.join(', ')} → ${audience.join(', ')}`;
-    return problem ? `${paint('red', '✗')} ${what}: ${paint('red', problem)}` : `${paint('green', '✓')} ${what}`;
+    return problem
+      ? `${paint('red', '✗')} ${what}: ${paint('red', problem)}`
+      : `${paint('green', '✓')} ${what}`;
   });
   const more = watched.length - TABLES_SHOWN;
   return [...lost, ...lines, ...(more > 0 ? [`and ${counted(more, 'more table')}`] : [])];
@@ -163,7 +198,9 @@ function ownLines(relay: RelayStatus, paint: Paint): string[] {
   const { term, connections, posts, problems } = relay;
   const { sinceMs, ...outcomes } = posts;
   const posted = Object.entries(outcomes).map(([outcome, n]) => `${count(n)} ${outcome}`);
-  const age = connections.asOf ? `${duration(Math.max(0, (Date.now() - connections.asOf) / 1000))} old` : 'never read';
+  const age = connections.asOf
+    ? `${duration(Math.max(0, (Date.now() - connections.asOf) / 1000))} old`
+    : 'never read';
   const joining = term ? `, ${count(term.joining)} joining, ${count(term.behind)} behind` : '';
   const lines = [
     `${relay.role}, process ${relay.pid}, ${relay.ready ? paint('green', 'ready') : paint('red', 'not ready')}`,
@@ -182,5 +219,10 @@ function ownLines(relay: RelayStatus, paint: Paint): string[] {
       ({ at, event, message }) =>
         `${paint('dim', `${clockTime(Date.parse(at)).slice(0, 8)}Z`)} ${paint('yellow', event)} ${message}`,
     );
-  return [...lines, ...(last.length > 0 ? ['last warnings and errors:', ...last] : ['no warnings or errors so far'])];
+  return [
+    ...lines,
+    ...(last.length > 0
+      ? ['last warnings and errors:', ...last]
+      : ['no warnings or errors so far']),
+  ];
 }

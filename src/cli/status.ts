@@ -1,9 +1,9 @@
 import { pause } from '../backoff.ts';
-import { openSession } from '../database-session.ts';
 import { errorText } from '../error-text.ts';
-import { installationOf, readLogStatus } from '../listener/log-status.ts';
-import type { Session } from '../listener/session.ts';
-import { type Left, type Pace, paceOf } from '../pace.ts';
+import { installationOf, readLogStatus } from '../log/log-status.ts';
+import { openSession } from '../postgres/access.ts';
+import type { Session } from '../postgres/session.ts';
+import { type Left, type Pace, paceOf } from '../telemetry/pace.ts';
 import type { CommandContext } from './context.ts';
 import { type Status, statusScreen } from './status-screen.ts';
 import { printable } from './terminal.ts';
@@ -16,12 +16,16 @@ const QUERY_TIMEOUT_MS = 10_000;
  * @returns whether the database could be asked
  * @throws when neither it nor a relay can; with `watch`, only if that is so at first
  */
-export async function status(context: CommandContext, options: { json: boolean; watch: boolean }): Promise<boolean> {
+export async function status(
+  context: CommandContext,
+  options: { json: boolean; watch: boolean },
+): Promise<boolean> {
   const { terminal, signal, inspector } = context;
   const source = new StatusSource(context);
   const show = (now: Status, pace: Pace | null) => {
     if (options.json) terminal.print(JSON.stringify(now));
-    else if (options.watch) terminal.redraw(statusScreen(printable(now), { terminal, inspector, pace }));
+    else if (options.watch)
+      terminal.redraw(statusScreen(printable(now), { terminal, inspector, pace }));
     else terminal.print(statusScreen(printable(now), { terminal, inspector, pace }));
   };
   try {
@@ -34,7 +38,9 @@ export async function status(context: CommandContext, options: { json: boolean; 
         show(now, paceOf(leftOf(before), leftOf(now)));
         before = now;
       } catch (error) {
-        context.note(terminal.paint('red', `neither database nor relay can be asked: ${errorText(error)}`));
+        context.note(
+          terminal.paint('red', `neither database nor relay can be asked: ${errorText(error)}`),
+        );
       }
     }
     return before.database !== null;

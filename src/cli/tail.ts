@@ -1,11 +1,11 @@
 import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
-import { openSession } from '../database-session.ts';
 import { errorText } from '../error-text.ts';
-import { encodeEvent } from '../framing.ts';
-import { EventLog, type Position } from '../listener/event-log.ts';
-import type { LoggedEvent } from '../listener/logged-event.ts';
-import type { Session } from '../listener/session.ts';
-import { Snapshot } from '../listener/snapshot.ts';
+import { encodeEvent } from '../log/event-encoding.ts';
+import { EventLog, type Position } from '../log/event-log.ts';
+import type { LoggedEvent } from '../log/logged-event.ts';
+import { Snapshot } from '../log/snapshot.ts';
+import { openSession } from '../postgres/access.ts';
+import type { Session } from '../postgres/session.ts';
 import { formatCursor, installationTag } from '../protocol/cursor.ts';
 import type { CommandContext } from './context.ts';
 import { clockTime, printable } from './terminal.ts';
@@ -34,7 +34,10 @@ export async function tail(context: CommandContext, filter: TailFilter): Promise
       });
       const { tag, now } = await start(session);
       if (!position) context.note(`waiting for events${wanted(filter)}; Ctrl-C ends`);
-      position ??= filter.sinceSeconds === null ? { snapshot: now } : await since(session, filter.sinceSeconds, now);
+      position ??=
+        filter.sinceSeconds === null
+          ? { snapshot: now }
+          : await since(session, filter.sinceSeconds, now);
       const log = new EventLog({ session, pageRows: PAGE_ROWS, maxDataBytes: MAX_FRAME_BYTES });
       failures = 0;
       while (!signal.aborted) {
@@ -42,7 +45,11 @@ export async function tail(context: CommandContext, filter: TailFilter): Promise
         const cursor = formatCursor(position.snapshot, tag);
         for (const event of page.events)
           if (matches(event, filter))
-            terminal.print(filter.json ? encodeEvent(event, cursor, MAX_FRAME_BYTES).toString() : line(event, context));
+            terminal.print(
+              filter.json
+                ? encodeEvent(event, cursor, MAX_FRAME_BYTES).toString()
+                : line(event, context),
+            );
         position = page.next;
         await terminal.drained(signal);
         if (!page.more) await pause(POLL_MS, signal);
@@ -72,7 +79,8 @@ async function start(session: Session): Promise<{ tag: string; now: Snapshot }> 
   const [row] = await session.query<{ installation: string; now: string }>(
     'select id::text as installation, pg_current_snapshot()::text as now from rowcast.installation',
   );
-  if (!row) throw new Error('rowcast.installation is empty: was the schema restored without its data?');
+  if (!row)
+    throw new Error('rowcast.installation is empty: was the schema restored without its data?');
   return { tag: installationTag(row.installation), now: Snapshot.parse(row.now) };
 }
 
@@ -87,7 +95,10 @@ async function since(session: Session, seconds: number, now: Snapshot): Promise<
     [seconds],
   );
   if (!row?.last) return { snapshot: now };
-  return { snapshot: NOTHING, backlog: { until: now, afterId: row.before ?? '0', throughId: row.last } };
+  return {
+    snapshot: NOTHING,
+    backlog: { until: now, afterId: row.before ?? '0', throughId: row.last },
+  };
 }
 
 function wanted({ types, audience }: TailFilter): string {
@@ -98,15 +109,24 @@ function wanted({ types, audience }: TailFilter): string {
 function matches({ type, audience }: LoggedEvent, filter: TailFilter): boolean {
   const typed =
     filter.types.length === 0 ||
-    filter.types.some((wanted) => (wanted.endsWith('*') ? type.startsWith(wanted.slice(0, -1)) : type === wanted));
-  return typed && (filter.audience.length === 0 || filter.audience.some((term) => audience.includes(term)));
+    filter.types.some((wanted) =>
+      wanted.endsWith('*') ? type.startsWith(wanted.slice(0, -1)) : type === wanted,
+    );
+  return (
+    typed &&
+    (filter.audience.length === 0 || filter.audience.some((term) => audience.includes(term)))
+  );
 }
 
 /** As much of the data as a line has room for. */
 function line(event: LoggedEvent, { terminal }: CommandContext): string {
   const { id, type, audience, timestamp } = event;
-  const head = printable(`${clockTime(Number(timestamp))}  ${id}  ${type}  ${audience.join(',') || '(nobody)'}  `);
-  const json = event.data ?? (event.key ? `${event.key} (its key only: too large for a frame, or withheld)` : '');
+  const head = printable(
+    `${clockTime(Number(timestamp))}  ${id}  ${type}  ${audience.join(',') || '(nobody)'}  `,
+  );
+  const json =
+    event.data ??
+    (event.key ? `${event.key} (its key only: too large for a frame, or withheld)` : '');
   const data = printable(json.replaceAll(/\s+/g, ' '));
   const room = Math.max(20, terminal.columns - head.length);
   const shown = terminal.interactive && data.length > room ? `${data.slice(0, room - 1)}…` : data;

@@ -35,7 +35,8 @@ export class Terminal {
 
   /** Resolves once whoever reads has caught up: what waits for a slow reader is held in memory. */
   async drained(signal: AbortSignal): Promise<void> {
-    if (this.#stream.writableNeedDrain) await once(this.#stream, 'drain', { signal }).catch(() => undefined);
+    if (this.#stream.writableNeedDrain)
+      await once(this.#stream, 'drain', { signal }).catch(() => undefined);
   }
 
   /** In the place of what was drawn before, on a terminal, as much as it has lines for; below it elsewhere. */
@@ -47,7 +48,12 @@ export class Terminal {
     const lines = screen.split('\n');
     const room = (this.#stream.rows || Number.POSITIVE_INFINITY) - 1;
     const hidden = lines.length - room;
-    if (hidden > 0) lines.splice(room - 1, hidden + 1, `… ${counted(hidden + 1, 'line')} more: make the window taller`);
+    if (hidden > 0)
+      lines.splice(
+        room - 1,
+        hidden + 1,
+        `… ${counted(hidden + 1, 'line')} more: make the window taller`,
+      );
     this.#stream.write(`\x1b[H\x1b[J${lines.join('\n')}\n`);
   }
 
@@ -122,7 +128,9 @@ export function dateTime(epochMs: number): string {
 /** What others wrote (types, terms, names, data), without what would move a terminal's cursor or turn its text around. */
 export function printable<Value>(value: Value): Value {
   return JSON.parse(
-    JSON.stringify(value, (_, each) => (typeof each === 'string' ? each.replaceAll(UNPRINTABLE, escaped) : each)),
+    JSON.stringify(value, (_, each) =>
+      typeof each === 'string' ? each.replaceAll(UNPRINTABLE, escaped) : each,
+    ),
   ) as Value;
 }
 

@@ -1,5 +1,5 @@
-import type { InstalledLogStatus, LogStatus } from '../listener/log-status.ts';
-import type { PostOutcome } from '../pusher/post-outcome.ts';
+import type { InstalledLogStatus, LogStatus } from '../log/log-status.ts';
+import type { PostOutcome } from '../pusher/gateway.ts';
 import type { DeliveryTrace, EventTrace } from '../telemetry/inspection.ts';
 import { clockTime, count, counted, duration, size, type Terminal, wrap } from './terminal.ts';
 
@@ -33,11 +33,19 @@ export interface TracedEvent {
 }
 
 /** The way of one event, hop by hop, until where it went or why it went no further. */
-export function traceScreen({ id, event, log, relay }: Trace, terminal: Terminal, inspector: string): string {
+export function traceScreen(
+  { id, event, log, relay }: Trace,
+  terminal: Terminal,
+  inspector: string,
+): string {
   const row = (label: string, text: string) =>
     `${label.padEnd(LABEL_COLUMNS)}${wrap(text, terminal.textColumns, LABEL_COLUMNS)}`;
-  if (!log.installed) return terminal.paint('red', 'The schema rowcast is not there: run `rowcast migrate up`.');
-  if (!event) return [`Event ${id}`, '', row('log', terminal.paint('red', '✗ ') + absent(id, log))].join('\n');
+  if (!log.installed)
+    return terminal.paint('red', 'The schema rowcast is not there: run `rowcast migrate up`.');
+  if (!event)
+    return [`Event ${id}`, '', row('log', terminal.paint('red', '✗ ') + absent(id, log))].join(
+      '\n',
+    );
   const lines = [
     `${terminal.paint('bold', `Event ${id}`)}  ${event.type}`,
     '',
@@ -48,9 +56,14 @@ export function traceScreen({ id, event, log, relay }: Trace, terminal: Terminal
     row(
       'audience',
       event.audience.join(', ') ||
-        terminal.paint('red', `nobody: ${event.problem ?? 'the columns that its terms name were null'}`),
+        terminal.paint(
+          'red',
+          `nobody: ${event.problem ?? 'the columns that its terms name were null'}`,
+        ),
     ),
-    ...(event.problem && event.audience.length > 0 ? [row('problem', terminal.paint('yellow', event.problem))] : []),
+    ...(event.problem && event.audience.length > 0
+      ? [row('problem', terminal.paint('yellow', event.problem))]
+      : []),
     row('cursor', cursorLine(event, log, terminal)),
   ];
   if (!relay)
@@ -68,14 +81,21 @@ export function traceScreen({ id, event, log, relay }: Trace, terminal: Terminal
 }
 
 function absent(id: string, { log, watched }: InstalledLogStatus): string {
-  if (BigInt(id) > BigInt(log.last ?? 0)) return `no event ${id} yet: the newest is ${log.last ?? 'none'}`;
-  const sick = watched.filter(({ problem }) => problem).map(({ target, problem }) => `${target}: ${problem}`);
+  if (BigInt(id) > BigInt(log.last ?? 0))
+    return `no event ${id} yet: the newest is ${log.last ?? 'none'}`;
+  const sick = watched
+    .filter(({ problem }) => problem)
+    .map(({ target, problem }) => `${target}: ${problem}`);
   const span = log.spanSeconds === null ? '' : ` of the last ${duration(log.spanSeconds)}`;
   const why = `no event ${id}: its transaction was rolled back or is still open, or retention has removed it. The log has about ${counted(log.events, 'event')}${span}.`;
   return sick.length > 0 ? `${why} Not captured now: ${sick.join('; ')}` : why;
 }
 
-function cursorLine({ delivered }: TracedEvent, { lag, relays }: InstalledLogStatus, terminal: Terminal): string {
+function cursorLine(
+  { delivered }: TracedEvent,
+  { lag, relays }: InstalledLogStatus,
+  terminal: Terminal,
+): string {
   if (delivered) return `${terminal.paint('green', '✓')} has passed it: nobody lacks it`;
   const leads = relays.some((each) => each.leads);
   const why = leads
@@ -86,8 +106,12 @@ function cursorLine({ delivered }: TracedEvent, { lag, relays }: InstalledLogSta
 
 function relayRows(event: TracedEvent, relay: EventTrace, terminal: Terminal): [string, string][] {
   const { dispatches, deliveries, outcomes } = relay;
-  if (dispatches.length === 0 && deliveries.length === 0) return [['relay', unknown(event, relay, terminal)]];
-  const rows = dispatches.map((dispatch): [string, string] => ['read', dispatchLine(dispatch, event, terminal)]);
+  if (dispatches.length === 0 && deliveries.length === 0)
+    return [['relay', unknown(event, relay, terminal)]];
+  const rows = dispatches.map((dispatch): [string, string] => [
+    'read',
+    dispatchLine(dispatch, event, terminal),
+  ]);
   if (deliveries.length > 0)
     rows.push([
       'outcome',
@@ -95,17 +119,24 @@ function relayRows(event: TracedEvent, relay: EventTrace, terminal: Terminal): [
         .map(([outcome, n]) => `${count(n)} ${outcome}`)
         .join(', '),
     ]);
-  for (const delivery of deliveries.slice(0, SHOWN)) rows.push(['', deliveryLine(delivery, event, terminal)]);
+  for (const delivery of deliveries.slice(0, SHOWN))
+    rows.push(['', deliveryLine(delivery, event, terminal)]);
   const total = Object.values(outcomes).reduce((sum, n) => sum + n, 0);
   if (total > SHOWN) rows.push(['', `and ${count(total - SHOWN)} more`]);
   return rows;
 }
 
-function dispatchLine(dispatch: EventTrace['dispatches'][number], event: TracedEvent, terminal: Terminal): string {
+function dispatchLine(
+  dispatch: EventTrace['dispatches'][number],
+  event: TracedEvent,
+  terminal: Terminal,
+): string {
   const { atMs, reached, connections, joining } = dispatch;
   const at = `${clockTime(atMs)} (${delay(event, atMs)} after it was written)`;
-  const joins = joining > 0 ? `; ${counted(joining, 'connection')} joining, whose replays carry it` : '';
-  if (reached > 0) return `${at}, for ${count(reached)} of ${counted(connections, 'connection')}${joins}`;
+  const joins =
+    joining > 0 ? `; ${counted(joining, 'connection')} joining, whose replays carry it` : '';
+  if (reached > 0)
+    return `${at}, for ${count(reached)} of ${counted(connections, 'connection')}${joins}`;
   const known = `${counted(connections, 'connection')} known then, and none of them is ${event.audience.join(' or ') || 'meant'}`;
   return joining > 0
     ? `${at}, for none that was live then${joins}`
@@ -132,7 +163,9 @@ function deliveryLine(delivery: DeliveryTrace, event: TracedEvent, terminal: Ter
       ? terminal.paint('green', '✓')
       : terminal.paint(waiting ? 'yellow' : 'red', waiting ? '…' : '✗');
   const earlier =
-    attempts.length > ATTEMPTS_SHOWN ? [`${counted(attempts.length - ATTEMPTS_SHOWN, 'try')} before`] : [];
+    attempts.length > ATTEMPTS_SHOWN
+      ? [`${counted(attempts.length - ATTEMPTS_SHOWN, 'try')} before`]
+      : [];
   const tries = attempts
     .slice(-ATTEMPTS_SHOWN)
     .map(

@@ -1,8 +1,8 @@
-import { openSession } from '../database-session.ts';
-import { CONSUMER } from '../listener/cursor-store.ts';
-import { installationOf, readLogStatus } from '../listener/log-status.ts';
-import { isDataError, salvage } from '../listener/salvage.ts';
-import type { Session } from '../listener/session.ts';
+import { CONSUMER } from '../log/cursor-store.ts';
+import { installationOf, readLogStatus } from '../log/log-status.ts';
+import { isDataError, salvage } from '../log/salvage.ts';
+import { openSession } from '../postgres/access.ts';
+import type { Session } from '../postgres/session.ts';
 import type { CommandContext } from './context.ts';
 import { printable } from './terminal.ts';
 import { type Trace, type TracedEvent, traceScreen } from './trace-screen.ts';
@@ -12,7 +12,11 @@ const QUERY_TIMEOUT_MS = 10_000;
 const MAX_BYTES = 131_072;
 
 /** @returns whether the log has such an event. @throws when the database cannot be reached */
-export async function trace(context: CommandContext, id: string, options: { json: boolean }): Promise<boolean> {
+export async function trace(
+  context: CommandContext,
+  id: string,
+  options: { json: boolean },
+): Promise<boolean> {
   const session = await openSession(context.database, {
     applicationName: 'rowcast trace',
     queryTimeoutMs: QUERY_TIMEOUT_MS,
@@ -27,7 +31,9 @@ export async function trace(context: CommandContext, id: string, options: { json
       relay: await context.inspector.trace(id, installationOf(log)),
     };
     context.terminal.print(
-      options.json ? JSON.stringify(found) : traceScreen(printable(found), context.terminal, context.inspector.where),
+      options.json
+        ? JSON.stringify(found)
+        : traceScreen(printable(found), context.terminal, context.inspector.where),
     );
     return found.event !== null;
   } finally {
@@ -40,11 +46,18 @@ async function readEvent(session: Session, id: string): Promise<TracedEvent | un
   const [event] = await session.query<TracedEvent>(EVENT, [id, CONSUMER]);
   if (!event) return undefined;
   try {
-    const [text] = await session.query<Pick<TracedEvent, 'type' | 'audience'>>(TEXT, [id, MAX_BYTES]);
+    const [text] = await session.query<Pick<TracedEvent, 'type' | 'audience'>>(TEXT, [
+      id,
+      MAX_BYTES,
+    ]);
     return text ? { ...event, type: text.type, audience: text.audience } : event;
   } catch (error) {
     if (!isDataError(error)) throw error;
-    const { type, audience, problem } = await salvage(session, { id, xid: event.xid, timestamp: '' }, MAX_BYTES);
+    const { type, audience, problem } = await salvage(
+      session,
+      { id, xid: event.xid, timestamp: '' },
+      MAX_BYTES,
+    );
     return { ...event, type, audience, problem };
   }
 }

@@ -25,18 +25,30 @@ import { isOnline, onWakeup } from './wakeup.ts';
 const WAKE_INTERVAL_MS = 2000;
 
 export type { Feed, Status } from './feed.ts';
-export type { Message, MessageOf, Ready, TableMessages, TruncatedMessage, WholeMessage } from './message.ts';
+export type {
+  Message,
+  MessageOf,
+  Ready,
+  TableMessages,
+  TruncatedMessage,
+  WholeMessage,
+} from './message.ts';
 export type { ConnectOptions, Received, WebSocketConstructor, WebSocketLike } from './options.ts';
 
 /**
  * @example const feed = connect<Messages>({ url: 'wss://…/prod', getToken: () => session.token() });
  * @throws TypeError that names the option that is wrong
  */
-export function connect<Map extends object = Record<string, unknown>, AsText extends boolean = false>(
+export function connect<
+  Map extends object = Record<string, unknown>,
+  AsText extends boolean = false,
+>(
   options: ConnectOptions<Received<Map, AsText>> & { readonly dataAsText?: AsText | undefined },
 ): Feed<Received<Map, AsText>> {
   // The map is the application's word for what the server sends: inside, data is unknown.
-  return new ReconnectingFeed(options as unknown as ConnectOptions) as unknown as Feed<Received<Map, AsText>>;
+  return new ReconnectingFeed(options as unknown as ConnectOptions) as unknown as Feed<
+    Received<Map, AsText>
+  >;
 }
 
 class ReconnectingFeed implements Feed {
@@ -152,7 +164,8 @@ class ReconnectingFeed implements Feed {
 
   /** A sign of life after the browser said that there is no network. */
   #alive({ live }: Connection): void {
-    if (this.status === 'offline' || this.status === 'connecting') this.#show(live ? 'live' : 'replaying');
+    if (this.status === 'offline' || this.status === 'connecting')
+      this.#show(live ? 'live' : 'replaying');
   }
 
   #receive(connection: Connection, frame: Frame): void {
@@ -202,7 +215,9 @@ class ReconnectingFeed implements Feed {
     if (connection === this.#successor) {
       // The other goes on; it is tried again before its two hours are over.
       this.#successor = undefined;
-      this.#renewal.set(retryDelayMs(this.#settings, refused, this.#renewalFailures++), () => this.#renew());
+      this.#renewal.set(retryDelayMs(this.#settings, refused, this.#renewalFailures++), () =>
+        this.#renew(),
+      );
       return;
     }
     this.#connection = this.#successor;

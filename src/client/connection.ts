@@ -7,7 +7,10 @@ import { Timer } from './timer.ts';
  * Why a connection is over. `refused`: the server answers, and lets nobody in with this token. A browser does not tell a page
  * with which status a handshake failed, so the server is asked by plain HTTP whether it is there.
  */
-export type Ending = { readonly outcome: 'refused' | 'unreachable' | 'lost'; readonly error: Error };
+export type Ending = {
+  readonly outcome: 'refused' | 'unreachable' | 'lost';
+  readonly error: Error;
+};
 
 const NORMAL = 1000;
 
@@ -32,10 +35,16 @@ export class Connection {
   /** A ping is out. */
   #asked = false;
 
-  constructor(settings: Settings, from: { cursor: string | undefined; refused: boolean }, events: ConnectionEvents) {
+  constructor(
+    settings: Settings,
+    from: { cursor: string | undefined; refused: boolean },
+    events: ConnectionEvents,
+  ) {
     this.#settings = settings;
     this.#events = events;
-    this.#timer.set(settings.connectTimeoutMs, () => this.#end('unreachable', 'no connection in time'));
+    this.#timer.set(settings.connectTimeoutMs, () =>
+      this.#end('unreachable', 'no connection in time'),
+    );
     Promise.resolve()
       .then(() => this.#connect(from))
       .catch((error: unknown) => this.#end('unreachable', 'no connection could be opened', error));
@@ -61,7 +70,13 @@ export class Connection {
     this.#socket?.close(NORMAL);
   }
 
-  async #connect({ cursor, refused }: { cursor: string | undefined; refused: boolean }): Promise<void> {
+  async #connect({
+    cursor,
+    refused,
+  }: {
+    cursor: string | undefined;
+    refused: boolean;
+  }): Promise<void> {
     if (this.over) return;
     const { getToken, tokenIn, url } = this.#settings;
     const token = await getToken?.({ refused });
@@ -70,7 +85,10 @@ export class Connection {
     const target = new URL(url);
     if (cursor) target.searchParams.set('cursor', cursor);
     if (token && tokenIn === 'query') target.searchParams.set('token', token);
-    const socket = this.#socketTo(target.href, token && tokenIn === 'subprotocol' ? [SUBPROTOCOL, token] : undefined);
+    const socket = this.#socketTo(
+      target.href,
+      token && tokenIn === 'subprotocol' ? [SUBPROTOCOL, token] : undefined,
+    );
     if (!socket) return;
     this.#socket = socket;
     socket.addEventListener('open', () => this.#opened());
@@ -135,9 +153,15 @@ export class Connection {
       return;
     }
     if (this.over) return;
-    this.#timer.set(this.#settings.connectTimeoutMs, () => this.#end('unreachable', 'the server cannot be reached'));
+    this.#timer.set(this.#settings.connectTimeoutMs, () =>
+      this.#end('unreachable', 'the server cannot be reached'),
+    );
     this.#isThere().then(
-      () => this.#end('refused', 'the server refuses the handshake: 401 or 403 for the token or a room, 429, 5xx'),
+      () =>
+        this.#end(
+          'refused',
+          'the server refuses the handshake: 401 or 403 for the token or a room, 429, 5xx',
+        ),
       (error: unknown) => this.#end('unreachable', 'the server cannot be reached', error),
     );
   }

@@ -34,7 +34,8 @@ export class Delivery {
 
   event(event: Event): void {
     this.#ids.add(`${event.id} ${installationOf(event.cursor)}`);
-    if (this.#ids.size > this.#deps.maxRememberedIds) this.#ids.delete(this.#ids.values().next().value as string);
+    if (this.#ids.size > this.#deps.maxRememberedIds)
+      this.#ids.delete(this.#ids.values().next().value as string);
     this.#waiting.push(event);
     this.#next();
   }
@@ -92,7 +93,9 @@ function installationOf(cursor = ''): string {
 
 export interface DeliveryDeps {
   message(event: Event): void;
-  readonly fetchRow: ((event: Event, context: { readonly signal: AbortSignal }) => Promise<unknown>) | undefined;
+  readonly fetchRow:
+    | ((event: Event, context: { readonly signal: AbortSignal }) => Promise<unknown>)
+    | undefined;
   readonly fetchTimeoutMs: number;
   readonly maxRememberedIds: number;
   /** The feed is closed. */

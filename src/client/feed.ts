@@ -10,12 +10,16 @@ import type { Message, MessageOf, Ready } from './message.ts';
 export type Status = 'connecting' | 'replaying' | 'live' | 'offline' | 'refused';
 
 /** Iterating over it gives each message from then on, and ends when the feed is closed. */
-export interface Feed<Map extends object = Record<string, unknown>> extends AsyncIterable<Message<Map>> {
+export interface Feed<Map extends object = Record<string, unknown>>
+  extends AsyncIterable<Message<Map>> {
   readonly status: Status;
   /** Where to go on from after a reload: pass it to `connect`. Whoever iterates keeps the `cursor` of the last message handled. */
   readonly cursor: string | undefined;
   /** Messages of one type. Each of these returns a function that stops it. */
-  on<Type extends keyof Map & string>(type: Type, listener: (message: MessageOf<Map, Type>) => void): () => void;
+  on<Type extends keyof Map & string>(
+    type: Type,
+    listener: (message: MessageOf<Map, Type>) => void,
+  ): () => void;
   onMessage(listener: (message: Message<Map>) => void): () => void;
   /** Fetch what is shown when it is the `first`, or not `recovered`. */
   onReady(listener: (ready: Ready) => void): () => void;

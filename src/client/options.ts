@@ -8,7 +8,9 @@ export interface ConnectOptions<Map extends object = Record<string, unknown>> {
    * accepted; do not answer from a cache. Null where there is none (signed out): status is `refused`, and it is asked again
    * slowly. Undefined where none is needed. A rejection counts as a failed attempt.
    */
-  readonly getToken?: ((attempt: { readonly refused: boolean }) => Token | Promise<Token>) | undefined;
+  readonly getToken?:
+    | ((attempt: { readonly refused: boolean }) => Token | Promise<Token>)
+    | undefined;
   /** The token travels as a subprotocol, which stays out of URLs and logs; `query`: where something on the way drops that header. */
   readonly tokenIn?: 'subprotocol' | 'query';
   /** Rooms to join, of those that the token allows. */
@@ -18,7 +20,8 @@ export interface ConnectOptions<Map extends object = Record<string, unknown>> {
   /** Brings the row of a message that was too large to send, by its key. Later messages wait for it, at most `fetchTimeoutMs`. */
   readonly fetchRow?:
     | ((
-        message: { [Type in keyof Map & string]: TruncatedMessage<Type, Map[Type]> }[keyof Map & string],
+        message: { [Type in keyof Map & string]: TruncatedMessage<Type, Map[Type]> }[keyof Map &
+          string],
         context: { readonly signal: AbortSignal },
       ) => Promise<Map[keyof Map] | null | undefined>)
     | undefined;
@@ -48,7 +51,9 @@ export interface ConnectOptions<Map extends object = Record<string, unknown>> {
 }
 
 /** What `data` is by type, once `dataAsText` has had its say. */
-export type Received<Map extends object, AsText> = AsText extends true ? { [Type in keyof Map]: string } : Map;
+export type Received<Map extends object, AsText> = AsText extends true
+  ? { [Type in keyof Map]: string }
+  : Map;
 
 /** What is needed of a WebSocket: the browser's, Node's from 22 on, undici's and ws's are such. */
 export interface WebSocketLike {
@@ -77,11 +82,17 @@ export function settingsOf(options: ConnectOptions) {
   const given = Object.fromEntries(
     Object.entries(options).filter(([, value]) => value !== undefined),
   ) as ConnectOptions;
-  const WebSocket = options.WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
-  if (!WebSocket) throw new TypeError('connect: there is no global WebSocket here (Node before 22); pass WebSocket');
+  const WebSocket =
+    options.WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
+  if (!WebSocket)
+    throw new TypeError(
+      'connect: there is no global WebSocket here (Node before 22); pass WebSocket',
+    );
   const wrong = rooms.find((room) => room.trim() !== room || room === '' || room.includes(','));
   if (wrong !== undefined)
-    throw new TypeError(`connect: rooms: ${JSON.stringify(wrong)} is empty, has a comma or spaces around it`);
+    throw new TypeError(
+      `connect: rooms: ${JSON.stringify(wrong)} is empty, has a comma or spaces around it`,
+    );
   for (const [name, value] of Object.entries(given))
     if (/Ms$|^max/.test(name) && !((value as number) >= 0))
       throw new TypeError(`connect: ${name} is a number of at least 0, not ${value}`);
@@ -108,10 +119,13 @@ function endpoint(text: string, rooms: readonly string[]): URL {
   try {
     url = new URL(text, (globalThis as { location?: { href: string } }).location?.href);
   } catch {
-    throw new TypeError(`connect: url is no URL: ${JSON.stringify(text)}; it looks like wss://…/stage`);
+    throw new TypeError(
+      `connect: url is no URL: ${JSON.stringify(text)}; it looks like wss://…/stage`,
+    );
   }
   url.protocol = url.protocol.replace('http', 'ws');
-  if (!/^wss?:$/.test(url.protocol)) throw new TypeError(`connect: url begins with wss://, not ${url.protocol}//`);
+  if (!/^wss?:$/.test(url.protocol))
+    throw new TypeError(`connect: url begins with wss://, not ${url.protocol}//`);
   url.hash = '';
   url.searchParams.set('batch', '1');
   if (rooms.length > 0) url.searchParams.set('rooms', rooms.join());

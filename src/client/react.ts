@@ -17,7 +17,14 @@ import {
   useRef,
   useSyncExternalStore,
 } from 'react';
-import { type ConnectOptions, connect, type Feed, type Message, type Ready, type Status } from './connect.ts';
+import {
+  type ConnectOptions,
+  connect,
+  type Feed,
+  type Message,
+  type Ready,
+  type Status,
+} from './connect.ts';
 import { Listeners } from './listeners.ts';
 
 export interface RowcastState<Map extends object = Record<string, unknown>> {
@@ -44,9 +51,10 @@ export interface RowcastHandlers<Map extends object = Record<string, unknown>> {
 }
 
 /** Options as for `connect`. Another url, other rooms or another `key` make another feed; changed callbacks are taken up as they are. */
-export type RowcastProviderProps<Map extends object = Record<string, unknown>> = ConnectOptions<Map> & {
-  readonly children?: ReactNode;
-};
+export type RowcastProviderProps<Map extends object = Record<string, unknown>> =
+  ConnectOptions<Map> & {
+    readonly children?: ReactNode;
+  };
 
 const Context = createContext<SharedFeed | null>(null);
 
@@ -76,7 +84,9 @@ export function useRowcast<Map extends object = Record<string, unknown>>(
       latest.current.onReady?.({ ...each, first });
       first = false;
     };
-    const stopMessages = shared.messages.add((message) => latest.current.onMessage?.(message as Message<Map>));
+    const stopMessages = shared.messages.add((message) =>
+      latest.current.onMessage?.(message as Message<Map>),
+    );
     const stopReadies = shared.readies.add(ready);
     if (shared.ready && shared.state().status === 'live') ready(shared.ready);
     return () => {
@@ -84,7 +94,11 @@ export function useRowcast<Map extends object = Record<string, unknown>>(
       stopReadies();
     };
   }, [shared, latest]);
-  return useSyncExternalStore(shared.subscribe, shared.state, () => NOTHING_YET) as RowcastState<Map>;
+  return useSyncExternalStore(
+    shared.subscribe,
+    shared.state,
+    () => NOTHING_YET,
+  ) as RowcastState<Map>;
 }
 
 const NOTHING_YET: RowcastState = {

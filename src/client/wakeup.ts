@@ -2,7 +2,9 @@
 interface Page {
   readonly addEventListener?: (type: string, listener: () => void) => void;
   readonly removeEventListener?: (type: string, listener: () => void) => void;
-  readonly document?: Pick<Required<Page>, 'addEventListener' | 'removeEventListener'> & { readonly hidden: boolean };
+  readonly document?: Pick<Required<Page>, 'addEventListener' | 'removeEventListener'> & {
+    readonly hidden: boolean;
+  };
   readonly navigator?: { readonly onLine?: boolean };
 }
 
@@ -22,7 +24,11 @@ export function onWakeup(listener: (online: boolean) => void): () => void {
   const look = () => {
     if (!page.document?.hidden) listener(false);
   };
-  const heard: [Pick<Page, 'addEventListener' | 'removeEventListener'> | undefined, string, () => void][] = [
+  const heard: [
+    Pick<Page, 'addEventListener' | 'removeEventListener'> | undefined,
+    string,
+    () => void,
+  ][] = [
     [page, 'online', () => listener(true)],
     [page, 'offline', () => listener(false)],
     [page, 'pageshow', look],

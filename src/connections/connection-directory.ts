@@ -66,7 +66,8 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
 
   /** All that was in the table at that time is known. */
   current(asOf: number): void {
-    for (const [id, { forgottenAt }] of this.#forgotten) if (forgottenAt < asOf) this.#forgotten.delete(id);
+    for (const [id, { forgottenAt }] of this.#forgotten)
+      if (forgottenAt < asOf) this.#forgotten.delete(id);
     this.#asOf = Math.max(this.#asOf, Math.min(asOf, Date.now()));
     this.emit('refreshed', this.#asOf);
   }
@@ -86,7 +87,10 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
 
   /** Delivery found the connection gone before the feed did. */
   forget(connection: Connection): void {
-    this.#forgotten.set(connection.connectionId, { connectedAt: connection.connectedAt, forgottenAt: Date.now() });
+    this.#forgotten.set(connection.connectionId, {
+      connectedAt: connection.connectedAt,
+      forgottenAt: Date.now(),
+    });
     this.#overdue.delete(connection.connectionId);
     const known = this.#connections.get(connection.connectionId);
     if (known?.connectedAt === connection.connectedAt) this.#leave(known);
@@ -126,7 +130,10 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
   /** Its item may stay for as long as nobody can remove it; a connection that is over never comes back. */
   #isForgotten({ connectionId, connectedAt }: Connection, readBeganAt: number): boolean {
     if (this.#forgotten.get(connectionId)?.connectedAt !== connectedAt) return false;
-    this.#forgotten.set(connectionId, { connectedAt, forgottenAt: Math.max(Date.now(), readBeganAt) });
+    this.#forgotten.set(connectionId, {
+      connectedAt,
+      forgottenAt: Math.max(Date.now(), readBeganAt),
+    });
     return true;
   }
 }

@@ -62,7 +62,10 @@ export function isSame(one: Connection, other: Connection): boolean {
 
 /** In whatever order: DynamoDB's sets have none. */
 function hasSame(one: readonly string[] = [], other: readonly string[] = []): boolean {
-  return one.length === other.length && one.every((name, at) => other[at] === name || other.includes(name));
+  return (
+    one.length === other.length &&
+    one.every((name, at) => other[at] === name || other.includes(name))
+  );
 }
 
 function strings(set: Set<unknown>): string[] {

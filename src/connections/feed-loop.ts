@@ -53,7 +53,10 @@ export abstract class FeedLoop<Deps extends FeedLoopDeps> implements ConnectionF
         this.failed(error, ++failures);
         this.deps.sink.unreadable();
       }
-      await pause(failures ? backoffDelayMs(RETRY, failures) : this.deps.refreshIntervalMs, this.signal);
+      await pause(
+        failures ? backoffDelayMs(RETRY, failures) : this.deps.refreshIntervalMs,
+        this.signal,
+      );
     }
   }
 }

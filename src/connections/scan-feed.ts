@@ -16,7 +16,10 @@ const MAX_CONNECTION_MS = 7_260_000;
 export class ScanFeed extends FeedLoop<ScanFeedDeps> {
   protected async round(tableRead: () => void): Promise<void> {
     const readBeganAt = Date.now();
-    this.deps.sink.replaceAll(await scanConnections(this.deps, readBeganAt, this.signal), readBeganAt);
+    this.deps.sink.replaceAll(
+      await scanConnections(this.deps, readBeganAt, this.signal),
+      readBeganAt,
+    );
     tableRead();
   }
 
@@ -35,7 +38,11 @@ export class ScanFeed extends FeedLoop<ScanFeedDeps> {
  * All connections in the table that may be open. Consistent: what was written before the scan began is in it.
  * @param now epoch ms
  */
-export async function scanConnections(from: TableReader, now: number, signal: AbortSignal): Promise<Connection[]> {
+export async function scanConnections(
+  from: TableReader,
+  now: number,
+  signal: AbortSignal,
+): Promise<Connection[]> {
   const seen: Connection[] = [];
   const pages = paginateScan(
     { client: from.client },
@@ -45,7 +52,10 @@ export async function scanConnections(from: TableReader, now: number, signal: Ab
       // One that has expired may still have its socket, for as long as API Gateway lets any live.
       FilterExpression: '#ttl > :now OR connectedAt > :oldest',
       ExpressionAttributeNames: { '#ttl': 'ttl' },
-      ExpressionAttributeValues: { ':now': Math.floor(now / 1000), ':oldest': now - MAX_CONNECTION_MS },
+      ExpressionAttributeValues: {
+        ':now': Math.floor(now / 1000),
+        ':oldest': now - MAX_CONNECTION_MS,
+      },
     },
     { abortSignal: signal },
   );

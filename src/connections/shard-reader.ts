@@ -58,7 +58,9 @@ export class ShardReader {
     let page: { Records?: ChangeRecord[] | undefined; NextShardIterator?: string | undefined };
     try {
       page = await withGap(
-        this.#client.send(new GetRecordsCommand({ ShardIterator: this.#iterator }), { abortSignal }),
+        this.#client.send(new GetRecordsCommand({ ShardIterator: this.#iterator }), {
+          abortSignal,
+        }),
       );
     } catch (error) {
       if (!(error instanceof ExpiredIteratorException)) throw error;

@@ -54,7 +54,13 @@ export class StreamFeed extends FeedLoop<StreamFeedDeps> {
     this.log.line(
       'warn',
       'directory_stream_failed',
-      { event: 'directory_stream_failed', table, failures, rescan: !this.#synced, error: errorText(error) },
+      {
+        event: 'directory_stream_failed',
+        table,
+        failures,
+        rescan: !this.#synced,
+        error: errorText(error),
+      },
       'cannot follow the stream of the connections table; delivering to the connections known so far',
     );
   }
@@ -82,7 +88,8 @@ export class StreamFeed extends FeedLoop<StreamFeedDeps> {
     for (let added = true; added; ) {
       await this.#readShards();
       // A shard stays until its children are known: until then nothing newer counts as seen.
-      added = [...this.#readers.values()].some(({ endedAtMs }) => endedAtMs) && (await this.#addShards());
+      added =
+        [...this.#readers.values()].some(({ endedAtMs }) => endedAtMs) && (await this.#addShards());
     }
     const upTo = Math.min(...[...this.#readers.values()].map(({ caughtUpAtMs }) => caughtUpAtMs));
     this.deps.sink.current(upTo - STREAM_LAG_MS);
@@ -90,8 +97,12 @@ export class StreamFeed extends FeedLoop<StreamFeedDeps> {
 
   /** Waits for all, whatever becomes of one: two reads of one shard at a time would mix its records up. */
   async #readShards(): Promise<void> {
-    const reads = await Promise.allSettled([...this.#readers.values()].map((reader) => this.#readShard(reader)));
-    const errors = reads.flatMap((read) => (read.status === 'rejected' ? [read.reason as unknown] : []));
+    const reads = await Promise.allSettled(
+      [...this.#readers.values()].map((reader) => this.#readShard(reader)),
+    );
+    const errors = reads.flatMap((read) =>
+      read.status === 'rejected' ? [read.reason as unknown] : [],
+    );
     if (errors.length > 0) throw errors.find((error) => error instanceof GapError) ?? errors[0];
   }
 
@@ -127,11 +138,13 @@ export class StreamFeed extends FeedLoop<StreamFeedDeps> {
       if (parents.has(shardId)) {
         this.#known.set(shardId, 'done');
         this.#readers.delete(shardId);
-      } else if (Date.now() - endedAtMs > CHILDLESS_MS) throw new GapError('a shard ended, and none follows it');
+      } else if (Date.now() - endedAtMs > CHILDLESS_MS)
+        throw new GapError('a shard ended, and none follows it');
     }
     const fresh = shards.filter(
       ({ ShardId = '', ParentShardId = '' }) =>
-        !this.#known.has(ShardId) && (!listed.has(ParentShardId) || this.#known.get(ParentShardId) === 'done'),
+        !this.#known.has(ShardId) &&
+        (!listed.has(ParentShardId) || this.#known.get(ParentShardId) === 'done'),
     );
     for (const { ShardId = '' } of fresh) this.#add(ShardId, 'TRIM_HORIZON');
     return fresh.length > 0;
@@ -141,7 +154,10 @@ export class StreamFeed extends FeedLoop<StreamFeedDeps> {
     const { streams: client } = this.deps;
     this.#known.set(shardId, 'reading');
     const caughtUpAtMs = from === 'LATEST' ? Date.now() : this.#scanBeganAtMs;
-    this.#readers.set(shardId, new ShardReader({ client, streamArn: this.#streamArn, shardId, from, caughtUpAtMs }));
+    this.#readers.set(
+      shardId,
+      new ShardReader({ client, streamArn: this.#streamArn, shardId, from, caughtUpAtMs }),
+    );
   }
 
   async #findStream(): Promise<string> {
@@ -149,9 +165,14 @@ export class StreamFeed extends FeedLoop<StreamFeedDeps> {
     const { Table } = await dynamodb.send(new DescribeTableCommand({ TableName: table }), {
       abortSignal: this.signal,
     });
-    if (Table?.LatestStreamArn && Table.StreamSpecification?.StreamViewType === 'NEW_AND_OLD_IMAGES')
+    if (
+      Table?.LatestStreamArn &&
+      Table.StreamSpecification?.StreamViewType === 'NEW_AND_OLD_IMAGES'
+    )
       return Table.LatestStreamArn;
-    throw new Error(`table ${table} has no stream of NEW_AND_OLD_IMAGES; enable it, or set DIRECTORY_FEED=scan`);
+    throw new Error(
+      `table ${table} has no stream of NEW_AND_OLD_IMAGES; enable it, or set DIRECTORY_FEED=scan`,
+    );
   }
 
   async #describe(): Promise<Shard[]> {
@@ -172,7 +193,9 @@ export class StreamFeed extends FeedLoop<StreamFeedDeps> {
 }
 
 function imageOf(image: Record<string, unknown> | undefined) {
-  return image ? fromItem(unmarshall(image as Parameters<typeof unmarshall>[0], { wrapNumbers: Number })) : null;
+  return image
+    ? fromItem(unmarshall(image as Parameters<typeof unmarshall>[0], { wrapNumbers: Number }))
+    : null;
 }
 
 export interface StreamFeedDeps extends TableReader, FeedLoopDeps {

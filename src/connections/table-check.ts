@@ -27,15 +27,22 @@ export async function checkTable(
     description = (await client.send(new DescribeTableCommand({ TableName: table }))).Table;
   } catch (error) {
     const { name } = error as Error;
-    if (name === 'ResourceNotFoundException') return broken(`${named} does not exist in this account and Region`);
+    if (name === 'ResourceNotFoundException')
+      return broken(`${named} does not exist in this account and Region`);
     if (name === 'AccessDeniedException')
       return { problem: null, warning: `${named} cannot be checked: ${errorText(error)}` };
     return broken(`${named} cannot be described: ${errorText(error)}`);
   }
-  const keys = description?.KeySchema?.map(({ AttributeName, KeyType }) => `${AttributeName} ${KeyType}`).join(', ');
-  const type = description?.AttributeDefinitions?.find((each) => each.AttributeName === 'connectionId')?.AttributeType;
+  const keys = description?.KeySchema?.map(
+    ({ AttributeName, KeyType }) => `${AttributeName} ${KeyType}`,
+  ).join(', ');
+  const type = description?.AttributeDefinitions?.find(
+    (each) => each.AttributeName === 'connectionId',
+  )?.AttributeType;
   if (keys !== 'connectionId HASH' || type !== 'S')
-    return broken(`${named} has the key ${keys} (${type ?? 'no connectionId'}); it must be connectionId (S) alone`);
+    return broken(
+      `${named} has the key ${keys} (${type ?? 'no connectionId'}); it must be connectionId (S) alone`,
+    );
   const view = description?.StreamSpecification?.StreamViewType;
   if (stream && view !== 'NEW_AND_OLD_IMAGES')
     return broken(
@@ -50,7 +57,9 @@ function broken(problem: string): TableCheck {
 
 async function ttlWarning(client: DynamoDBClient, table: string): Promise<string | null> {
   try {
-    const { TimeToLiveDescription: ttl } = await client.send(new DescribeTimeToLiveCommand({ TableName: table }));
+    const { TimeToLiveDescription: ttl } = await client.send(
+      new DescribeTimeToLiveCommand({ TableName: table }),
+    );
     const on = ttl?.TimeToLiveStatus === 'ENABLED' || ttl?.TimeToLiveStatus === 'ENABLING';
     if (on && ttl?.AttributeName === 'ttl') return null;
     return `CONNECTIONS_TABLE ${table} deletes no expired connections: turn TTL on, for the attribute ttl`;

@@ -1,10 +1,10 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient, ScanCommand } from '@aws-sdk/lib-dynamodb';
-import type { Config } from '../config.ts';
 import { checkTable } from '../connections/table-check.ts';
+import type { Config } from '../daemon/config.ts';
 import { errorText } from '../error-text.ts';
-import { checkGateway } from '../pusher/gateway-check.ts';
-import { GatewayClient } from '../pusher/gateway-client.ts';
+import { checkGateway } from '../gateway/gateway-check.ts';
+import { GatewayClient } from '../gateway/gateway-client.ts';
 import { type Finding, type Findings, findingsOf } from './finding.ts';
 
 const { ok, warning, problem } = findingsOf('aws');
@@ -15,7 +15,11 @@ export async function* awsFindings(config: Config): Findings {
   yield await gatewayFinding(config);
   const dynamodb = new DynamoDBClient({
     region: config.region,
-    requestHandler: { connectionTimeout: 2000, requestTimeout: TIMEOUT_MS, throwOnRequestTimeout: true },
+    requestHandler: {
+      connectionTimeout: 2000,
+      requestTimeout: TIMEOUT_MS,
+      throwOnRequestTimeout: true,
+    },
     maxAttempts: 1,
   });
   try {
@@ -43,7 +47,10 @@ async function gatewayFinding({ gatewayEndpoint: endpoint, region }: Config): Pr
   }
 }
 
-async function* tableFindings({ connectionsTable: table, directoryFeed }: Config, client: DynamoDBClient): Findings {
+async function* tableFindings(
+  { connectionsTable: table, directoryFeed }: Config,
+  client: DynamoDBClient,
+): Findings {
   const stream = directoryFeed === 'stream';
   const { problem: sick, warning: note } = await checkTable(client, { table, stream });
   if (sick) return yield problem('table', sick);
@@ -55,6 +62,10 @@ async function* tableFindings({ connectionsTable: table, directoryFeed }: Config
     );
     yield ok('table rights', 'it may be read');
   } catch (error) {
-    yield problem('table rights', errorText(error), 'give the role dynamodb:Scan and dynamodb:DeleteItem on the table');
+    yield problem(
+      'table rights',
+      errorText(error),
+      'give the role dynamodb:Scan and dynamodb:DeleteItem on the table',
+    );
   }
 }

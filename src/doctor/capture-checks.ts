@@ -1,11 +1,14 @@
-import type { InstalledLogStatus } from '../listener/log-status.ts';
-import type { Session } from '../listener/session.ts';
+import type { InstalledLogStatus } from '../log/log-status.ts';
+import type { Session } from '../postgres/session.ts';
 import { type Findings, findingsOf } from './finding.ts';
 
 const { ok, warning, problem } = findingsOf('capture');
 
 /** Whether what is written gets into the log, and may leave it. */
-export async function* captureFindings(session: Session, { cursor, watched, dropped }: InstalledLogStatus): Findings {
+export async function* captureFindings(
+  session: Session,
+  { cursor, watched, dropped }: InstalledLogStatus,
+): Findings {
   if (!cursor)
     yield problem(
       'installation',
@@ -24,11 +27,20 @@ export async function* captureFindings(session: Session, { cursor, watched, drop
       'the cursor names transactions that this database never had: it was restored to an earlier state',
       'the relay starts over by itself, and clients fetch again; start one',
     );
-  else yield ok('installation', 'this is the database that Rowcast was installed in, and its cursor holds');
-  if (watched.length === 0) yield warning('watched tables', 'none', "select rowcast.watch('your_table')");
+  else
+    yield ok(
+      'installation',
+      'this is the database that Rowcast was installed in, and its cursor holds',
+    );
+  if (watched.length === 0)
+    yield warning('watched tables', 'none', "select rowcast.watch('your_table')");
   for (const { target, operations, audience, problem: sick } of watched) {
     if (sick) yield problem(target, sick, fixOf(sick, target));
-    else yield ok(target, `${operations.join(', ')} → ${audience.join(', ')}; its triggers are there and enabled`);
+    else
+      yield ok(
+        target,
+        `${operations.join(', ')} → ${audience.join(', ')}; its triggers are there and enabled`,
+      );
   }
   for (const entity of dropped)
     yield warning(

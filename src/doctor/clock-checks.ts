@@ -1,6 +1,6 @@
-import type { DatabaseSettings } from '../database.ts';
-import { openSession } from '../database-session.ts';
 import { errorText } from '../error-text.ts';
+import type { DatabaseSettings } from '../postgres/access.ts';
+import { openSession } from '../postgres/access.ts';
 import { type Finding, type Findings, findingsOf } from './finding.ts';
 
 const { ok, warning, problem, skipped } = findingsOf('clocks');
@@ -11,7 +11,10 @@ const GATEWAY_OFF_MS = 3000;
 const DATABASE_OFF_MS = 5000;
 
 /** Whether this machine, the gateway and the database agree on what time it is. */
-export async function* clockFindings(endpoint: string, database: DatabaseSettings | null): Findings {
+export async function* clockFindings(
+  endpoint: string,
+  database: DatabaseSettings | null,
+): Findings {
   yield await gatewayClock(endpoint);
   if (database) yield await databaseClock(database);
 }
@@ -43,7 +46,10 @@ async function gatewayClock(endpoint: string): Promise<Finding> {
 
 async function databaseClock(settings: DatabaseSettings): Promise<Finding> {
   try {
-    const session = await openSession(settings, { applicationName: 'rowcast doctor', queryTimeoutMs: TIMEOUT_MS });
+    const session = await openSession(settings, {
+      applicationName: 'rowcast doctor',
+      queryTimeoutMs: TIMEOUT_MS,
+    });
     const startedAt = Date.now();
     const [row] = await session.query<{ now: number }>(
       'select (extract(epoch from clock_timestamp()) * 1000)::float8 as now',

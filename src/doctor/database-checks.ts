@@ -1,8 +1,8 @@
-import type { DatabaseAccess } from '../database.ts';
 import { errorText } from '../error-text.ts';
-import { pendingMigrations, recordProblem } from '../listener/migrations.ts';
-import { checkNotifications } from '../listener/notification-check.ts';
-import type { Session } from '../listener/session.ts';
+import type { DatabaseAccess } from '../postgres/access.ts';
+import { pendingMigrations, recordProblem } from '../postgres/migrations.ts';
+import { checkNotifications } from '../postgres/notification-check.ts';
+import type { Session } from '../postgres/session.ts';
 import { type Finding, type Findings, findingsOf } from './finding.ts';
 
 const { ok, warning, problem, skipped } = findingsOf('database');
@@ -19,9 +19,11 @@ const CONNECT_FIXES: Readonly<Record<string, string>> = {
   '3D000': 'the database that DATABASE_URL names does not exist',
   '53300': 'too many connections: raise max_connections, or close some; Rowcast needs 5 a relay',
   ECONNREFUSED: 'nobody listens there: is Postgres running, and are host and port right?',
-  ENOTFOUND: 'the host name of DATABASE_URL is not known here: a private name is known inside its VPC only',
+  ENOTFOUND:
+    'the host name of DATABASE_URL is not known here: a private name is known inside its VPC only',
   ETIMEDOUT: 'nothing answers: the security group or a firewall does not let this machine through',
-  '08P01': 'a pooler such as PgBouncer refuses the session settings: use a direct connection to Postgres',
+  '08P01':
+    'a pooler such as PgBouncer refuses the session settings: use a direct connection to Postgres',
 };
 
 const OLDER = /unrecognized configuration parameter/i;
@@ -29,13 +31,21 @@ const OLDER = /unrecognized configuration parameter/i;
 /** For a database that cannot be reached. */
 export function connectFinding(error: unknown): Finding {
   const { code, message = '' } = error as { code?: string; message?: string };
-  const pooler = /unsupported startup parameter/i.test(message) ? CONNECT_FIXES['08P01'] : undefined;
-  if (OLDER.test(message)) return problem('version', message, `Rowcast needs Postgres ${OLDEST_VERSION} or newer`);
-  const silent = /timeout|timed out|did not answer/i.test(message) ? CONNECT_FIXES.ETIMEDOUT : undefined;
+  const pooler = /unsupported startup parameter/i.test(message)
+    ? CONNECT_FIXES['08P01']
+    : undefined;
+  if (OLDER.test(message))
+    return problem('version', message, `Rowcast needs Postgres ${OLDEST_VERSION} or newer`);
+  const silent = /timeout|timed out|did not answer/i.test(message)
+    ? CONNECT_FIXES.ETIMEDOUT
+    : undefined;
   return problem(
     'reachable',
     errorText(error),
-    pooler ?? (code ? CONNECT_FIXES[code] : undefined) ?? silent ?? 'see docs/operations.md, "Poolers"',
+    pooler ??
+      (code ? CONNECT_FIXES[code] : undefined) ??
+      silent ??
+      'see docs/operations.md, "Poolers"',
   );
 }
 
@@ -46,7 +56,10 @@ export async function* databaseFindings(deps: DatabaseDeps): AsyncGenerator<Find
   const [row] = await session.query<Server>(SERVER);
   const server = row as Server;
   const tookMs = Math.round(performance.now() - startedAt);
-  yield ok('reachable', `${server.database} as ${server.role}, Postgres ${server.version}, ${tookMs} ms a round trip`);
+  yield ok(
+    'reachable',
+    `${server.database} as ${server.role}, Postgres ${server.version}, ${tookMs} ms a round trip`,
+  );
   yield access.warning
     ? warning('encrypted', access.warning)
     : ok('encrypted', access.tls === 'verified' ? 'by TLS, verified' : 'not, and on this machine');
@@ -69,7 +82,9 @@ export async function* databaseFindings(deps: DatabaseDeps): AsyncGenerator<Find
       )
     : ok(
         'two-phase commit',
-        server.prepared > 0 ? 'possible: the doorbell is off' : 'not possible here, so no conflict with NOTIFY',
+        server.prepared > 0
+          ? 'possible: the doorbell is off'
+          : 'not possible here, so no conflict with NOTIFY',
       );
   return migrations.verdict === 'ok';
 }
@@ -95,7 +110,11 @@ async function* directFindings({ access, doorbell }: DatabaseDeps, server: Serve
       `idle_session_timeout is ${server.idle_session_timeout}: it would end idle sessions of the relay`,
       'set it to 0 for its role',
     );
-  else yield ok('session settings', 'they arrive; idle_session_timeout does not end idle sessions of the relay');
+  else
+    yield ok(
+      'session settings',
+      'they arrive; idle_session_timeout does not end idle sessions of the relay',
+    );
   if (server.replication_role !== 'origin')
     yield warning(
       'replication role',
@@ -110,7 +129,10 @@ async function* directFindings({ access, doorbell }: DatabaseDeps, server: Serve
       'doorbell',
       `a notification came back in ${Math.round(performance.now() - startedAt)} ms, connecting included`,
     );
-  else yield doorbell ? problem('doorbell', silent) : warning('doorbell', `${silent} (it is off: rows are polled)`);
+  else
+    yield doorbell
+      ? problem('doorbell', silent)
+      : warning('doorbell', `${silent} (it is off: rows are polled)`);
 }
 
 async function migrationsFinding({ client }: DatabaseAccess): Promise<Finding> {
@@ -129,7 +151,8 @@ async function migrationsFinding({ client }: DatabaseAccess): Promise<Finding> {
 /** As docs/sql.md grants them. */
 async function rightsFinding(session: Session): Promise<Finding> {
   const missing = await session.query<{ missing: string }>(RIGHTS);
-  if (missing.length === 0) return ok('rights', 'this user may read the log, move the cursor and remove old events');
+  if (missing.length === 0)
+    return ok('rights', 'this user may read the log, move the cursor and remove old events');
   return problem(
     'rights',
     `this user may not: ${missing.map((each) => each.missing).join(', ')}`,

@@ -1,8 +1,8 @@
-import { type Config, ConfigError, loadConfig, loadDatabaseConfig } from '../config.ts';
-import { type DatabaseAccess, databaseAccess } from '../database.ts';
+import { type Config, ConfigError, loadConfig, loadDatabaseConfig } from '../daemon/config.ts';
 import { errorText } from '../error-text.ts';
-import { readLogStatus } from '../listener/log-status.ts';
-import { Session } from '../listener/session.ts';
+import { readLogStatus } from '../log/log-status.ts';
+import { type DatabaseAccess, databaseAccess } from '../postgres/access.ts';
+import { Session } from '../postgres/session.ts';
 import { awsFindings } from './aws-checks.ts';
 import { captureFindings } from './capture-checks.ts';
 import { clockFindings } from './clock-checks.ts';
@@ -25,13 +25,20 @@ export async function* examine(options: DoctorOptions): Findings {
   if (database) yield* aboutDatabase(database, config);
   else yield findingsOf('database').skipped('database', 'its settings are to be mended first');
   if (!config) {
-    yield findingsOf('aws').skipped('gateway, table', 'WEBSOCKET_ENDPOINT and AWS_REGION are to be mended first');
+    yield findingsOf('aws').skipped(
+      'gateway, table',
+      'WEBSOCKET_ENDPOINT and AWS_REGION are to be mended first',
+    );
     return;
   }
   yield* awsFindings(config);
   yield* clockFindings(config.gatewayEndpoint, database);
   if (options.probe) yield* probeFindings({ ...options.probe, config });
-  else yield findingsOf('probe').skipped('probe', 'without --url no event is sent through the whole path');
+  else
+    yield findingsOf('probe').skipped(
+      'probe',
+      'without --url no event is sent through the whole path',
+    );
 }
 
 export interface DoctorOptions {
@@ -45,7 +52,10 @@ function readSettings(env: DoctorOptions['env']) {
   try {
     const config = loadConfig(env);
     const { gatewayEndpoint, connectionsTable, region } = config;
-    const ok = SETTINGS.ok('settings', `all are well formed; ${gatewayEndpoint}, table ${connectionsTable}, ${region}`);
+    const ok = SETTINGS.ok(
+      'settings',
+      `all are well formed; ${gatewayEndpoint}, table ${connectionsTable}, ${region}`,
+    );
     return { config, database: config.database, findings: [ok] };
   } catch (error) {
     const named = problemsOf(error).map((problem): [string, string] => {
@@ -110,5 +120,8 @@ async function* aboutDatabase(settings: Config['database'], config: Config | nul
 }
 
 function lostFinding(error: unknown): Finding {
-  return findingsOf('database').problem('questions', `the database could not be asked further: ${errorText(error)}`);
+  return findingsOf('database').problem(
+    'questions',
+    `the database could not be asked further: ${errorText(error)}`,
+  );
 }

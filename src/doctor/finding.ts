@@ -23,5 +23,10 @@ export function findingsOf(group: Finding['group']) {
       detail,
       ...(fix ? { fix } : {}),
     });
-  return { ok: finding('ok'), warning: finding('warning'), problem: finding('problem'), skipped: finding('skipped') };
+  return {
+    ok: finding('ok'),
+    warning: finding('warning'),
+    problem: finding('problem'),
+    skipped: finding('skipped'),
+  };
 }

@@ -35,7 +35,9 @@ export class ProbeClient {
     target.searchParams.set('cursor', mark);
     this.#socket = new WebSocket(target, token ? [SUBPROTOCOL, token] : []);
     this.#socket.addEventListener('message', ({ data }) => this.#hear(String(data)));
-    this.#socket.addEventListener('close', ({ code, reason }) => this.#end(`closed with ${code} ${reason}`.trim()));
+    this.#socket.addEventListener('close', ({ code, reason }) =>
+      this.#end(`closed with ${code} ${reason}`.trim()),
+    );
     this.opened = new Promise((resolve) => {
       this.#socket.addEventListener('open', () => resolve(null));
       this.#socket.addEventListener('error', () => void refusalOf(target, token).then(resolve));
@@ -107,8 +109,13 @@ function refusalOf(url: URL, token: string | null): Promise<Refusal> {
     );
     handshake.on('response', async (response) => {
       const body = (await response.setEncoding('utf8').toArray()).join('').trim();
-      const said = /^\s*</.test(body) ? 'a web page' : (body.split('\n')[0] as string).slice(0, 200);
-      resolve({ why: `refused with ${response.statusCode}: ${said}`, fix: adviceOn(response.statusCode) });
+      const said = /^\s*</.test(body)
+        ? 'a web page'
+        : (body.split('\n')[0] as string).slice(0, 200);
+      resolve({
+        why: `refused with ${response.statusCode}: ${said}`,
+        fix: adviceOn(response.statusCode),
+      });
     });
     handshake.on('upgrade', (_, socket) => {
       socket.destroy();
@@ -117,12 +124,20 @@ function refusalOf(url: URL, token: string | null): Promise<Refusal> {
         fix: 'try again: an unsteady network, or a proxy',
       });
     });
-    handshake.on('timeout', () => handshake.destroy(new Error(`no answer within ${STEP_TIMEOUT_MS / 1000} s`)));
+    handshake.on('timeout', () =>
+      handshake.destroy(new Error(`no answer within ${STEP_TIMEOUT_MS / 1000} s`)),
+    );
     handshake.on('error', (error: NodeJS.ErrnoException) =>
       resolve(
         error.code === 'EPROTO'
-          ? { why: 'what listens there does not speak TLS', fix: 'ws:// in --url for a gateway on this machine' }
-          : { why: `cannot be reached: ${error.message}`, fix: 'host and port of --url, DNS, firewalls' },
+          ? {
+              why: 'what listens there does not speak TLS',
+              fix: 'ws:// in --url for a gateway on this machine',
+            }
+          : {
+              why: `cannot be reached: ${error.message}`,
+              fix: 'host and port of --url, DNS, firewalls',
+            },
       ),
     );
     handshake.end();
@@ -130,7 +145,8 @@ function refusalOf(url: URL, token: string | null): Promise<Refusal> {
 }
 
 function adviceOn(status = 0): string {
-  if (status === 401) return 'send a token that is valid, by --token: docs/connect.md says what it needs';
+  if (status === 401)
+    return 'send a token that is valid, by --token: docs/connect.md says what it needs';
   if (status === 403)
     return "the stage of --url, where it says Forbidden (API Gateway's answer to one that is not there); else what the token may";
   if (status >= 500) return 'the $connect Lambda fails: its log says why';

@@ -3,11 +3,11 @@ import { setTimeout } from 'node:timers/promises';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { pause } from '../backoff.ts';
-import type { Config } from '../config.ts';
 import type { Connection } from '../connections/connection.ts';
 import { scanConnections } from '../connections/scan-feed.ts';
-import { openSession } from '../database-session.ts';
+import type { Config } from '../daemon/config.ts';
 import { errorText } from '../error-text.ts';
+import { openSession } from '../postgres/access.ts';
 import { RelayInspector } from '../telemetry/relay-inspector.ts';
 import { type Finding, type Findings, findingsOf } from './finding.ts';
 import { ProbeClient, STEP_TIMEOUT_MS } from './probe-client.ts';
@@ -68,19 +68,30 @@ async function* eventFindings(
 ): Findings {
   const sentAt = Date.now();
   const { id, committedAt } = await sendTo(connection.connectionId, target.config);
-  yield ok('committed', `event ${id} in ${committedAt - sentAt} ms, connecting to Postgres included`);
+  yield ok(
+    'committed',
+    `event ${id} in ${committedAt - sentAt} ms, connecting to Postgres included`,
+  );
   const frame = await client.frame((each) => each.id === id);
   if (!frame) return yield problem('received', client.silence('frame'), `rowcast trace ${id}`);
   yield await hopsFinding(new RelayInspector(target.config.inspectPort), id, committedAt);
   const tookMs = Math.max(0, frame.at - committedAt);
   const arrived = `the frame arrived ${tookMs} ms after the commit`;
   yield tookMs > LATE_MS
-    ? warning('received', arrived, 'rowcast status shows what was before it: a backlog, or throttling')
+    ? warning(
+        'received',
+        arrived,
+        'rowcast status shows what was before it: a backlog, or throttling',
+      )
     : ok('received', arrived);
 }
 
 /** What happened within the relay, where it runs on this machine. */
-async function hopsFinding(inspector: RelayInspector, id: string, committedAt: number): Promise<Finding> {
+async function hopsFinding(
+  inspector: RelayInspector,
+  id: string,
+  committedAt: number,
+): Promise<Finding> {
   let trace = await inspector.trace(id, null);
   // The frame may arrive before the gateway's answer.
   for (let looks = 1; trace && !trace.deliveries[0]?.attempts.length && looks < 10; looks++) {
@@ -100,8 +111,14 @@ async function hopsFinding(inspector: RelayInspector, id: string, committedAt: n
   );
 }
 
-async function sendTo(connectionId: string, { database }: Config): Promise<{ id: string; committedAt: number }> {
-  const session = await openSession(database, { applicationName: 'rowcast doctor', queryTimeoutMs: STEP_TIMEOUT_MS });
+async function sendTo(
+  connectionId: string,
+  { database }: Config,
+): Promise<{ id: string; committedAt: number }> {
+  const session = await openSession(database, {
+    applicationName: 'rowcast doctor',
+    queryTimeoutMs: STEP_TIMEOUT_MS,
+  });
   try {
     const [row] = await session.query<{ id: string }>(
       `select rowcast.send_to_connection($1, 'ROWCAST_PROBE', '{}')::text as id`,
@@ -114,12 +131,19 @@ async function sendTo(connectionId: string, { database }: Config): Promise<{ id:
 }
 
 /** The item whose cursor is ours: `$connect` stores what a client presents as it is. */
-async function findConnection({ region, connectionsTable: table }: Config, mark: string): Promise<Connection | null> {
+async function findConnection(
+  { region, connectionsTable: table }: Config,
+  mark: string,
+): Promise<Connection | null> {
   const dynamodb = new DynamoDBClient({ region });
   const signal = AbortSignal.timeout(STEP_TIMEOUT_MS);
   try {
     for (let waitMs = LOOK_INTERVAL_MS; !signal.aborted; waitMs *= 2) {
-      const all = await scanConnections({ client: DynamoDBDocumentClient.from(dynamodb), table }, Date.now(), signal);
+      const all = await scanConnections(
+        { client: DynamoDBDocumentClient.from(dynamodb), table },
+        Date.now(),
+        signal,
+      );
       const own = all.find(({ cursor }) => cursor === mark);
       if (own) return own;
       await pause(waitMs, signal);

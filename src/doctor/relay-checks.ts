@@ -1,5 +1,10 @@
 import { hostname } from 'node:os';
-import { type InstalledLogStatus, installationOf, type RelaySession, silenceOf } from '../listener/log-status.ts';
+import {
+  type InstalledLogStatus,
+  installationOf,
+  type RelaySession,
+  silenceOf,
+} from '../log/log-status.ts';
 import type { RelayStatus } from '../telemetry/inspection.ts';
 import { RelayInspector } from '../telemetry/relay-inspector.ts';
 import { type Finding, type Findings, findingsOf } from './finding.ts';
@@ -13,7 +18,10 @@ const QUEUE_WARNING = 0.1;
 const QUEUE_PROBLEM = 0.5;
 
 /** Whether somebody delivers, and keeps up; and what the relay on this machine says of itself. */
-export async function* relayFindings(status: InstalledLogStatus, settings: RelaySettings): Findings {
+export async function* relayFindings(
+  status: InstalledLogStatus,
+  settings: RelaySettings,
+): Findings {
   const { relays, lag } = status;
   const leader = relays.find(({ leads }) => leads);
   const own = await ownStatus(status, settings);
@@ -24,7 +32,9 @@ export async function* relayFindings(status: InstalledLogStatus, settings: Relay
     yield problem(
       'lag',
       wait,
-      leader ? 'rowcast status shows what holds them up; rowcast trace ID tells of one' : 'start a relay',
+      leader
+        ? 'rowcast status shows what holds them up; rowcast trace ID tells of one'
+        : 'start a relay',
     );
   else yield ok('lag', lag.events === 0 ? 'everything is delivered' : wait);
   yield queueFinding(lag.notificationQueueUsage);
@@ -38,7 +48,10 @@ export interface RelaySettings {
   readonly inspectPort: number | null;
 }
 
-async function ownStatus(status: InstalledLogStatus, { inspectPort }: RelaySettings): Promise<RelayStatus | null> {
+async function ownStatus(
+  status: InstalledLogStatus,
+  { inspectPort }: RelaySettings,
+): Promise<RelayStatus | null> {
   return inspectPort ? new RelayInspector(inspectPort).status(installationOf(status)) : null;
 }
 
@@ -73,7 +86,10 @@ function leaderFinding(
 }
 
 /** What only the relay here knows. */
-function* ownFindings(own: RelayStatus | null, leader: RelaySession | undefined): Generator<Finding> {
+function* ownFindings(
+  own: RelayStatus | null,
+  leader: RelaySession | undefined,
+): Generator<Finding> {
   if (!own) {
     yield leader?.host === hostname()
       ? warning(
@@ -97,16 +113,21 @@ function* ownFindings(own: RelayStatus | null, leader: RelaySession | undefined)
 
 function queueFinding(used: number): Finding {
   const queue = `${(used * 100).toFixed(1)} % full`;
-  const fix = 'find the listener that is idle in a transaction (pg_stat_activity, oldest xact_start) and end it';
+  const fix =
+    'find the listener that is idle in a transaction (pg_stat_activity, oldest xact_start) and end it';
   if (used > QUEUE_PROBLEM) return problem('notification queue', queue, fix);
-  return used > QUEUE_WARNING ? warning('notification queue', queue, fix) : ok('notification queue', queue);
+  return used > QUEUE_WARNING
+    ? warning('notification queue', queue, fix)
+    : ok('notification queue', queue);
 }
 
 function transactionsFinding({ holding, hidden }: InstalledLogStatus): Finding {
   const [oldest] = holding;
   if (oldest && oldest.ageSeconds > OLD_TRANSACTION_SECONDS) {
     const who =
-      oldest.pid === null ? `prepared transaction ${oldest.name}` : `pid ${oldest.pid} (${oldest.name || oldest.role})`;
+      oldest.pid === null
+        ? `prepared transaction ${oldest.name}`
+        : `pid ${oldest.pid} (${oldest.name || oldest.role})`;
     const also = oldest.holdsDoorbell ? ', and the relay from sleeping' : '';
     return warning(
       'old transactions',
@@ -115,6 +136,9 @@ function transactionsFinding({ holding, hidden }: InstalledLogStatus): Finding {
     );
   }
   return hidden > 0
-    ? skipped('old transactions', `${hidden} sessions of other roles hide how old they are: grant pg_read_all_stats`)
+    ? skipped(
+        'old transactions',
+        `${hidden} sessions of other roles hide how old they are: grant pg_read_all_stats`,
+      )
     : ok('old transactions', `none is older than ${OLD_TRANSACTION_SECONDS / 60} min`);
 }

@@ -89,7 +89,10 @@ export class Authenticator {
     const { payload } =
       'secret' in key
         ? await jwtVerify(token, key.secret, { ...options, algorithms: SECRET_ALGORITHMS })
-        : await verifyByAny(token, this.#jwks as JWTVerifyGetKey, { ...options, algorithms: JWKS_ALGORITHMS });
+        : await verifyByAny(token, this.#jwks as JWTVerifyGetKey, {
+            ...options,
+            algorithms: JWKS_ALGORITHMS,
+          });
     if (audience) checkAudience(payload, audience);
     if (!COGNITO_USES.includes(payload.token_use)) throw claimRefused(payload, 'token_use');
     return payload;
@@ -103,9 +106,18 @@ export class Authenticator {
     const allowed = rooms.length > 0 ? strings(this.#claim(claims, this.#settings.roomsClaim)) : [];
     const refused = rooms.find((room) => !allowed.some((pattern) => matches(pattern, room)));
     if (refused !== undefined)
-      return { allowed: false, status: 403, reason: `the token does not allow room ${shown(refused)}` };
+      return {
+        allowed: false,
+        status: 403,
+        reason: `the token does not allow room ${shown(refused)}`,
+      };
     const roles = strings(this.#claim(claims, this.#settings.rolesClaim));
-    return withinLimits({ userId: sub, rooms, roles, ...(exp === undefined ? {} : { expiresAt: Math.floor(exp) }) });
+    return withinLimits({
+      userId: sub,
+      rooms,
+      roles,
+      ...(exp === undefined ? {} : { expiresAt: Math.floor(exp) }),
+    });
   }
 
   #claim(claims: JWTPayload, name: string): unknown {
@@ -133,7 +145,11 @@ function claimOf(claims: JWTPayload, name: string): unknown {
 }
 
 /** A token without `kid` may be of any of the keys that fit its algorithm. */
-async function verifyByAny(token: string, keys: JWTVerifyGetKey, options: JWTVerifyOptions): Promise<JWTVerifyResult> {
+async function verifyByAny(
+  token: string,
+  keys: JWTVerifyGetKey,
+  options: JWTVerifyOptions,
+): Promise<JWTVerifyResult> {
   try {
     return await jwtVerify(token, keys, options);
   } catch (error) {
@@ -152,11 +168,17 @@ async function verifyByAny(token: string, keys: JWTVerifyGetKey, options: JWTVer
 /** Access tokens of Amazon Cognito have `client_id` in the place of `aud`. */
 function checkAudience(claims: JWTPayload, audience: string): void {
   const meant = claims.aud ?? claims.client_id;
-  if (!(Array.isArray(meant) ? meant : [meant]).includes(audience)) throw claimRefused(claims, 'aud');
+  if (!(Array.isArray(meant) ? meant : [meant]).includes(audience))
+    throw claimRefused(claims, 'aud');
 }
 
 function claimRefused(claims: JWTPayload, claim: string): Error {
-  return new errors.JWTClaimValidationFailed(`unexpected "${claim}" claim value`, claims, claim, 'check_failed');
+  return new errors.JWTClaimValidationFailed(
+    `unexpected "${claim}" claim value`,
+    claims,
+    claim,
+    'check_failed',
+  );
 }
 
 /** What the table can hold and a term of the log can name. */
@@ -166,10 +188,15 @@ function withinLimits(identity: Identity): Authentication {
   if (Buffer.byteLength(userId) > MAX_USER_ID_BYTES || BROKEN_TEXT.test(userId))
     return refuse(`a user id is text of at most ${MAX_USER_ID_BYTES} bytes: ${shown(userId)}`);
   for (const [kind, names] of [['room', rooms] as const, ['role', roles] as const]) {
-    if (names.length > MAX_NAMES) return refuse(`${names.length} ${kind}s; a connection has at most ${MAX_NAMES}`);
-    const wrong = names.find((name) => Buffer.byteLength(name) > MAX_NAME_BYTES || BROKEN_TEXT.test(name));
+    if (names.length > MAX_NAMES)
+      return refuse(`${names.length} ${kind}s; a connection has at most ${MAX_NAMES}`);
+    const wrong = names.find(
+      (name) => Buffer.byteLength(name) > MAX_NAME_BYTES || BROKEN_TEXT.test(name),
+    );
     if (wrong !== undefined)
-      return refuse(`the name of a ${kind} is text of at most ${MAX_NAME_BYTES} bytes: ${shown(wrong)}`);
+      return refuse(
+        `the name of a ${kind} is text of at most ${MAX_NAME_BYTES} bytes: ${shown(wrong)}`,
+      );
   }
   return { allowed: true, identity };
 }
@@ -183,7 +210,8 @@ function shown(name: string): string {
 
 /** Errors of jose are about the token, but for those about fetching the keys. Anything else is ours: never let in. */
 function refusal(error: unknown): Authentication {
-  if (error instanceof errors.JWTExpired) return { allowed: false, status: 401, reason: 'the token has expired' };
+  if (error instanceof errors.JWTExpired)
+    return { allowed: false, status: 401, reason: 'the token has expired' };
   if (error instanceof errors.JWTClaimValidationFailed)
     return {
       allowed: false,
@@ -196,7 +224,11 @@ function refusal(error: unknown): Authentication {
     (error instanceof errors.JOSEError && error.code === 'ERR_JOSE_GENERIC');
   if (error instanceof errors.JOSEError && !outage)
     return { allowed: false, status: 401, reason: `the token is not valid (${error.code})` };
-  return { allowed: false, status: 500, reason: 'the keys that tokens are checked with cannot be fetched' };
+  return {
+    allowed: false,
+    status: 500,
+    reason: 'the keys that tokens are checked with cannot be fetched',
+  };
 }
 
 /** Three parts, of which the first begins with `{"`. */
@@ -237,5 +269,7 @@ function list(text: string | undefined): string[] {
 /** A claim that is a list, or one string of words (OAuth's `scope` is such a one). */
 function strings(claim: unknown): string[] {
   if (typeof claim === 'string') return claim.split(/[\s,]+/).filter((part) => part !== '');
-  return Array.isArray(claim) ? claim.filter((entry) => typeof entry === 'string' && entry !== '') : [];
+  return Array.isArray(claim)
+    ? claim.filter((entry) => typeof entry === 'string' && entry !== '')
+    : [];
 }

@@ -21,14 +21,16 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
       const result = await deps.authenticator.authenticate(event);
       if (!result.allowed) {
         const { connectionId } = event.requestContext;
-        if (result.status === 500) logError({ event: 'connect_failed', connectionId, error: result.reason });
+        if (result.status === 500)
+          logError({ event: 'connect_failed', connectionId, error: result.reason });
         return answer(result.status, result.reason);
       }
       const { userId, rooms, roles, expiresAt } = result.identity;
       const { connectionId, connectedAt } = event.requestContext;
       const { cursor, batch } = event.queryStringParameters ?? {};
       // The clock tolerance lets a token in that has just expired; the relay would count its connection as gone.
-      if (expiresAt !== undefined && expiresAt * 1000 <= Date.now()) return answer(401, 'the token has expired');
+      if (expiresAt !== undefined && expiresAt * 1000 <= Date.now())
+        return answer(401, 'the token has expired');
       const connection: Connection = {
         connectionId,
         userId,
@@ -48,7 +50,11 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
         ? { statusCode: 200, headers: { 'Sec-WebSocket-Protocol': SUBPROTOCOL } }
         : { statusCode: 200 };
     } catch (error) {
-      logError({ event: 'connect_failed', connectionId: event.requestContext.connectionId, error: errorText(error) });
+      logError({
+        event: 'connect_failed',
+        connectionId: event.requestContext.connectionId,
+        error: errorText(error),
+      });
       return answer(500, 'the connection could not be stored');
     }
   };
@@ -76,7 +82,8 @@ export const handler: WebSocketHandler = deployed(async (env) => {
       logWarning({
         event: 'claim_missing',
         claim,
-        message: 'a token has no such claim: set JWT_ROLES_CLAIM or JWT_ROOMS_CLAIM to the one that your tokens have',
+        message:
+          'a token has no such claim: set JWT_ROLES_CLAIM or JWT_ROOMS_CLAIM to the one that your tokens have',
       }),
     ),
     store: connectionStore(table),

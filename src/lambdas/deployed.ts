@@ -27,7 +27,9 @@ export function deployed(
 export async function withJwtSecret(env: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
   const { JWT_SECRET_ARN: arn, ...others } = env;
   if (!arn) return env;
-  const { GetSecretValueCommand, SecretsManagerClient } = await import('@aws-sdk/client-secrets-manager');
+  const { GetSecretValueCommand, SecretsManagerClient } = await import(
+    '@aws-sdk/client-secrets-manager'
+  );
   const client = new SecretsManagerClient({ requestHandler: TIMEOUTS });
   try {
     const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId: arn }));

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { isLoopback } from '../loopback.ts';
 
 /** What the `$connect` Lambda was told; `$disconnect` knows the table alone. */
 export interface ConnectSettings {
@@ -37,7 +38,10 @@ const Connect = v.pipe(
       '7200',
     ),
     AUTH_MODE: v.optional(
-      v.picklist(['jwt', 'none'], 'is neither jwt nor none; none lets everybody in and is for development'),
+      v.picklist(
+        ['jwt', 'none'],
+        'is neither jwt nor none; none lets everybody in and is for development',
+      ),
       'jwt',
     ),
     JWT_SECRET: v.optional(v.string()),
@@ -65,13 +69,17 @@ const Connect = v.pipe(
 /** Plain http only on this machine. */
 function isSafe(url: string): boolean {
   const { protocol, hostname } = new URL(url);
-  return protocol === 'https:' || (protocol === 'http:' && /^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname));
+  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname));
 }
 
 /** @throws with all that is wrong */
 export function loadConnectSettings(env: Environment): ConnectSettings {
   const s = check(Connect, env);
-  return { table: s.CONNECTIONS_TABLE, connectionTtlSeconds: s.CONNECTION_TTL_SECONDS, auth: authOf(s) };
+  return {
+    table: s.CONNECTIONS_TABLE,
+    connectionTtlSeconds: s.CONNECTION_TTL_SECONDS,
+    auth: authOf(s),
+  };
 }
 
 /** @throws with all that is wrong */
@@ -79,8 +87,14 @@ export function loadTable(env: Environment): string {
   return check(Table, env).CONNECTIONS_TABLE;
 }
 
-function check<Schema extends v.GenericSchema>(schema: Schema, env: Environment): v.InferOutput<Schema> {
-  const result = v.safeParse(schema, Object.fromEntries(Object.entries(env).filter(([, value]) => value?.trim())));
+function check<Schema extends v.GenericSchema>(
+  schema: Schema,
+  env: Environment,
+): v.InferOutput<Schema> {
+  const result = v.safeParse(
+    schema,
+    Object.fromEntries(Object.entries(env).filter(([, value]) => value?.trim())),
+  );
   if (result.success) return result.output;
   throw new Error(
     `settings are wrong: ${result.issues.map((issue) => `${v.getDotPath(issue)} ${issue.message}`).join('; ')}`,
@@ -91,7 +105,9 @@ function authOf(s: v.InferOutput<typeof Connect>): AuthSettings {
   if (s.AUTH_MODE === 'none') return { mode: 'none' };
   return {
     mode: 'jwt',
-    key: s.JWKS_URL ? { jwksUrl: new URL(s.JWKS_URL) } : { secret: new TextEncoder().encode(s.JWT_SECRET) },
+    key: s.JWKS_URL
+      ? { jwksUrl: new URL(s.JWKS_URL) }
+      : { secret: new TextEncoder().encode(s.JWT_SECRET) },
     ...(s.JWT_ISSUER ? { issuer: s.JWT_ISSUER } : {}),
     ...(s.JWT_AUDIENCE ? { audience: s.JWT_AUDIENCE } : {}),
     rolesClaim: s.JWT_ROLES_CLAIM,

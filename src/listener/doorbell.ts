@@ -1,4 +1,4 @@
-import type { Session } from './session.ts';
+import type { Session } from '../postgres/session.ts';
 
 /** Second key of its lock: see rowcast.lock_class(). */
 export const DOORBELL = 1;
@@ -41,6 +41,10 @@ export class Doorbell {
   async wake(): Promise<void> {
     if (!this.#asleep) return;
     this.#asleep = false;
-    await this.#session.query('select pg_advisory_unlock(rowcast.lock_class(), $1)', [DOORBELL], 'doorbell_wake');
+    await this.#session.query(
+      'select pg_advisory_unlock(rowcast.lock_class(), $1)',
+      [DOORBELL],
+      'doorbell_wake',
+    );
   }
 }

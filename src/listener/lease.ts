@@ -1,5 +1,4 @@
-import { CursorStore } from './cursor-store.ts';
-import { Session, type SessionOptions } from './session.ts';
+import { Session, type SessionOptions } from '../postgres/session.ts';
 
 /** A standby tries this often; a leader that stops says so by a notification, and is followed at once. */
 const ATTEMPT_INTERVAL_MS = 1000;
@@ -26,13 +25,11 @@ export const LEASE = 2;
  */
 export class Lease {
   readonly session: Session;
-  readonly cursor: CursorStore;
   readonly #heartbeat: NodeJS.Timeout;
   #provedAt = performance.now();
 
   private constructor(session: Session) {
     this.session = session;
-    this.cursor = new CursorStore(session);
     this.#heartbeat = setInterval(() => void this.#beat(), HEARTBEAT_INTERVAL_MS);
   }
 
@@ -69,7 +66,8 @@ export class Lease {
       `select pg_is_in_recovery() as standby, not pg_is_in_recovery() and pg_try_advisory_lock(rowcast.lock_class(), $1) as held`,
       [LEASE],
     );
-    if (row?.standby) throw new Error('DATABASE_URL leads to a read-only standby; give it the writer endpoint');
+    if (row?.standby)
+      throw new Error('DATABASE_URL leads to a read-only standby; give it the writer endpoint');
     return row?.held ?? false;
   }
 
@@ -101,7 +99,10 @@ export class Lease {
   async release(): Promise<void> {
     clearInterval(this.#heartbeat);
     await this.session
-      .query(`select pg_advisory_unlock(rowcast.lock_class(), $1), pg_notify('rowcast_control', '')`, [LEASE])
+      .query(
+        `select pg_advisory_unlock(rowcast.lock_class(), $1), pg_notify('rowcast_control', '')`,
+        [LEASE],
+      )
       .catch(() => undefined);
     await this.session.close();
   }

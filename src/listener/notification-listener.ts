@@ -6,12 +6,14 @@ import type { Logger } from 'pino';
 import { aborted, type Backoff, backoffDelayMs, pause } from '../backoff.ts';
 
 import { errorText } from '../error-text.ts';
+import { connectionOptions, type Database, serverOf } from '../postgres/servers.ts';
+import { Session } from '../postgres/session.ts';
 import { Coalesced } from './coalesced.ts';
-import { connectionOptions, type Database, serverOf } from './servers.ts';
-import { Session } from './session.ts';
 
 /** CommonJS with a `default`: an ESM import would be the function in some loaders and its container in others. */
-const { default: createSubscriber } = createRequire(import.meta.url)('pg-listen') as typeof PgListen;
+const { default: createSubscriber } = createRequire(import.meta.url)(
+  'pg-listen',
+) as typeof PgListen;
 
 /** Reconnects: 0.1–0.2 s after the first failure, at most 2.5–5 s apart, for ever. */
 const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
@@ -120,7 +122,8 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
         retryInterval: (attempt) => {
           // The only way to end pg-listen's loop: it does not look whether it was closed.
           if (this.#subscriber !== subscriber) throw new Error('discarded');
-          if (database.servers) throw new Error('another server may be the one that takes writes now');
+          if (database.servers)
+            throw new Error('another server may be the one that takes writes now');
           return backoffDelayMs(RETRY, attempt + 1);
         },
         retryLimit: Number.POSITIVE_INFINITY,
@@ -134,7 +137,8 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
     subscriber.events.on('reconnect', (attempt) => this.#lost(attempt));
     subscriber.events.on('error', (error) => this.#replace(error));
     await subscriber.connect();
-    for (const channel of [CONTROL_CHANNEL, 'rowcast_send', ...channels]) await subscriber.listenTo(channel);
+    for (const channel of [CONTROL_CHANNEL, 'rowcast_send', ...channels])
+      await subscriber.listenTo(channel);
     subscriber.events.on('connected', () => this.#heard());
     this.#heard();
   }
@@ -145,7 +149,9 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
       this.#catalog = await Session.open({ ...this.#deps, queryTimeoutMs: HEARTBEAT_TIMEOUT_MS });
       if (this.#abort.signal.aborted) await this.#catalog.close();
     }
-    const rows = await this.#catalog.query<{ channel: string }>('select distinct channel from rowcast.capture');
+    const rows = await this.#catalog.query<{ channel: string }>(
+      'select distinct channel from rowcast.capture',
+    );
     return rows.map((row) => row.channel);
   }
 

@@ -5,14 +5,15 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout } from 'node:timers/promises';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import pg from 'pg';
-import type { DevFolder, DevUrls } from '../cli/dev-folder.ts';
 import { ConnectionStore } from '../connections/connection-store.ts';
 import { errorText } from '../error-text.ts';
 import { Authenticator } from '../lambdas/authenticate.ts';
 import { connectHandler } from '../lambdas/connect.ts';
 import { disconnectHandler } from '../lambdas/disconnect.ts';
 import { type ConnectSettings, loadConnectSettings } from '../lambdas/settings.ts';
-import { createConnectionsTable, dynamoDbClient, LOCAL_ENVIRONMENT, startDynamoDb } from './dynamodb.ts';
+import { LOCAL_ENVIRONMENT } from './dev-environment.ts';
+import type { DevFolder, DevUrls } from './dev-folder.ts';
+import { createConnectionsTable, dynamoDbClient, startDynamoDb } from './dynamodb.ts';
 import { LocalGateway } from './gateway.ts';
 import { PageServer } from './page-server.ts';
 import { claimPorts } from './ports.ts';
@@ -105,7 +106,11 @@ export class DevSystem {
     return loadConnectSettings({ AUTH_MODE: mode, ...env });
   }
 
-  async #startGateway(settings: ConnectSettings, dynamodbEndpoint: string, port: number): Promise<LocalGateway> {
+  async #startGateway(
+    settings: ConnectSettings,
+    dynamodbEndpoint: string,
+    port: number,
+  ): Promise<LocalGateway> {
     const { auth, table, connectionTtlSeconds } = settings;
     const client = dynamoDbClient(dynamodbEndpoint);
     await createConnectionsTable(client, table);
@@ -113,7 +118,11 @@ export class DevSystem {
     const gateway = new LocalGateway({
       stage: 'local',
       port,
-      connect: connectHandler({ authenticator: new Authenticator(auth), store, connectionTtlSeconds }),
+      connect: connectHandler({
+        authenticator: new Authenticator(auth),
+        store,
+        connectionTtlSeconds,
+      }),
       disconnect: disconnectHandler({ store }),
     });
     await this.#keep(gateway.start().then(() => gateway));
@@ -123,7 +132,11 @@ export class DevSystem {
   /** Started again when it ends: what was committed is there. */
   async #startPostgres(port: number): Promise<LocalPostgres> {
     const { folder, print } = this.#options;
-    const options = { dataDir: folder.path('postgres'), logFile: folder.path('postgres.log'), port };
+    const options = {
+      dataDir: folder.path('postgres'),
+      logFile: folder.path('postgres.log'),
+      port,
+    };
     let running = LocalPostgres.start(options);
     const first = await running;
     await this.#keep(Promise.resolve({ stop: async () => (await running).stop() }));
@@ -137,7 +150,9 @@ export class DevSystem {
         running = LocalPostgres.start(options);
       }
     };
-    watch().catch((error: unknown) => print(`Postgres cannot be started again: ${errorText(error)}`));
+    watch().catch((error: unknown) =>
+      print(`Postgres cannot be started again: ${errorText(error)}`),
+    );
     return first;
   }
 
@@ -149,7 +164,11 @@ export class DevSystem {
     const launch = (): void => {
       // A group of its own: Ctrl-C in the terminal reaches this process, which stops the relay in its turn.
       // The channel ends when this process does, however that happens: then the relay ends too.
-      const relay = spawn(command, args, { env: settings, stdio: ['ignore', log, log, 'ipc'], detached: true });
+      const relay = spawn(command, args, {
+        env: settings,
+        stdio: ['ignore', log, log, 'ipc'],
+        detached: true,
+      });
       this.#relay = relay;
       relay.once('exit', (code, signal) => {
         if (this.#stopping) return;
@@ -188,7 +207,10 @@ export class DevSystem {
 
   #announce(urls: DevUrls, auth: 'none' | 'jwt'): void {
     const { folder } = this.#options;
-    const who = auth === 'none' ? '?userId=alice     (everybody is let in)' : '?token=…          (AUTH_MODE=jwt)';
+    const who =
+      auth === 'none'
+        ? '?userId=alice     (everybody is let in)'
+        : '?token=…          (AUTH_MODE=jwt)';
     this.#options.print(`
   Rowcast is running.
 
@@ -212,7 +234,9 @@ export class DevSystem {
     if (errors.length > 0) throw new AggregateError(errors);
   }
 
-  async #keep<Service extends { stop(): Promise<unknown> }>(starting: Promise<Service>): Promise<Service> {
+  async #keep<Service extends { stop(): Promise<unknown> }>(
+    starting: Promise<Service>,
+  ): Promise<Service> {
     const service = await starting;
     this.#started.push(service);
     if (this.#stopping) {
@@ -236,6 +260,10 @@ export interface DevOptions {
   readonly port: number;
   readonly folder: DevFolder;
   /** How the daemon is started, and the environment it inherits. */
-  readonly relay: { readonly command: string; readonly args: readonly string[]; readonly env: NodeJS.ProcessEnv };
+  readonly relay: {
+    readonly command: string;
+    readonly args: readonly string[];
+    readonly env: NodeJS.ProcessEnv;
+  };
   print(line: string): void;
 }

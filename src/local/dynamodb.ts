@@ -7,24 +7,17 @@ import {
   DynamoDBClient,
   ResourceNotFoundException,
 } from '@aws-sdk/client-dynamodb';
+import { LOCAL_CREDENTIALS, LOCAL_REGION } from './dev-environment.ts';
 
 /** No types of its own; a plain http.Server. */
-const dynalite = createRequire(import.meta.url)('dynalite') as (options: object) => import('node:http').Server;
-
-/** What the SDK needs to sign requests that nobody checks. */
-export const LOCAL_CREDENTIALS = { accessKeyId: 'local', secretAccessKey: 'local' };
-export const LOCAL_REGION = 'us-east-1';
-
-/** The same for a process of its own. */
-export const LOCAL_ENVIRONMENT = {
-  AWS_REGION: LOCAL_REGION,
-  AWS_ACCESS_KEY_ID: LOCAL_CREDENTIALS.accessKeyId,
-  AWS_SECRET_ACCESS_KEY: LOCAL_CREDENTIALS.secretAccessKey,
-  AWS_SESSION_TOKEN: '',
-};
+const dynalite = createRequire(import.meta.url)('dynalite') as (
+  options: object,
+) => import('node:http').Server;
 
 /** A DynamoDB on loopback, in memory: connections do not outlive the gateway that made them. */
-export async function startDynamoDb(port = 0): Promise<{ endpoint: string; stop(): Promise<void> }> {
+export async function startDynamoDb(
+  port = 0,
+): Promise<{ endpoint: string; stop(): Promise<void> }> {
   const server = dynalite({ createTableMs: 0, deleteTableMs: 0, updateTableMs: 0 });
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
@@ -60,7 +53,9 @@ export async function createConnectionsTable(
     new CreateTableCommand({
       TableName: table,
       BillingMode: 'PAY_PER_REQUEST',
-      ...(options.stream ? { StreamSpecification: { StreamEnabled: true, StreamViewType: 'NEW_AND_OLD_IMAGES' } } : {}),
+      ...(options.stream
+        ? { StreamSpecification: { StreamEnabled: true, StreamViewType: 'NEW_AND_OLD_IMAGES' } }
+        : {}),
       AttributeDefinitions: [
         { AttributeName: 'connectionId', AttributeType: 'S' },
         { AttributeName: 'userId', AttributeType: 'S' },
@@ -75,5 +70,8 @@ export async function createConnectionsTable(
       ],
     }),
   );
-  while ((await client.send(new DescribeTableCommand({ TableName: table }))).Table?.TableStatus !== 'ACTIVE');
+  while (
+    (await client.send(new DescribeTableCommand({ TableName: table }))).Table?.TableStatus !==
+    'ACTIVE'
+  );
 }

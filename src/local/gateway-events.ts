@@ -25,7 +25,9 @@ export function connectEvent(
     multiValueHeaders,
     ...(query.length > 0
       ? {
-          queryStringParameters: Object.fromEntries(query.map((name) => [name, url.searchParams.getAll(name).at(-1)])),
+          queryStringParameters: Object.fromEntries(
+            query.map((name) => [name, url.searchParams.getAll(name).at(-1)]),
+          ),
           multiValueQueryStringParameters: Object.fromEntries(
             query.map((name) => [name, url.searchParams.getAll(name)]),
           ),
@@ -55,7 +57,12 @@ export function disconnectEvent(
   } as WebSocketEvent;
 }
 
-function context(connection: GatewayConnection, stage: string, routeKey: string, eventType: string) {
+function context(
+  connection: GatewayConnection,
+  stage: string,
+  routeKey: string,
+  eventType: string,
+) {
   const now = Date.now();
   return {
     routeKey,

@@ -23,7 +23,8 @@ export async function answerManagement(
   if (!match || match[1] !== gateway.stage)
     return answerError(response, 403, 'ForbiddenException', { message: 'Forbidden' });
   const id = decode(match[2] as string);
-  if (!id) return answerError(response, 400, 'BadRequestException', { message: 'Invalid connectionId' });
+  if (!id)
+    return answerError(response, 400, 'BadRequestException', { message: 'Invalid connectionId' });
   const connection = gateway.connections.get(id);
   const socket = connection?.socket;
   if (!connection || !socket || socket.readyState !== socket.OPEN) {
@@ -73,7 +74,10 @@ async function post(
 }
 
 function answer(response: ServerResponse, status: number, body?: unknown): void {
-  response.writeHead(status, { 'content-type': 'application/json', 'x-amzn-requestid': randomUUID() });
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'x-amzn-requestid': randomUUID(),
+  });
   response.end(body === undefined ? undefined : JSON.stringify(body));
 }
 

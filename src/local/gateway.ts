@@ -39,13 +39,16 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
     this.#options = options;
     this.#server = createServer(
       (request, response) =>
-        void answerManagement({ stage: options.stage, connections: this.connections }, request, response).catch(() =>
-          response.destroy(),
-        ),
+        void answerManagement(
+          { stage: options.stage, connections: this.connections },
+          request,
+          response,
+        ).catch(() => response.destroy()),
     );
     this.#server.on(
       'upgrade',
-      (request, socket, head) => void this.#upgrade(request, socket, head).catch(() => socket.destroy()),
+      (request, socket, head) =>
+        void this.#upgrade(request, socket, head).catch(() => socket.destroy()),
     );
   }
 
@@ -69,9 +72,14 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
   /** Closes every connection and runs their `$disconnect`. */
   async stop(): Promise<void> {
     // First of all nobody new: clients come back within a second.
-    const closed = new Promise((resolve) => (this.#server.listening ? this.#server.close(resolve) : resolve(null)));
+    const closed = new Promise((resolve) =>
+      this.#server.listening ? this.#server.close(resolve) : resolve(null),
+    );
     for (const { socket } of this.connections.values()) socket?.close(GOING_AWAY, 'Going away');
-    const terminate = setTimeout(() => this.connections.forEach(({ socket }) => void socket?.terminate()), 500);
+    const terminate = setTimeout(
+      () => this.connections.forEach(({ socket }) => void socket?.terminate()),
+      500,
+    );
     await Promise.all(this.#pending);
     clearTimeout(terminate);
     this.#server.closeAllConnections();
@@ -97,11 +105,17 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
       userAgent: request.headers['user-agent'] ?? '',
     };
     this.connections.set(connection.id, connection);
-    const answer = await this.#run(this.#options.connect, connectEvent(connection, this.#options.stage, request, url));
+    const answer = await this.#run(
+      this.#options.connect,
+      connectEvent(connection, this.#options.stage, request, url),
+    );
     if (answer.statusCode < 200 || answer.statusCode > 299 || socket.destroyed) {
       this.connections.delete(connection.id);
       if (answer.statusCode < 300)
-        await this.#run(this.#options.disconnect, disconnectEvent(connection, this.#options.stage, ABNORMAL, ''));
+        await this.#run(
+          this.#options.disconnect,
+          disconnectEvent(connection, this.#options.stage, ABNORMAL, ''),
+        );
       over();
       return refuse(socket, answer);
     }
@@ -118,15 +132,17 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
   ): void {
     // ws chooses the subprotocol itself; the handler did, and its answer is what API Gateway sends.
     const setHeaders = (headers: string[]) => {
-      for (const [name, value] of Object.entries(answer.headers ?? {})) headers.push(`${name}: ${value}`);
+      for (const [name, value] of Object.entries(answer.headers ?? {}))
+        headers.push(`${name}: ${value}`);
     };
     // A handshake that ws refuses, or whose client has left, ends without its callback.
     socket.once('close', () => {
       if (connection.socket) return;
       this.connections.delete(connection.id);
-      void this.#run(this.#options.disconnect, disconnectEvent(connection, this.#options.stage, ABNORMAL, '')).then(
-        over,
-      );
+      void this.#run(
+        this.#options.disconnect,
+        disconnectEvent(connection, this.#options.stage, ABNORMAL, ''),
+      ).then(over);
     });
     this.#webSockets.once('headers', setHeaders);
     this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
@@ -166,7 +182,8 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
     const duration = setTimeout(() => socket.close(GOING_AWAY, 'Going away'), maxDurationMs);
     const idle = setInterval(
       () => {
-        if (Date.now() - connection.lastActiveAt >= idleTimeoutMs) socket.close(GOING_AWAY, 'Going away');
+        if (Date.now() - connection.lastActiveAt >= idleTimeoutMs)
+          socket.close(GOING_AWAY, 'Going away');
       },
       Math.max(10, Math.min(1000, idleTimeoutMs / 4)),
     );
@@ -179,7 +196,10 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
   }
 
   /** A Lambda that throws is a 500 to the client, and never an exception here. */
-  async #run(handler: WebSocketHandler, event: Parameters<WebSocketHandler>[0]): Promise<WebSocketAnswer> {
+  async #run(
+    handler: WebSocketHandler,
+    event: Parameters<WebSocketHandler>[0],
+  ): Promise<WebSocketAnswer> {
     try {
       return await handler(event);
     } catch (error) {
@@ -194,10 +214,14 @@ const GOING_AWAY = 1001;
 const ABNORMAL = 1006;
 
 function refuse(socket: Duplex, { statusCode, body = '', headers = {} }: WebSocketAnswer): void {
-  const lines = Object.entries({ 'content-length': Buffer.byteLength(body), connection: 'close', ...headers }).map(
-    ([name, value]) => `${name}: ${value}`,
+  const lines = Object.entries({
+    'content-length': Buffer.byteLength(body),
+    connection: 'close',
+    ...headers,
+  }).map(([name, value]) => `${name}: ${value}`);
+  socket.end(
+    `HTTP/1.1 ${statusCode} ${STATUS_TEXT[statusCode] ?? 'Refused'}\r\n${lines.join('\r\n')}\r\n\r\n${body}`,
   );
-  socket.end(`HTTP/1.1 ${statusCode} ${STATUS_TEXT[statusCode] ?? 'Refused'}\r\n${lines.join('\r\n')}\r\n\r\n${body}`);
 }
 
 const STATUS_TEXT: Readonly<Record<number, string>> = {

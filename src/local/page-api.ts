@@ -12,8 +12,12 @@ type Table = keyof typeof COLUMNS;
 
 const text = v.nullish(v.string());
 const ROWS = {
-  messages: v.partial(v.object({ sender: text, recipient: text, content: v.string(), status: v.string() })),
-  complaints: v.partial(v.object({ title: v.string(), details: text, status: v.string(), reporter: text })),
+  messages: v.partial(
+    v.object({ sender: text, recipient: text, content: v.string(), status: v.string() }),
+  ),
+  complaints: v.partial(
+    v.object({ title: v.string(), details: text, status: v.string(), reporter: text }),
+  ),
 };
 const SENDING = v.object({ type: v.string(), audience: v.array(v.string()), data: v.string() });
 
@@ -30,13 +34,15 @@ export async function answerApi(
 ): Promise<ApiAnswer> {
   const { method, path, body } = request;
   try {
-    if (path === '/api/send' && method === 'POST') return await send(database, v.parse(SENDING, body));
+    if (path === '/api/send' && method === 'POST')
+      return await send(database, v.parse(SENDING, body));
     const [, table, id] = /^\/api\/(messages|complaints)(?:\/(\d{1,18}))?$/.exec(path) ?? [];
     if (table === undefined) return problem(404, 'no such path');
     if (id === undefined && method === 'GET') return await list(database, table as Table);
     if (id === undefined && method === 'POST') return await insert(database, table as Table, body);
     if (id !== undefined && method === 'GET') return await one(database, table as Table, id);
-    if (id !== undefined && method === 'PATCH') return await update(database, table as Table, id, body);
+    if (id !== undefined && method === 'PATCH')
+      return await update(database, table as Table, id, body);
     if (id !== undefined && method === 'DELETE') return await remove(database, table as Table, id);
     return problem(405, `no ${method} here`);
   } catch (error) {
@@ -71,13 +77,18 @@ async function insert(database: pg.Pool, table: Table, body: unknown): Promise<A
   return DONE;
 }
 
-async function update(database: pg.Pool, table: Table, id: string, body: unknown): Promise<ApiAnswer> {
+async function update(
+  database: pg.Pool,
+  table: Table,
+  id: string,
+  body: unknown,
+): Promise<ApiAnswer> {
   const given = assignments(table, body);
   const set = given.columns.map((column, i) => `${column} = $${i + 2}`);
-  const { rowCount } = await database.query(`update public.${table} set ${set}, updated_at = now() where id = $1`, [
-    id,
-    ...given.values,
-  ]);
+  const { rowCount } = await database.query(
+    `update public.${table} set ${set}, updated_at = now() where id = $1`,
+    [id, ...given.values],
+  );
   return rowCount ? DONE : problem(404, `${table} has no row ${id}`);
 }
 
@@ -87,7 +98,11 @@ async function remove(database: pg.Pool, table: Table, id: string): Promise<ApiA
 }
 
 async function send(database: pg.Pool, message: v.InferOutput<typeof SENDING>): Promise<ApiAnswer> {
-  await database.query('select rowcast.send($1, $2::json, $3)', [message.type, message.data, message.audience]);
+  await database.query('select rowcast.send($1, $2::json, $3)', [
+    message.type,
+    message.data,
+    message.audience,
+  ]);
   return DONE;
 }
 
@@ -101,6 +116,7 @@ function problem(status: number, error: string): ApiAnswer {
 function assignments(table: Table, body: unknown): { columns: string[]; values: unknown[] } {
   const row = v.parse(ROWS[table], body) as Record<string, unknown>;
   const columns = COLUMNS[table].filter((column) => row[column] !== undefined);
-  if (columns.length === 0) throw new Error(`nothing to write; ${table} has ${COLUMNS[table].join(', ')}`);
+  if (columns.length === 0)
+    throw new Error(`nothing to write; ${table} has ${COLUMNS[table].join(', ')}`);
   return { columns, values: columns.map((column) => row[column] || null) };
 }

@@ -49,7 +49,8 @@ export class PageServer {
     const method = request.method ?? 'GET';
     const refusal = forbidden(request, method);
     if (refusal) return send(response, 403, 'text/plain', refusal);
-    if (path === '/api/config') return send(response, 200, JSON_TYPE, JSON.stringify(this.#config()));
+    if (path === '/api/config')
+      return send(response, 200, JSON_TYPE, JSON.stringify(this.#config()));
     if (path === '/api/token') return this.#token(searchParams, response);
     if (path.startsWith('/api/')) {
       const body = await bodyOf(request);
@@ -77,7 +78,10 @@ export class PageServer {
     if (auth.mode === 'none' || !('secret' in auth.key))
       return send(response, 404, 'text/plain', 'tokens are made here only where JWT_SECRET is set');
     const list = (name: string) => query.getAll(name);
-    const token = new SignJWT({ [auth.rolesClaim]: list('roles'), [auth.roomsClaim]: list('rooms') })
+    const token = new SignJWT({
+      [auth.rolesClaim]: list('roles'),
+      [auth.roomsClaim]: list('rooms'),
+    })
       .setProtectedHeader({ alg: 'HS256' })
       .setSubject(query.get('userId') || 'anonymous')
       .setIssuedAt()
@@ -116,7 +120,12 @@ async function bodyOf(request: IncomingMessage): Promise<unknown> {
   }
 }
 
-function send(response: ServerResponse, status: number, type: string, content: string | Uint8Array): void {
+function send(
+  response: ServerResponse,
+  status: number,
+  type: string,
+  content: string | Uint8Array,
+): void {
   response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' });
   response.end(content);
 }

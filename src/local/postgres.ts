@@ -38,7 +38,9 @@ export class LocalPostgres {
 
   /** Ends a Postgres on the same data that outlived its owner's kill -9, and frees its port. */
   static async stopLeftover(dataDir: string): Promise<void> {
-    await stopLeftover(join(await reachableDataDir(resolve(dataDir), await unprivilegedUser()), 'cluster'));
+    await stopLeftover(
+      join(await reachableDataDir(resolve(dataDir), await unprivilegedUser()), 'cluster'),
+    );
   }
 
   /** Makes the cluster where it is missing, and resolves when it takes connections. */
@@ -56,9 +58,16 @@ export class LocalPostgres {
       dataDir,
       '-p',
       String(port),
-      ...Object.entries({ ...SETTINGS, ...options.settings }).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+      ...Object.entries({ ...SETTINGS, ...options.settings }).flatMap(([name, value]) => [
+        '-c',
+        `${name}=${value}`,
+      ]),
     ];
-    const child = spawn(join(binaries, 'postgres'), args, { ...owner, cwd: '/', stdio: ['ignore', 'ignore', 'pipe'] });
+    const child = spawn(join(binaries, 'postgres'), args, {
+      ...owner,
+      cwd: '/',
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     child.stderr.pipe(createWriteStream(options.logFile));
     const postgres = new LocalPostgres(child, port, password);
     await postgres.#ready(options.logFile);
@@ -84,9 +93,14 @@ export class LocalPostgres {
     for (;;) {
       if (this.#process.exitCode !== null || Date.now() > deadline) {
         this.#process.kill('SIGKILL');
-        throw new Error(`Postgres did not start on port ${this.port}: ${lastLines(await readFile(logFile, 'utf8'))}`);
+        throw new Error(
+          `Postgres did not start on port ${this.port}: ${lastLines(await readFile(logFile, 'utf8'))}`,
+        );
       }
-      const client = new pg.Client({ connectionString: this.url('postgres'), connectionTimeoutMillis: 2000 });
+      const client = new pg.Client({
+        connectionString: this.url('postgres'),
+        connectionTimeoutMillis: 2000,
+      });
       client.on('error', () => undefined);
       const ready = await client.connect().then(
         () => true,
@@ -108,10 +122,14 @@ type Owner = { readonly uid: number; readonly gid: number } | Record<string, nev
 async function unprivilegedUser(): Promise<Owner> {
   if (process.getuid?.() !== 0) return {};
   for (const name of ['postgres', 'nobody']) {
-    const ids = await Promise.all([run('id', ['-u', name]), run('id', ['-g', name])]).catch(() => undefined);
+    const ids = await Promise.all([run('id', ['-u', name]), run('id', ['-g', name])]).catch(
+      () => undefined,
+    );
     if (ids) return { uid: Number(ids[0].stdout), gid: Number(ids[1].stdout) };
   }
-  throw new Error('Postgres cannot run as root, and there is neither a user postgres nor nobody; run as another user');
+  throw new Error(
+    'Postgres cannot run as root, and there is neither a user postgres nor nobody; run as another user',
+  );
 }
 
 /** The folder of initdb and postgres, as the unprivileged user reaches it. */
@@ -119,7 +137,9 @@ async function reachableBinaries(entry: string, owner: Owner): Promise<string> {
   const { postgres } = (await import(pathToFileURL(entry).href)) as { postgres: string };
   const native = dirname(dirname(postgres));
   if (await isReachable(native, owner)) return join(native, 'bin');
-  const { version } = JSON.parse(await readFile(join(dirname(native), 'package.json'), 'utf8')) as { version: string };
+  const { version } = JSON.parse(await readFile(join(dirname(native), 'package.json'), 'utf8')) as {
+    version: string;
+  };
   const copy = join(tmpdir(), `rowcast-postgres-${version}`);
   if (existsSync(copy)) await requireOwn(copy);
   else {
@@ -144,7 +164,10 @@ async function reachableDataDir(wanted: string, owner: Owner): Promise<string> {
   await mkdir(wanted, { recursive: true });
   let dataDir = wanted;
   if (owner.uid !== undefined && !(await isReachable(dirname(wanted), owner))) {
-    dataDir = join(tmpdir(), `rowcast-data-${createHash('sha256').update(wanted).digest('hex').slice(0, 24)}`);
+    dataDir = join(
+      tmpdir(),
+      `rowcast-data-${createHash('sha256').update(wanted).digest('hex').slice(0, 24)}`,
+    );
     await mkdir(dataDir, { recursive: true });
     await writeFile(
       join(wanted, 'MOVED'),
@@ -158,7 +181,8 @@ async function reachableDataDir(wanted: string, owner: Owner): Promise<string> {
 /** A folder of that name among the temporary files may be somebody else's. */
 async function requireOwn(folder: string, owner: Owner = {}): Promise<void> {
   const { uid } = await stat(folder);
-  if (uid !== process.getuid?.() && uid !== owner.uid) throw new Error(`${folder} belongs to another user; remove it`);
+  if (uid !== process.getuid?.() && uid !== owner.uid)
+    throw new Error(`${folder} belongs to another user; remove it`);
 }
 
 /** Whether other users may pass through every folder above, and read this one. */
@@ -166,7 +190,8 @@ async function isReachable(path: string, owner: Owner): Promise<boolean> {
   if (owner.uid === undefined) return true;
   for (let folder = path; folder !== dirname(folder); folder = dirname(folder)) {
     const { mode, uid } = await stat(folder);
-    if (uid !== owner.uid && (mode & 0o005) !== 0o005 && (folder === path || (mode & 0o001) === 0)) return false;
+    if (uid !== owner.uid && (mode & 0o005) !== 0o005 && (folder === path || (mode & 0o001) === 0))
+      return false;
   }
   return true;
 }
@@ -182,7 +207,8 @@ async function initialise(binaries: string, dataDir: string, owner: Owner): Prom
   await writeFile(passwordFile, password, { mode: 0o600 });
   for (const path of owner.uid === undefined ? [] : [making, passwordFile])
     await chown(path, owner.uid as number, owner.gid as number);
-  for (const name of ['initdb', 'postgres']) await chmod(join(binaries, name), 0o755).catch(() => undefined);
+  for (const name of ['initdb', 'postgres'])
+    await chmod(join(binaries, name), 0o755).catch(() => undefined);
   const args = [
     '-D',
     making,
@@ -205,7 +231,9 @@ async function initialise(binaries: string, dataDir: string, owner: Owner): Prom
 /** @param dataDir of the cluster itself */
 async function stopLeftover(dataDir: string): Promise<void> {
   const pidFile = join(dataDir, 'postmaster.pid');
-  const pid = existsSync(pidFile) ? Number((await readFile(pidFile, 'utf8')).split('\n')[0]) : Number.NaN;
+  const pid = existsSync(pidFile)
+    ? Number((await readFile(pidFile, 'utf8')).split('\n')[0])
+    : Number.NaN;
   if (!Number.isInteger(pid)) return;
   // The pid may be another program's by now: only a process that runs in this folder is ours.
   const folder = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');

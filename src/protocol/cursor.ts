@@ -49,7 +49,9 @@ export function formatCursor({ xmin, xmax, xip }: CursorSnapshot, installation: 
     else for (; i < end; i++) token += `-${gap}`;
     i = end;
   }
-  return token.length <= MAX_CURSOR_LENGTH - TAG_LENGTH ? `${token}.${installation}` : nowhere(installation);
+  return token.length <= MAX_CURSOR_LENGTH - TAG_LENGTH
+    ? `${token}.${installation}`
+    : nowhere(installation);
 }
 
 function gapAt(xip: readonly bigint[], i: number, xmin: bigint): bigint {
@@ -77,7 +79,8 @@ export function parseCursor(token: string): ClientCursor | null {
     for (let n = 0n; n < times; n++) {
       const xid = (xip.at(-1) ?? xmin) + gap;
       // A forged token may say anything: what is in flight lies between, each once.
-      if (xid >= xmax || (xip.length > 0 && gap === 0n) || xip.length === MAX_IN_FLIGHT) return null;
+      if (xid >= xmax || (xip.length > 0 && gap === 0n) || xip.length === MAX_IN_FLIGHT)
+        return null;
       xip.push(xid);
     }
   }

@@ -25,7 +25,10 @@ export function eventFrame(event: EventFrameParts): string {
 }
 
 /** The form of a frame that would be too large: the client fetches the row by its key itself. */
-export function truncatedFrame(event: Omit<EventFrameParts, 'data' | 'old'>, key: string | null): string {
+export function truncatedFrame(
+  event: Omit<EventFrameParts, 'data' | 'old'>,
+  key: string | null,
+): string {
   return `${head(event)},"truncated":true,"data":${key ?? 'null'}${tail(event)}`;
 }
 

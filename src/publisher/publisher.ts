@@ -25,7 +25,9 @@ export interface PublisherOptions<Messages extends object> {
   readonly schemas?: Schemas<Messages>;
 }
 
-export type Schemas<Messages extends object> = { readonly [Type in keyof Messages]?: StandardSchema<Messages[Type]> };
+export type Schemas<Messages extends object> = {
+  readonly [Type in keyof Messages]?: StandardSchema<Messages[Type]>;
+};
 
 /** A `Client`, `PoolClient` or `Pool` of pg, or whatever queries as they do. */
 export interface Queryable {
@@ -53,11 +55,18 @@ export class Sender<Messages extends object> {
     audience: readonly string[],
   ): Promise<string> {
     const json = asJson(type, await this.#checked(type, data));
-    const { rows } = await this.#client.query('select rowcast.send($1, $2, $3) as id', [type, json, [...audience]]);
+    const { rows } = await this.#client.query('select rowcast.send($1, $2, $3) as id', [
+      type,
+      json,
+      [...audience],
+    ]);
     return String((rows[0] as { id: unknown }).id);
   }
 
-  async broadcast<Type extends keyof Messages & string>(type: Type, data: Messages[Type]): Promise<string> {
+  async broadcast<Type extends keyof Messages & string>(
+    type: Type,
+    data: Messages[Type],
+  ): Promise<string> {
     return this.send(type, data, ['all']);
   }
 
@@ -69,7 +78,11 @@ export class Sender<Messages extends object> {
     return this.send(type, data, [term('user', userId)]);
   }
 
-  async sendToRoom<Type extends keyof Messages & string>(room: Id, type: Type, data: Messages[Type]): Promise<string> {
+  async sendToRoom<Type extends keyof Messages & string>(
+    room: Id,
+    type: Type,
+    data: Messages[Type],
+  ): Promise<string> {
     return this.send(type, data, [term('room', room)]);
   }
 
@@ -90,7 +103,10 @@ export class Sender<Messages extends object> {
   }
 
   /** What a schema makes of the data (its defaults, its transformations) is what is sent. */
-  async #checked<Type extends keyof Messages & string>(type: Type, data: Messages[Type]): Promise<unknown> {
+  async #checked<Type extends keyof Messages & string>(
+    type: Type,
+    data: Messages[Type],
+  ): Promise<unknown> {
     const schema = Object.hasOwn(this.#schemas, type) ? this.#schemas[type] : undefined;
     if (!schema) return data;
     const result = await check(type, schema, data);
@@ -115,7 +131,11 @@ export class PublishError extends Error {
   }
 }
 
-async function check(type: string, schema: StandardSchema<unknown>, data: unknown): Promise<StandardResult> {
+async function check(
+  type: string,
+  schema: StandardSchema<unknown>,
+  data: unknown,
+): Promise<StandardResult> {
   try {
     return await schema['~standard'].validate(data);
   } catch (error) {
@@ -128,15 +148,23 @@ function asJson(type: string, data: unknown): string {
     const json: string | undefined = JSON.stringify(data);
     if (json !== undefined) return json;
   } catch (error) {
-    throw new PublishError(type, error instanceof Error ? error.message : String(error), { cause: error });
+    throw new PublishError(type, error instanceof Error ? error.message : String(error), {
+      cause: error,
+    });
   }
   throw new PublishError(type, 'it is not JSON; send null for a message without data');
 }
 
 /** A missing name must not become somebody's, or everybody's. */
 function term(kind: string, name: Id): string {
-  if (!(typeof name === 'string' ? name !== '' : typeof name === 'bigint' || Number.isSafeInteger(name)))
-    throw new TypeError(`rowcast: no ${kind} was given to send to; to reach everybody, use broadcast()`);
+  if (
+    !(typeof name === 'string'
+      ? name !== ''
+      : typeof name === 'bigint' || Number.isSafeInteger(name))
+  )
+    throw new TypeError(
+      `rowcast: no ${kind} was given to send to; to reach everybody, use broadcast()`,
+    );
   return `${kind}:${name}`;
 }
 

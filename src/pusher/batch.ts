@@ -10,13 +10,19 @@ export const COMMA_BYTES = COMMA.length;
  * Batches by their first frame: where many connections wait for the same frames, one batch is made, and hashed, for all of
  * them. Forgotten with the frame.
  */
-const batches = new WeakMap<Framed, { readonly frames: readonly Framed[]; readonly payload: Payload }>();
+const batches = new WeakMap<
+  Framed,
+  { readonly frames: readonly Framed[]; readonly payload: Payload }
+>();
 
 /** The payload that carries all these frames. */
 export function batchOf(frames: readonly Framed[]): Payload {
   const first = frames[0] as Framed;
   const known = batches.get(first);
-  if (known?.frames.length === frames.length && known.frames.every((frame, n) => frame === frames[n]))
+  if (
+    known?.frames.length === frames.length &&
+    known.frames.every((frame, n) => frame === frames[n])
+  )
     return known.payload;
   const parts = frames.flatMap(({ payload }) => [COMMA, payload.bytes]);
   parts[0] = BATCH_OPEN;

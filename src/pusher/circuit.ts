@@ -1,5 +1,5 @@
 import { type Backoff, backoffDelayMs } from '../backoff.ts';
-import type { PostOutcome } from './post-outcome.ts';
+import type { PostOutcome } from './gateway.ts';
 
 /** Posts that fail in a row, over all connections, before the gateway counts as down. */
 const FAILURES_TO_OPEN = 5;

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
 import type { Connection } from '../connections/connection.ts';
 import { LimitedLog } from '../limited-log.ts';
-import type { Gateway } from './gateway-client.ts';
+import type { Gateway } from '../pusher/gateway.ts';
 import type { Posting } from './posting.ts';
 
 const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
@@ -37,7 +37,8 @@ export class Closing {
     let closed = false;
     for (let failures = 1; !closed && (await this.#posting.turn(signal)); failures++) {
       const outcome = await this.#gateway.close(connectionId);
-      closed = outcome.kind === 'delivered' || outcome.kind === 'gone' || outcome.kind === 'rejected';
+      closed =
+        outcome.kind === 'delivered' || outcome.kind === 'gone' || outcome.kind === 'rejected';
       if (closed) break;
       this.#log.line(
         'warn',

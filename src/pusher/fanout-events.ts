@@ -1,7 +1,7 @@
 import type { Connection } from '../connections/connection.ts';
 import type { CursorSnapshot } from '../protocol/cursor.ts';
+import type { PostOutcome } from './gateway.ts';
 import type { Payload } from './payload.ts';
-import type { PostOutcome } from './post-outcome.ts';
 
 export interface FanoutEvents {
   /**

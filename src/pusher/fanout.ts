@@ -1,12 +1,12 @@
 import { EventEmitter } from 'node:events';
-import { AudienceIndex } from '../connections/audience-index.ts';
 import type { Connection } from '../connections/connection.ts';
 import type { CursorSnapshot } from '../protocol/cursor.ts';
+import { AudienceIndex } from './audience-index.ts';
 import { Closing } from './closing.ts';
 import type { FanoutEvents, FanoutState } from './fanout-events.ts';
+import type { PostOutcome } from './gateway.ts';
 import { Delivery, Lane, type OutgoingFrame } from './lane.ts';
 import { Payload } from './payload.ts';
-import type { PostOutcome } from './post-outcome.ts';
 import { Posting, type PostingDeps } from './posting.ts';
 
 /** What a queue holds for a frame that waits: a reference. */
@@ -103,7 +103,10 @@ export class Fanout extends EventEmitter<FanoutEvents> {
    * @param from where the events' window starts
    * @returns what waits for it in queues, and when all is settled
    */
-  dispatch(events: Iterable<AddressedEvent>, from?: CursorSnapshot): { bytes: number; settled: Promise<void> } {
+  dispatch(
+    events: Iterable<AddressedEvent>,
+    from?: CursorSnapshot,
+  ): { bytes: number; settled: Promise<void> } {
     const delivery = new Delivery(from);
     for (const event of events) {
       const { id, audience } = event;
@@ -131,7 +134,9 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   send(connection: Connection, payloads: readonly Payload[]): Promise<void> {
     const delivery = new Delivery();
     const lane = this.#laneOf(connection);
-    if (lane) for (const payload of payloads) this.#posting.enqueue(lane, { payload, delivery, direct: false });
+    if (lane)
+      for (const payload of payloads)
+        this.#posting.enqueue(lane, { payload, delivery, direct: false });
     delivery.seal();
     this.#posting.pump();
     return delivery.done;
@@ -201,7 +206,9 @@ export class Fanout extends EventEmitter<FanoutEvents> {
 
   /** Connections for which an event still waits, or is being posted. */
   waitingFor(eventId: string): Connection[] {
-    return [...this.#lanes.values()].filter((lane) => lane.holds(eventId)).map(({ connection }) => connection);
+    return [...this.#lanes.values()]
+      .filter((lane) => lane.holds(eventId))
+      .map(({ connection }) => connection);
   }
 
   /** Connections that are being replayed to. */

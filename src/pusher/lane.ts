@@ -106,15 +106,22 @@ export class Lane {
     const first = this.#frames[this.#head] as OutgoingFrame;
     this.#taken = 1;
     this.#batch = false;
-    if (!this.connection.batch || this.#single || this.waiting === 1 || !isEvent(first)) return first.payload;
+    if (!this.connection.batch || this.#single || this.waiting === 1 || !isEvent(first))
+      return first.payload;
     let bytes = BATCH_OVERHEAD_BYTES + first.payload.bytes.length;
-    for (let next = this.#frames[this.#head + 1]; next; next = this.#frames[this.#head + this.#taken]) {
+    for (
+      let next = this.#frames[this.#head + 1];
+      next;
+      next = this.#frames[this.#head + this.#taken]
+    ) {
       bytes += COMMA_BYTES + next.payload.bytes.length;
       if (bytes > maxBytes || !isEvent(next)) break;
       this.#taken++;
     }
     this.#batch = this.#taken > 1;
-    return this.#taken === 1 ? first.payload : batchOf(this.#frames.slice(this.#head, this.#head + this.#taken));
+    return this.#taken === 1
+      ? first.payload
+      : batchOf(this.#frames.slice(this.#head, this.#head + this.#taken));
   }
 
   /** @returns whether the refused post was a batch, and is to be tried frame by frame */

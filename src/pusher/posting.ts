@@ -2,11 +2,11 @@ import type { Logger } from 'pino';
 import { pause } from '../backoff.ts';
 import type { Connection } from '../connections/connection.ts';
 import { LimitedLog } from '../limited-log.ts';
+import type { Gateway } from '../pusher/gateway.ts';
 import { Circuit } from './circuit.ts';
-import type { Gateway } from './gateway-client.ts';
+import type { PostOutcome } from './gateway.ts';
 import type { Lane, OutgoingFrame } from './lane.ts';
 import type { Payload } from './payload.ts';
-import type { PostOutcome } from './post-outcome.ts';
 import { nextStep } from './retry-policy.ts';
 import { Throttle } from './throttle.ts';
 import { Turns } from './turns.ts';
@@ -66,7 +66,8 @@ export class Posting {
   turn(signal: AbortSignal): Promise<boolean> {
     const delayMs = () => (this.#deps.mayPost() ? this.#throttle.delayMs() : HELD_POLL_MS);
     this.#lastTurn = this.#lastTurn.then(async () => {
-      for (let waitMs = delayMs(); waitMs > 0 && !signal.aborted; waitMs = delayMs()) await pause(waitMs, signal);
+      for (let waitMs = delayMs(); waitMs > 0 && !signal.aborted; waitMs = delayMs())
+        await pause(waitMs, signal);
       if (signal.aborted) return false;
       this.#throttle.take();
       return true;
@@ -155,7 +156,12 @@ export class Posting {
         this.#log.line(
           'warn',
           'connection_closed',
-          { event: 'connection_closed', connectionId: lane.connection.connectionId, waiting: lane.waiting, outcome },
+          {
+            event: 'connection_closed',
+            connectionId: lane.connection.connectionId,
+            waiting: lane.waiting,
+            outcome,
+          },
           'closing a connection that cannot be served; its client resumes by its cursor',
         );
         this.#events.unservable(lane.connection);
@@ -168,7 +174,11 @@ export class Posting {
         this.#log.line(
           'error',
           'frame_rejected',
-          { event: 'frame_rejected', connectionId: lane.connection.connectionId, reason: next.reason },
+          {
+            event: 'frame_rejected',
+            connectionId: lane.connection.connectionId,
+            reason: next.reason,
+          },
           'the gateway refuses this frame for good; leaving it out',
         );
         this.#advance(lane);

@@ -1,5 +1,5 @@
 import { type Backoff, backoffDelayMs } from '../backoff.ts';
-import type { PostOutcome } from './post-outcome.ts';
+import type { PostOutcome } from './gateway.ts';
 
 /** Between posts to one connection that fail: 0.1–0.2 s at first, 2.5–5 s from the sixth on. */
 const BACKOFF: Backoff = { baseMs: 200, capMs: 5000 };
@@ -22,12 +22,17 @@ export type NextStep =
   | { readonly step: 'close' };
 
 /** The whole policy of delivery, as a function of what is known. */
-export function nextStep(outcome: Exclude<PostOutcome, { kind: 'delivered' }>, lane: LaneHistory): NextStep {
+export function nextStep(
+  outcome: Exclude<PostOutcome, { kind: 'delivered' }>,
+  lane: LaneHistory,
+): NextStep {
   switch (outcome.kind) {
     case 'rejected':
       return { step: 'skip', reason: outcome.reason };
     case 'gone':
-      return lane.ageMs < YOUNG_CONNECTION_MS ? { step: 'retry', afterMs: YOUNG_RETRY_MS } : { step: 'remove' };
+      return lane.ageMs < YOUNG_CONNECTION_MS
+        ? { step: 'retry', afterMs: YOUNG_RETRY_MS }
+        : { step: 'remove' };
     case 'throttled':
     case 'failed':
       if (lane.failingForMs > lane.deadlineMs && lane.othersDelivered) return { step: 'close' };

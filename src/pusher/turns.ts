@@ -24,7 +24,9 @@ export class Turns {
   /** Undefined when nobody waits. */
   next(): Lane | undefined {
     const [first, second] =
-      ++this.#taken % BROADCAST_TURN === 0 ? [this.#broadcast, this.#urgent] : [this.#urgent, this.#broadcast];
+      ++this.#taken % BROADCAST_TURN === 0
+        ? [this.#broadcast, this.#urgent]
+        : [this.#urgent, this.#broadcast];
     return first.shift() ?? second.shift();
   }
 }

@@ -1,6 +1,6 @@
 import type { Connection } from '../connections/connection.ts';
-import type { PostOutcome } from '../pusher/post-outcome.ts';
-import type { Relay } from '../relay.ts';
+import type { PostOutcome } from '../pusher/gateway.ts';
+import type { Relay } from '../relay/relay.ts';
 
 /** At 100 posts a second these reach back the ten minutes that are kept at most, at 1,000 one. */
 const POSTS = 65_536;
@@ -109,7 +109,8 @@ export class DeliveryJournal {
   #carries(slot: number, id: number): boolean {
     if (!this.#hasIds(slot)) return false;
     const first = this.#firstId[slot] as number;
-    for (let n = 0; n < (this.#idCount[slot] as number); n++) if (this.#ids[(first + n) % IDS] === id) return true;
+    for (let n = 0; n < (this.#idCount[slot] as number); n++)
+      if (this.#ids[(first + n) % IDS] === id) return true;
     return false;
   }
 }
@@ -149,7 +150,8 @@ class Slots {
   get sinceMs(): number {
     const { length } = this.#atMs;
     // Others of the same millisecond may be gone.
-    const oldestMs = this.#added > length ? (this.#atMs[this.#added % length] as number) + 1 : this.#madeMs;
+    const oldestMs =
+      this.#added > length ? (this.#atMs[this.#added % length] as number) + 1 : this.#madeMs;
     return Math.max(oldestMs, Date.now() - KEEP_MS);
   }
 

@@ -49,7 +49,12 @@ export class EmfReporter {
       Dimensions: [[]],
       Metrics: Object.keys(metrics).map((Name) => ({ Name, Unit: unitOf(Name) })),
     };
-    print(JSON.stringify({ _aws: { Timestamp: Date.now(), CloudWatchMetrics: [directive] }, ...metrics }));
+    print(
+      JSON.stringify({
+        _aws: { Timestamp: Date.now(), CloudWatchMetrics: [directive] },
+        ...metrics,
+      }),
+    );
   }
 
   async #measure(): Promise<Record<string, number>> {
@@ -58,7 +63,8 @@ export class EmfReporter {
       if (!name.startsWith('rowcast_')) continue;
       const base = name.slice('rowcast_'.length).replace(/_total$/, '');
       const kind = String(type);
-      if (kind === 'histogram') Object.assign(measured, this.#quantiles(base, values as readonly Bucket[]));
+      if (kind === 'histogram')
+        Object.assign(measured, this.#quantiles(base, values as readonly Bucket[]));
       else
         for (const { value, labels } of values) {
           const label = Object.entries(labels)
@@ -82,7 +88,10 @@ export class EmfReporter {
   #quantiles(base: string, values: readonly Bucket[]): Record<string, number> {
     const buckets = values
       .filter(({ metricName }) => metricName?.endsWith('_bucket'))
-      .map(({ value, labels }) => ({ le: Number(labels.le === '+Inf' ? Number.POSITIVE_INFINITY : labels.le), value }))
+      .map(({ value, labels }) => ({
+        le: Number(labels.le === '+Inf' ? Number.POSITIVE_INFINITY : labels.le),
+        value,
+      }))
       .map(({ le, value }) => ({ le, count: this.#added(`${base} ${le}`, value) }));
     const total = buckets.at(-1)?.count ?? 0;
     if (total === 0) return {};

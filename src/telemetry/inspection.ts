@@ -1,13 +1,13 @@
 import type { Connection } from '../connections/connection.ts';
 import type { ConnectionDirectory } from '../connections/connection-directory.ts';
-import type { Readiness } from '../health.ts';
-import type { Answer } from '../http-service.ts';
-import type { Lag } from '../listener/log-lag.ts';
+import type { Lag } from '../log/log-lag.ts';
 import { termsOf } from '../protocol/audience.ts';
-import type { PostOutcome } from '../pusher/post-outcome.ts';
-import type { Relay, Role } from '../relay.ts';
-import type { TermState } from '../term/term.ts';
+import type { PostOutcome } from '../pusher/gateway.ts';
+import type { TermState } from '../relay/leader.ts';
+import type { Relay, Role } from '../relay/relay.ts';
 import type { DeliveryJournal, Dispatch } from './delivery-journal.ts';
+import type { Readiness } from './health.ts';
+import type { Answer } from './http-service.ts';
 import type { Problem, RecentProblems } from './recent-problems.ts';
 
 /** Connections that an answer names; of a broadcast to more, counts are enough. */
@@ -93,7 +93,10 @@ function delivered({ attempts }: DeliveryTrace): number {
   return Number(attempts.at(-1)?.outcome.kind === 'delivered');
 }
 
-function countBy<Item>(items: readonly Item[], key: (item: Item) => string): Record<string, number> {
+function countBy<Item>(
+  items: readonly Item[],
+  key: (item: Item) => string,
+): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const item of items) counts[key(item)] = (counts[key(item)] ?? 0) + 1;
   return counts;

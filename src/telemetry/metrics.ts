@@ -1,12 +1,18 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { ConnectionDirectory } from '../connections/connection-directory.ts';
-import type { CaptureCheck } from '../listener/capture-check.ts';
-import type { Lag } from '../listener/log-lag.ts';
-import type { PostOutcome } from '../pusher/post-outcome.ts';
-import type { Relay, Role } from '../relay.ts';
-import type { TermState } from '../term/term.ts';
+import type { Lag } from '../log/log-lag.ts';
+import type { CaptureCheck } from '../postgres/capture-check.ts';
+import type { PostOutcome } from '../pusher/gateway.ts';
+import type { TermState } from '../relay/leader.ts';
+import type { Relay, Role } from '../relay/relay.ts';
 
-const OUTCOMES: readonly PostOutcome['kind'][] = ['delivered', 'gone', 'throttled', 'rejected', 'failed'];
+const OUTCOMES: readonly PostOutcome['kind'][] = [
+  'delivered',
+  'gone',
+  'throttled',
+  'rejected',
+  'failed',
+];
 const ROLES: readonly Role[] = ['starting', 'standby', 'leader', 'stopped'];
 const SERVICES = ['database', 'doorbell', 'gateway', 'table'] as const;
 
@@ -50,7 +56,12 @@ export class Metrics {
       'outcome',
       OUTCOMES,
     );
-    const bytes = this.#byLabel('rowcast_posted_bytes_total', 'Bytes of those posts.', 'outcome', OUTCOMES);
+    const bytes = this.#byLabel(
+      'rowcast_posted_bytes_total',
+      'Bytes of those posts.',
+      'outcome',
+      OUTCOMES,
+    );
     const duration = new Histogram({
       name: 'rowcast_post_duration_seconds',
       help: 'Time from the start of a post to its answer.',
@@ -66,11 +77,16 @@ export class Metrics {
   }
 
   #countLog(): void {
-    const reads = this.#byLabel('rowcast_log_reads_total', 'Reads of the log, by what they found.', 'found', [
-      'rows',
-      'nothing',
-    ]);
-    const events = this.#counter('rowcast_events_read_total', 'Events read from the log for delivery.');
+    const reads = this.#byLabel(
+      'rowcast_log_reads_total',
+      'Reads of the log, by what they found.',
+      'found',
+      ['rows', 'nothing'],
+    );
+    const events = this.#counter(
+      'rowcast_events_read_total',
+      'Events read from the log for delivery.',
+    );
     const unaddressed = this.#counter(
       'rowcast_events_unaddressed_total',
       'Events among them that were for nobody who is live.',
@@ -81,15 +97,27 @@ export class Metrics {
       'sent',
       ['key', 'nobody'],
     );
-    const commits = this.#counter('rowcast_cursor_commits_total', 'Times the cursor was committed.');
+    const commits = this.#counter(
+      'rowcast_cursor_commits_total',
+      'Times the cursor was committed.',
+    );
     const rings = this.#counter('rowcast_doorbell_rings_total', 'Notifications that were heard.');
-    const sleeps = this.#counter('rowcast_doorbell_sleeps_total', 'Times the relay found nothing and went to sleep.');
+    const sleeps = this.#counter(
+      'rowcast_doorbell_sleeps_total',
+      'Times the relay found nothing and went to sleep.',
+    );
     const wakes = this.#counter(
       'rowcast_doorbell_wakes_total',
       'Times the relay was woken, by a ring or by its slow poll.',
     );
-    const removed = this.#counter('rowcast_events_removed_total', 'Events that retention removed from the log.');
-    const lost = this.#counter('rowcast_events_lost_total', 'Events among them that were never delivered.');
+    const removed = this.#counter(
+      'rowcast_events_removed_total',
+      'Events that retention removed from the log.',
+    );
+    const lost = this.#counter(
+      'rowcast_events_lost_total',
+      'Events among them that were never delivered.',
+    );
     this.#deps.relay
       .on('read', (rows) => {
         reads[rows > 0 ? 'rows' : 'nothing']++;
@@ -107,7 +135,10 @@ export class Metrics {
 
   #countConnections(): void {
     const { relay, directory } = this.#deps;
-    const joins = this.#counter('rowcast_joins_total', 'Connections that were to be replayed to: new, or behind.');
+    const joins = this.#counter(
+      'rowcast_joins_total',
+      'Connections that were to be replayed to: new, or behind.',
+    );
     const replayed = this.#counter('rowcast_replayed_frames_total', 'Frames of replays.');
     const ready = this.#byLabel(
       'rowcast_ready_total',
@@ -160,13 +191,21 @@ export class Metrics {
       'Events committed and not delivered to all; of more than 10,000 so many.',
       ({ events }) => events,
     );
-    gauge('rowcast_lag_seconds', 'How long the oldest of them has waited.', ({ seconds }) => seconds);
+    gauge(
+      'rowcast_lag_seconds',
+      'How long the oldest of them has waited.',
+      ({ seconds }) => seconds,
+    );
     gauge(
       'rowcast_notification_queue_usage',
       "Of Postgres's queue of notifications, 0 to 1.",
       ({ notificationQueueUsage }) => notificationQueueUsage,
     );
-    gauge('rowcast_log_bytes', 'Size of the log on disk, indexes and free space included.', ({ logBytes }) => logBytes);
+    gauge(
+      'rowcast_log_bytes',
+      'Size of the log on disk, indexes and free space included.',
+      ({ logBytes }) => logBytes,
+    );
   }
 
   #measureState(): void {
@@ -175,7 +214,11 @@ export class Metrics {
     captureCheck.on('checked', (tables) => {
       uncaptured = tables.length;
     });
-    this.#gauge('rowcast_tables_uncaptured', 'Watched tables whose rows are not captured.', () => uncaptured);
+    this.#gauge(
+      'rowcast_tables_uncaptured',
+      'Watched tables whose rows are not captured.',
+      () => uncaptured,
+    );
     new Gauge({
       name: 'rowcast_connections',
       help: 'Connections that are known, by the feed that tells of them.',
@@ -185,8 +228,10 @@ export class Metrics {
         this.set({ feed }, directory.size);
       },
     });
-    this.#gauge('rowcast_directory_age_seconds', 'How old the knowledge of the connections table is.', () =>
-      directory.asOf > 0 ? (Date.now() - directory.asOf) / 1000 : 0,
+    this.#gauge(
+      'rowcast_directory_age_seconds',
+      'How old the knowledge of the connections table is.',
+      () => (directory.asOf > 0 ? (Date.now() - directory.asOf) / 1000 : 0),
     );
     const state = perTurn(() => relay.state);
     const ofTerm = (name: string, help: string, value: (state: TermState) => number) =>
@@ -194,7 +239,11 @@ export class Metrics {
         const now = state();
         return now ? value(now) : 0;
       });
-    ofTerm('rowcast_connections_joining', 'Connections that are being replayed to.', ({ joining }) => joining);
+    ofTerm(
+      'rowcast_connections_joining',
+      'Connections that are being replayed to.',
+      ({ joining }) => joining,
+    );
     ofTerm(
       'rowcast_lanes_waiting',
       'Connections with something that is not delivered yet.',
@@ -210,9 +259,15 @@ export class Metrics {
       'The pace: POST_RPS_LIMIT, or less while API Gateway throttles.',
       ({ postsPerSecond }) => postsPerSecond,
     );
-    ofTerm('rowcast_gateway_down', '1 while the gateway does not answer.', ({ gatewayDown }) => Number(gatewayDown));
-    ofTerm('rowcast_asleep', '1 while the relay waits for the doorbell.', ({ asleep }) => Number(asleep));
-    this.#gauge('rowcast_leader', '1 while this relay leads.', () => (relay.role === 'leader' ? 1 : 0));
+    ofTerm('rowcast_gateway_down', '1 while the gateway does not answer.', ({ gatewayDown }) =>
+      Number(gatewayDown),
+    );
+    ofTerm('rowcast_asleep', '1 while the relay waits for the doorbell.', ({ asleep }) =>
+      Number(asleep),
+    );
+    this.#gauge('rowcast_leader', '1 while this relay leads.', () =>
+      relay.role === 'leader' ? 1 : 0,
+    );
     new Gauge({
       name: 'rowcast_role',
       help: '1 for the role that this relay has.',

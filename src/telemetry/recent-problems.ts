@@ -15,7 +15,16 @@ export class RecentProblems {
   /** @param line as it is logged; returned as it is */
   readonly see = (line: string): string => {
     if (PROBLEM.test(line)) {
-      const { time, event, msg, outcome, error, table, problem: sick, ...rest } = JSON.parse(line) as LogLine;
+      const {
+        time,
+        event,
+        msg,
+        outcome,
+        error,
+        table,
+        problem: sick,
+        ...rest
+      } = JSON.parse(line) as LogLine;
       const { status, reason } = outcome ?? rest;
       const why = [table, status, reason ?? error ?? sick].filter(Boolean).join(' ');
       const problem = {

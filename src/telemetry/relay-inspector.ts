@@ -27,10 +27,13 @@ export class RelayInspector {
 
   async #get<Body extends Origin>(path: string, installation: string | null): Promise<Body | null> {
     try {
-      const response = await fetch(`http://${this.where}${path}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+      const response = await fetch(`http://${this.where}${path}`, {
+        signal: AbortSignal.timeout(TIMEOUT_MS),
+      });
       const body = (await response.json()) as Body;
       if (!response.ok || body.service !== 'rowcast') return null;
-      const another = installation !== null && body.installation !== null && body.installation !== installation;
+      const another =
+        installation !== null && body.installation !== null && body.installation !== installation;
       return another ? null : body;
     } catch {
       return null;

@@ -1,9 +1,9 @@
 import type { Logger } from 'pino';
 import { LimitedLog } from '../limited-log.ts';
-import type { Lag } from '../listener/log-lag.ts';
-import { type Left, paceOf } from '../pace.ts';
-import type { PostOutcome } from '../pusher/post-outcome.ts';
-import type { Relay } from '../relay.ts';
+import type { Lag } from '../log/log-lag.ts';
+import type { PostOutcome } from '../pusher/gateway.ts';
+import type { Relay } from '../relay/relay.ts';
+import { type Left, paceOf } from './pace.ts';
 
 /** A backlog of more is worth a line each time it is measured. */
 const BACKLOG_EVENTS = 5000;
@@ -23,8 +23,12 @@ export class StateLog {
     this.#limited = new LimitedLog(deps.log);
     this.#postsPerSecondLimit = deps.postsPerSecondLimit;
     deps.relay
-      .on('asleep', () => this.#info('doorbell', 'asleep', 'nothing left to read; the next row rings'))
-      .on('awake', () => this.#info('doorbell', 'awake', 'rung, or rows were found by the slow poll; reading'))
+      .on('asleep', () =>
+        this.#info('doorbell', 'asleep', 'nothing left to read; the next row rings'),
+      )
+      .on('awake', () =>
+        this.#info('doorbell', 'awake', 'rung, or rows were found by the slow poll; reading'),
+      )
       .on('gateway', (state, outcome) => this.#gateway(state, outcome))
       .on('paced', (postsPerSecond) => this.#paced(postsPerSecond))
       .on('posted', (connection, outcome) => this.#posted(connection.connectionId, outcome))
@@ -59,7 +63,8 @@ export class StateLog {
 
   /** Never limited: an outage that comes and goes is worth each line, and a line costs five failures. */
   #gateway(state: 'down' | 'up', outcome: PostOutcome): void {
-    if (state === 'up') this.#log.info({ event: 'gateway_up' }, 'the gateway answers again; delivering what waited');
+    if (state === 'up')
+      this.#log.info({ event: 'gateway_up' }, 'the gateway answers again; delivering what waited');
     else
       this.#log.error(
         { event: 'gateway_down', outcome },
@@ -77,14 +82,24 @@ export class StateLog {
         fields,
         'API Gateway throttles many connections; posting slower. If it lasts, lower POST_RPS_LIMIT or ask AWS for a higher quota',
       );
-    } else this.#info('pace', 'unthrottled', 'nobody is throttled any more; posting at POST_RPS_LIMIT again');
+    } else
+      this.#info(
+        'pace',
+        'unthrottled',
+        'nobody is throttled any more; posting at POST_RPS_LIMIT again',
+      );
   }
 
   /** A client that is gone or slow is no failure; what the gateway refuses, or fails to do, is logged with its request id. */
   #posted(connectionId: string, outcome: PostOutcome): void {
     if (outcome.kind !== 'failed') return;
     const { status, reason } = outcome;
-    const fields = { event: 'post_failed', connectionId, ...(status === undefined ? {} : { status }), reason };
+    const fields = {
+      event: 'post_failed',
+      connectionId,
+      ...(status === undefined ? {} : { status }),
+      reason,
+    };
     const cause = `post_failed ${status ?? reason.split(':')[0]}`;
     this.#limited.line('warn', cause, fields, 'a post failed; its connection is tried again');
   }
@@ -99,6 +114,9 @@ export class StateLog {
     }
     this.#backlog = { left: events, atMs };
     const pace = before ? paceOf(before, this.#backlog) : {};
-    this.#log.info({ event: 'catching_up', waiting: events, ...pace }, 'a backlog waits, or is being delivered');
+    this.#log.info(
+      { event: 'catching_up', waiting: events, ...pace },
+      'a backlog waits, or is being delivered',
+    );
   }
 }

@@ -3,7 +3,7 @@ import { SignJWT } from 'jose';
 import pg from 'pg';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
-import type { DevUrls } from '../../src/cli/dev-folder.ts';
+import type { DevUrls } from '../../src/local/dev-folder.ts';
 import { browserPath, launchBrowser, screenshot } from '../support/browser.ts';
 import { type DevProcess, startDev } from '../support/dev.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -44,7 +44,10 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     page.on('pageerror', (error) => errors.push(error.message));
     // What a browser says by itself of a request that failed is no error of the page.
     page.on('console', (message) => {
-      if (message.type() === 'error' && !/Failed to load resource|WebSocket connection to/.test(message.text()))
+      if (
+        message.type() === 'error' &&
+        !/Failed to load resource|WebSocket connection to/.test(message.text())
+      )
         errors.push(message.text());
     });
     await prepare(page);
@@ -54,11 +57,13 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
   }
 
   async function connectAs(page: Page, fields: Record<string, string>): Promise<void> {
-    for (const [label, value] of Object.entries(fields)) await page.getByLabel(label, { exact: true }).fill(value);
+    for (const [label, value] of Object.entries(fields))
+      await page.getByLabel(label, { exact: true }).fill(value);
     await page.getByRole('button', { name: 'Connect', exact: true }).click();
   }
 
-  const shows = (page: Page, sign: string) => page.locator('.sign', { hasText: new RegExp(`^${sign}$`) }).waitFor();
+  const shows = (page: Page, sign: string) =>
+    page.locator('.sign', { hasText: new RegExp(`^${sign}$`) }).waitFor();
 
   async function live(page: Page): Promise<Page> {
     await shows(page, 'Live');
@@ -67,8 +72,12 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
 
   const insert = async (content: string) =>
     Number(
-      (await database.query<{ id: string }>('insert into messages (content) values ($1) returning id', [content]))
-        .rows[0]?.id,
+      (
+        await database.query<{ id: string }>(
+          'insert into messages (content) values ($1) returning id',
+          [content],
+        )
+      ).rows[0]?.id,
     );
 
   test('rows appear, change and go as they do in the database, without a reload and over one socket', async () => {
@@ -87,7 +96,8 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
       });
     });
     await live(page);
-    const row = (rowId: number) => page.locator(`section[aria-labelledby=messages] li[data-id="${rowId}"]`);
+    const row = (rowId: number) =>
+      page.locator(`section[aria-labelledby=messages] li[data-id="${rowId}"]`);
     await row(id).getByText('was there before').waitFor();
     const inserted = await insert('from psql');
     await row(inserted).getByText('from psql').waitFor();
@@ -144,11 +154,18 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
       `select rowcast.send_to_role('admin', 'for_admins', '1'), rowcast.send_to_room('office', 'for_office', '2')`,
     );
     for (const page of [first, second])
-      await page.locator('section[aria-labelledby=direct] li').getByText('upload_progress').waitFor();
+      await page
+        .locator('section[aria-labelledby=direct] li')
+        .getByText('upload_progress')
+        .waitFor();
     await other.getByText('for_admins').waitFor();
     await other.getByText('for_office').waitFor();
-    expect(await other.locator('section[aria-labelledby=direct] li').allTextContents()).toHaveLength(2);
-    expect(await first.locator('section[aria-labelledby=direct] li').allTextContents()).toHaveLength(1);
+    expect(
+      await other.locator('section[aria-labelledby=direct] li').allTextContents(),
+    ).toHaveLength(2);
+    expect(
+      await first.locator('section[aria-labelledby=direct] li').allTextContents(),
+    ).toHaveLength(1);
     await screenshot(first, 'sent-to-you');
   });
 
@@ -171,9 +188,14 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     const page = await live(await open());
     const id = await insert('small');
     await page.getByText('small', { exact: true }).waitFor();
-    await database.query(`update messages set content = 'large ' || repeat('x', 40000) where id = $1`, [id]);
+    await database.query(
+      `update messages set content = 'large ' || repeat('x', 40000) where id = $1`,
+      [id],
+    );
     await page.getByText(/^large xxx/).waitFor();
-    await database.query(`select rowcast.broadcast('PING_MESSAGE', 'null'), rowcast.broadcast('SYSTEM_MESSAGE', '{}')`);
+    await database.query(
+      `select rowcast.broadcast('PING_MESSAGE', 'null'), rowcast.broadcast('SYSTEM_MESSAGE', '{}')`,
+    );
     const direct = page.locator('section[aria-labelledby=direct] li');
     await direct.getByText('PING_MESSAGE').waitFor();
     await direct.getByText('SYSTEM_MESSAGE').waitFor();
@@ -190,10 +212,13 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     await page.keyboard.press('Enter');
     await row.getByText('read', { exact: true }).waitFor();
     await row.getByText('by another').waitFor();
-    expect((await database.query('select sender, content, status from messages where id = $1', [id])).rows).toEqual([
-      { sender: null, content: 'by another', status: 'read' },
-    ]);
-    await expect.poll(() => page.evaluate('document.activeElement?.getAttribute("aria-label")')).toBe(`Edit row ${id}`);
+    expect(
+      (await database.query('select sender, content, status from messages where id = $1', [id]))
+        .rows,
+    ).toEqual([{ sender: null, content: 'by another', status: 'read' }]);
+    await expect
+      .poll(() => page.evaluate('document.activeElement?.getAttribute("aria-label")'))
+      .toBe(`Edit row ${id}`);
     await row.getByRole('button', { name: /Edit/ }).click();
     await row.getByLabel('From').fill('half typed');
     await database.query('delete from messages where id = $1', [id]);
@@ -204,7 +229,9 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
   });
 
   test('older rows take the places of those that are deleted', async () => {
-    await database.query(`insert into complaints (title) select 'complaint ' || n from generate_series(1, 150) n`);
+    await database.query(
+      `insert into complaints (title) select 'complaint ' || n from generate_series(1, 150) n`,
+    );
     const page = await live(await open());
     const list = page.locator('section[aria-labelledby=complaints]');
     await list.getByText('newest 100').waitFor();
@@ -279,6 +306,8 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     await page.getByText('in the dark').waitFor();
     await screenshot(page, 'small-dark');
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360);
-    expect(await page.evaluate('getComputedStyle(document.documentElement).backgroundColor')).toBe('rgb(16, 19, 22)');
+    expect(await page.evaluate('getComputedStyle(document.documentElement).backgroundColor')).toBe(
+      'rgb(16, 19, 22)',
+    );
   });
 });

@@ -40,7 +40,14 @@ const system = await startSystem(options.oldest && oldestBinaries());
 const ledger = new Ledger();
 const clients = Array.from({ length: CLIENTS }, (_, i) => {
   const rooms = ROOMS.filter(() => random() < 0.4);
-  return new ChaosClient({ name: `user-${i}`, rooms, batch: i % 2 === 0, url: system.websocketUrl, random, ledger });
+  return new ChaosClient({
+    name: `user-${i}`,
+    rooms,
+    batch: i % 2 === 0,
+    url: system.websocketUrl,
+    random,
+    ledger,
+  });
 });
 ledger.clients.push(...clients);
 const audiences = [
@@ -52,10 +59,14 @@ const audiences = [
 ];
 const writers = Array.from(
   { length: WRITERS },
-  (_, writer) => new ChaosWriter({ writer, databaseUrl: system.adminUrl, ledger, random, audiences }),
+  (_, writer) =>
+    new ChaosWriter({ writer, databaseUrl: system.adminUrl, ledger, random, audiences }),
 );
 
-const running = [...clients.map((client) => client.run()), ...writers.map((writer) => writer.run())];
+const running = [
+  ...clients.map((client) => client.run()),
+  ...writers.map((writer) => writer.run()),
+];
 const faults = await makeFaults();
 const settled = await settle();
 const verdict = ledger.judge();
@@ -64,7 +75,8 @@ await Promise.all(running);
 await system.stop();
 
 const unrecovered = clients.reduce((sum, client) => sum + client.unrecovered, 0);
-const wrong = verdict.lost.length + verdict.outOfOrder.length + verdict.outside.length + verdict.stale.length;
+const wrong =
+  verdict.lost.length + verdict.outOfOrder.length + verdict.outside.length + verdict.stale.length;
 const good = settled && wrong + unrecovered === 0;
 const count = (list: readonly string[]) =>
   `${list.length}${list.length > 0 ? ` (${list.slice(0, 5).join(', ')}${list.length > 5 ? ', …' : ''})` : ''}`;
@@ -94,8 +106,12 @@ async function makeFaults(): Promise<number> {
     const name = names[Math.floor(random() * names.length)] as string;
     const pauseMs = random() < 0.3 ? 200 : 1000 + random() * 5000;
     const seconds = Math.round((end - performance.now()) / 1000);
-    if (terminal.interactive) progress.update(total - seconds, `${ledger.events.size} events  ${name}`);
-    else terminal.print(`${String(seconds).padStart(4)} s left  ${ledger.events.size} events  ${name}`);
+    if (terminal.interactive)
+      progress.update(total - seconds, `${ledger.events.size} events  ${name}`);
+    else
+      terminal.print(
+        `${String(seconds).padStart(4)} s left  ${ledger.events.size} events  ${name}`,
+      );
     await FAULTS[name]?.(system);
     made++;
     await setTimeout(pauseMs);

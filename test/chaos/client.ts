@@ -1,5 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
-import { Snapshot } from '../../src/listener/snapshot.ts';
+import { Snapshot } from '../../src/log/snapshot.ts';
 import { parseCursor } from '../../src/protocol/cursor.ts';
 import { TestClient } from '../support/client.ts';
 import type { Ledger, ReceivingClient } from './ledger.ts';
@@ -25,7 +25,11 @@ export class ChaosClient implements ReceivingClient {
 
   constructor(options: ChaosClientOptions) {
     this.name = options.name;
-    this.terms = new Set(['all', `user:${options.name}`, ...options.rooms.map((room) => `room:${room}`)]);
+    this.terms = new Set([
+      'all',
+      `user:${options.name}`,
+      ...options.rooms.map((room) => `room:${room}`),
+    ]);
     const query = new URLSearchParams({
       userId: options.name,
       rooms: options.rooms.join(','),
@@ -45,7 +49,9 @@ export class ChaosClient implements ReceivingClient {
       this.#socket = socket;
       socket.onFrame = (frame) => this.#receive(frame);
       const closed = new Promise<void>((resolve) => socket.socket.once('close', () => resolve()));
-      const stay = this.#steady ? closed : Promise.race([closed, setTimeout(1000 + this.#random() * 6000)]);
+      const stay = this.#steady
+        ? closed
+        : Promise.race([closed, setTimeout(1000 + this.#random() * 6000)]);
       await stay;
       if (!this.#steady || this.#stopping) socket.socket.terminate();
       await closed;

@@ -7,7 +7,8 @@ import type { TcpProxy } from '../support/tcp-proxy.ts';
 export const FAULTS: Readonly<Record<string, (system: FaultySystem) => Promise<void>>> = {
   'kill -9 the leader': async ({ relays }) => relays.leader()?.kill(),
   'SIGTERM the leader': async ({ relays }) => void relays.leader()?.process.kill('SIGTERM'),
-  'kill -9 every relay': async ({ relays }) => void (await Promise.all(relays.all().map((relay) => relay.kill()))),
+  'kill -9 every relay': async ({ relays }) =>
+    void (await Promise.all(relays.all().map((relay) => relay.kill()))),
   'freeze the leader': async ({ relays }) => {
     const leader = relays.leader();
     leader?.process.kill('SIGSTOP');
@@ -17,7 +18,9 @@ export const FAULTS: Readonly<Record<string, (system: FaultySystem) => Promise<v
   'terminate every backend of the relays': async ({ adminUrl }) => {
     const admin = new pg.Client(adminUrl);
     await admin.connect();
-    await admin.query(`select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'rowcast %'`);
+    await admin.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'rowcast %'`,
+    );
     await admin.end();
   },
   'restart Postgres': ({ restartPostgres }) => restartPostgres(),
@@ -29,7 +32,8 @@ export const FAULTS: Readonly<Record<string, (system: FaultySystem) => Promise<v
   'gateway: reset': (system) => answer(system, 'reset'),
   'gateway: hang': (system) => answer(system, 'hang'),
   'one client is throttled': (system) => throttleOne(system, () => setTimeout(5000)),
-  'one client is throttled until it is closed': (system) => throttleOne(system, () => setTimeout(35_000)),
+  'one client is throttled until it is closed': (system) =>
+    throttleOne(system, () => setTimeout(35_000)),
   'kill -9 the leader while a client is behind': (system) =>
     throttleOne(system, async () => {
       await setTimeout(2000 + (system.posts.posts % 3) * 700);
@@ -71,7 +75,9 @@ async function changeColumnTypes({ adminUrl }: FaultySystem): Promise<void> {
     for (let tries = 0; tries < 20; tries++) {
       const [owner, weight] = tries % 2 === 0 ? ['text', 'bigint'] : ['varchar(40)', 'int'];
       const done = await admin
-        .query(`alter table chaos_row alter column owner type ${owner}, alter column weight type ${weight}`)
+        .query(
+          `alter table chaos_row alter column owner type ${owner}, alter column weight type ${weight}`,
+        )
         .catch(() => null);
       if (done && tries > 0) return;
       await setTimeout(100);
@@ -81,7 +87,10 @@ async function changeColumnTypes({ adminUrl }: FaultySystem): Promise<void> {
   }
 }
 
-async function answer({ posts }: FaultySystem, fault: ReturnType<FaultProxy['fault']>): Promise<void> {
+async function answer(
+  { posts }: FaultySystem,
+  fault: ReturnType<FaultProxy['fault']>,
+): Promise<void> {
   posts.fault = () => fault;
   await setTimeout(2000);
   posts.fault = () => null;

@@ -5,7 +5,14 @@ export class Ledger {
 
   /** The verdict over all clients. */
   judge(): Verdict {
-    const verdict: Verdict = { due: 0, lost: [], outOfOrder: [], outside: [], stale: [], duplicates: 0 };
+    const verdict: Verdict = {
+      due: 0,
+      lost: [],
+      outOfOrder: [],
+      outside: [],
+      stale: [],
+      duplicates: 0,
+    };
     for (const client of this.clients) this.#judgeClient(client, verdict);
     return verdict;
   }
@@ -18,14 +25,18 @@ export class Ledger {
       const event = this.events.get(key);
       // Of a transaction whose commit was never answered, either is right.
       if (!event) continue;
-      if (!event.audience.some((term) => client.terms.has(term))) verdict.outside.push(`${client.name} ${key}`);
-      if ((highest.get(event.writer) ?? -1) > event.number) verdict.outOfOrder.push(`${client.name} ${key}`);
+      if (!event.audience.some((term) => client.terms.has(term)))
+        verdict.outside.push(`${client.name} ${key}`);
+      if ((highest.get(event.writer) ?? -1) > event.number)
+        verdict.outOfOrder.push(`${client.name} ${key}`);
       highest.set(event.writer, Math.max(event.number, highest.get(event.writer) ?? -1));
     }
     const received = new Set(client.received);
     for (const [key, event] of this.events) {
       const due =
-        event.certain && event.begunAt > client.readyAt && event.audience.some((term) => client.terms.has(term));
+        event.certain &&
+        event.begunAt > client.readyAt &&
+        event.audience.some((term) => client.terms.has(term));
       if (!due) continue;
       verdict.due++;
       if (!received.has(key)) verdict.lost.push(`${client.name} ${key}`);

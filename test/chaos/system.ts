@@ -7,13 +7,8 @@ import { ConnectionStore } from '../../src/connections/connection-store.ts';
 import { Authenticator } from '../../src/lambdas/authenticate.ts';
 import { connectHandler } from '../../src/lambdas/connect.ts';
 import { disconnectHandler } from '../../src/lambdas/disconnect.ts';
-import {
-  createConnectionsTable,
-  dynamoDbClient,
-  LOCAL_CREDENTIALS,
-  LOCAL_REGION,
-  startDynamoDb,
-} from '../../src/local/dynamodb.ts';
+import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dev-environment.ts';
+import { createConnectionsTable, dynamoDbClient, startDynamoDb } from '../../src/local/dynamodb.ts';
 import { LocalGateway } from '../../src/local/gateway.ts';
 import { LocalPostgres } from '../../src/local/postgres.ts';
 import { Daemon } from '../support/daemon.ts';
@@ -27,7 +22,11 @@ const TABLE = 'websocket_connections';
 /** Everything real, with proxies where faults are made, and two relays in processes of their own. */
 export async function startSystem(binaries?: string): Promise<ChaosSystem> {
   const folder = await temporaryFolder('chaos');
-  const options = { dataDir: join(folder, 'data'), logFile: join(folder, 'log'), ...(binaries ? { binaries } : {}) };
+  const options = {
+    dataDir: join(folder, 'data'),
+    logFile: join(folder, 'log'),
+    ...(binaries ? { binaries } : {}),
+  };
   let postgres = await LocalPostgres.start(options);
   const { port } = postgres;
   const adminUrl = postgres.url('postgres');
@@ -37,15 +36,23 @@ export async function startSystem(binaries?: string): Promise<ChaosSystem> {
   const store = new ConnectionStore({ client: DynamoDBDocumentClient.from(client), table: TABLE });
   const gateway = new LocalGateway({
     stage: 'chaos',
-    connect: connectHandler({ authenticator: new Authenticator({ mode: 'none' }), store, connectionTtlSeconds: 7200 }),
+    connect: connectHandler({
+      authenticator: new Authenticator({ mode: 'none' }),
+      store,
+      connectionTtlSeconds: 7200,
+    }),
     disconnect: disconnectHandler({ store }),
   });
   await gateway.start();
   const posts = await FaultProxy.start(gateway.managementUrl);
   const postgresProxy = await TcpProxy.start({ host: '127.0.0.1', port });
-  const dynamodbProxy = await TcpProxy.start({ host: '127.0.0.1', port: Number(new URL(dynamodb.endpoint).port) });
+  const dynamodbProxy = await TcpProxy.start({
+    host: '127.0.0.1',
+    port: Number(new URL(dynamodb.endpoint).port),
+  });
   const relays = new Relays({
-    DATABASE_URL: Object.assign(new URL(adminUrl), { host: `127.0.0.1:${postgresProxy.port}` }).href,
+    DATABASE_URL: Object.assign(new URL(adminUrl), { host: `127.0.0.1:${postgresProxy.port}` })
+      .href,
     WEBSOCKET_ENDPOINT: posts.url,
     AWS_REGION: LOCAL_REGION,
     AWS_ENDPOINT_URL_DYNAMODB: `http://127.0.0.1:${dynamodbProxy.port}`,
@@ -60,7 +67,9 @@ export async function startSystem(binaries?: string): Promise<ChaosSystem> {
   await admin.query(
     'create table chaos_row (id bigint generated always as identity primary key, key text, owner varchar(40), weight int)',
   );
-  await admin.query(`select rowcast.watch('chaos_row', audience => '{user:<owner>}', columns => '{id,key,weight}')`);
+  await admin.query(
+    `select rowcast.watch('chaos_row', audience => '{user:<owner>}', columns => '{id,key,weight}')`,
+  );
   await admin.end();
   return {
     posts,
@@ -104,7 +113,9 @@ class Relays {
   /** Whoever led last, if it runs; else any. */
   leader(): Daemon | undefined {
     const led = (relay: Daemon) =>
-      relay.stdout.findLast((line) => /"event":"(leading|standby|database_lost)"/.test(line))?.includes('"leading"');
+      relay.stdout
+        .findLast((line) => /"event":"(leading|standby|database_lost)"/.test(line))
+        ?.includes('"leading"');
     return this.all().find(led) ?? this.all()[0];
   }
 

@@ -20,7 +20,10 @@ export class ChaosWriter {
 
   async run(): Promise<void> {
     while (!this.#stopping) {
-      const client = new pg.Client({ connectionString: this.#options.databaseUrl, connectionTimeoutMillis: 2000 });
+      const client = new pg.Client({
+        connectionString: this.#options.databaseUrl,
+        connectionTimeoutMillis: 2000,
+      });
       client.on('error', () => undefined);
       try {
         await client.connect();

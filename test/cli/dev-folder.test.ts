@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
-import { DevFolder, type DevUrls } from '../../src/cli/dev-folder.ts';
+import { DevFolder, type DevUrls } from '../../src/local/dev-folder.ts';
 import { folder } from '../support/dev.ts';
 
 const url = 'http://127.0.0.1:1';
@@ -25,7 +25,9 @@ test('a rowcast dev that was killed is told from one that runs, and its dev.json
   await dev.publish(URLS);
   expect(await dev.urls()).toEqual(URLS);
   await writeFile(dev.path('dev.pid'), gone());
-  await expect(dev.urls()).rejects.toThrow(/dev\.json is of a rowcast dev that was killed: start rowcast dev again/);
+  await expect(dev.urls()).rejects.toThrow(
+    /dev\.json is of a rowcast dev that was killed: start rowcast dev again/,
+  );
   await dev.claim();
   expect(await dev.urls()).toBeNull();
 });
@@ -34,7 +36,9 @@ test('a folder that another process serves is not claimed, and that process is n
   const dev = new DevFolder(await folder());
   await dev.claim();
   await writeFile(dev.path('dev.pid'), String(process.ppid));
-  await expect(dev.claim()).rejects.toThrow(`as process ${process.ppid}; stop it, or choose another folder`);
+  await expect(dev.claim()).rejects.toThrow(
+    `as process ${process.ppid}; stop it, or choose another folder`,
+  );
 });
 
 test('a dev.json of another version is refused', async () => {

@@ -2,8 +2,8 @@ import { chown, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
-import { migrate } from '../../src/listener/migrations.ts';
 import { LocalPostgres } from '../../src/local/postgres.ts';
+import { migrate } from '../../src/postgres/migrations.ts';
 import { command } from '../support/command.ts';
 import { TestDatabase } from '../support/database.ts';
 import { doctor } from '../support/doctor.ts';
@@ -14,7 +14,10 @@ import { World } from '../support/world.ts';
 test.each([
   ['postgres://user:hunter2@127.0.0.1:1/app', /ECONNREFUSED.* DO nobody listens there/],
   ['postgres://user:hunter2@nowhere.invalid/app', /ENOTFOUND.* DO the host name/],
-  ['postgres://user:hunter2@127.0.0.1:1/app?sslmode=verify-full&sslrootcert=/nope', /ENOENT.*\/nope/],
+  [
+    'postgres://user:hunter2@127.0.0.1:1/app?sslmode=verify-full&sslrootcert=/nope',
+    /ENOENT.*\/nope/,
+  ],
 ])('a database that cannot be reached is told apart: %s', async (url, expected) => {
   const { problems } = await doctor({ DATABASE_URL: url });
   expect(problems['database: reachable']).toMatch(expected);
@@ -28,15 +31,22 @@ test('a wrong password, a database without the schema, and a role without rights
   await world.sql(`create role ${role} login password 'right'`);
   onTestFinished(() => world.sql(`drop owned by ${role}; drop role ${role}`).then(() => undefined));
   const as = (password: string, url = world.database.url) =>
-    doctor({ ...world.environment(), DATABASE_URL: Object.assign(new URL(url), { username: role, password }).href });
+    doctor({
+      ...world.environment(),
+      DATABASE_URL: Object.assign(new URL(url), { username: role, password }).href,
+    });
   const [wrong, noSchema, noRights] = await Promise.all([
     as('hunter2'),
     doctor({ ...world.environment(), DATABASE_URL: empty.url }),
     as('right'),
   ]);
-  expect(wrong.problems['database: reachable']).toMatch(/password authentication failed.* DO the user or password/);
+  expect(wrong.problems['database: reachable']).toMatch(
+    /password authentication failed.* DO the user or password/,
+  );
   expect(JSON.stringify(wrong)).not.toContain('hunter2');
-  expect(noSchema.problems['database: migrations']).toMatch(/0001_log.* not applied DO rowcast migrate up/);
+  expect(noSchema.problems['database: migrations']).toMatch(
+    /0001_log.* not applied DO rowcast migrate up/,
+  );
   expect(noRights.problems['database: rights']).toMatch(
     /may not: usage on schema rowcast.*DO docs\/sql\.md has the grants/,
   );
@@ -46,9 +56,16 @@ test('a copy of a database, and a cursor of a time before its restore, are told'
   const [copy, restored] = await Promise.all([World.start(), World.start()]);
   await copy.sql(`update rowcast.installation set identity = 'another'`);
   await restored.sql(`update rowcast.cursor set snapshot = '99999999:99999999:'`);
-  const [ofCopy, ofRestored] = await Promise.all([doctor(copy.environment()), doctor(restored.environment())]);
-  expect(ofCopy.problems['capture: installation']).toMatch(/is a copy.* DO .*select rowcast\.adopt\(\)/);
-  expect(ofRestored.problems['capture: installation']).toMatch(/names transactions that this database never had/);
+  const [ofCopy, ofRestored] = await Promise.all([
+    doctor(copy.environment()),
+    doctor(restored.environment()),
+  ]);
+  expect(ofCopy.problems['capture: installation']).toMatch(
+    /is a copy.* DO .*select rowcast\.adopt\(\)/,
+  );
+  expect(ofRestored.problems['capture: installation']).toMatch(
+    /names transactions that this database never had/,
+  );
 });
 
 test.skipIf(!pgbouncer)(
@@ -59,14 +76,19 @@ test.skipIf(!pgbouncer)(
       startPooler(world.database.url, 'options,extra_float_digits'),
       startPooler(world.database.url, 'extra_float_digits'),
     ]);
-    const through = (DATABASE_URL: string, env = {}) => doctor({ ...world.environment(), DATABASE_URL, ...env });
+    const through = (DATABASE_URL: string, env = {}) =>
+      doctor({ ...world.environment(), DATABASE_URL, ...env });
     const [dropped, refused, polling] = await Promise.all([
       through(dropping),
       through(refusing),
       through(dropping, { ROWCAST_DOORBELL: 'off' }),
     ]);
-    expect(dropped.problems['database: session settings']).toMatch(/does not arrive.* DO use a direct connection/);
-    expect(dropped.problems['database: doorbell']).toMatch(/pooler in transaction mode.*direct connection/);
+    expect(dropped.problems['database: session settings']).toMatch(
+      /does not arrive.* DO use a direct connection/,
+    );
+    expect(dropped.problems['database: doorbell']).toMatch(
+      /pooler in transaction mode.*direct connection/,
+    );
     expect(refused.problems['database: reachable']).toMatch(
       /unsupported startup parameter.* DO a pooler such as PgBouncer/,
     );
@@ -78,7 +100,8 @@ test.skipIf(!pgbouncer)(
 test('a read-only standby is told', async () => {
   const folder = await temporaryFolder('standby');
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  const start = () => LocalPostgres.start({ dataDir: join(folder, 'data'), logFile: join(folder, 'log') });
+  const start = () =>
+    LocalPostgres.start({ dataDir: join(folder, 'data'), logFile: join(folder, 'log') });
   const primary = await start();
   await migrate(
     {
@@ -96,12 +119,18 @@ test('a read-only standby is told', async () => {
   const standby = await start();
   onTestFinished(() => standby.stop());
   const { problems } = await doctor({ DATABASE_URL: standby.url('postgres') });
-  expect(problems['database: primary']).toMatch(/leads to a read-only standby DO give it the writer endpoint/);
+  expect(problems['database: primary']).toMatch(
+    /leads to a read-only standby DO give it the writer endpoint/,
+  );
 });
 
 test('a URL of the database that is none is told, and its value is not', async () => {
-  const { code, output, errors } = await command(['doctor'], { DATABASE_URL: 'postgres://u:hunter2#w@h/db' });
+  const { code, output, errors } = await command(['doctor'], {
+    DATABASE_URL: 'postgres://u:hunter2#w@h/db',
+  });
   expect({ code, errors }).toEqual({ code: 1, errors: '' });
-  expect(output.replaceAll(/\s+/g, ' ')).toMatch(/✗ DATABASE_URL is not a Postgres URL \(its value is not shown\)/);
+  expect(output.replaceAll(/\s+/g, ' ')).toMatch(
+    /✗ DATABASE_URL is not a Postgres URL \(its value is not shown\)/,
+  );
   expect(output).not.toContain('hunter2');
 });

@@ -25,9 +25,17 @@ test('a probe to something else than Rowcast ends, and says so', async () => {
   const [web, url, token] = await Promise.all([
     doctor(env, '--url', `ws://127.0.0.1:${port(plain)}/`),
     doctor(env, '--url', 'nonsense'),
-    doctor(env, '--url', `${world.gateway.websocketUrl}?token=hunter2`, '--token', 'no token at all'),
+    doctor(
+      env,
+      '--url',
+      `${world.gateway.websocketUrl}?token=hunter2`,
+      '--token',
+      'no token at all',
+    ),
   ]);
-  expect(web.problems['probe: connect']).toMatch(/refused with 200: a web page DO this is no WebSocket API/);
+  expect(web.problems['probe: connect']).toMatch(
+    /refused with 200: a web page DO this is no WebSocket API/,
+  );
   expect(url.problems['probe: connect']).toMatch(/Invalid URL DO --url is written wss:/);
   expect(token.problems['probe: connect']).toMatch(/DO --url is written wss:.*--token is a JWT/);
   expect(JSON.stringify(token)).not.toContain('hunter2');
@@ -57,7 +65,9 @@ test('the probe tells at which hop an event gets lost', async () => {
     doctor(other.environment(), ...url, '--token', token),
     doctor(env, '--url', 'ws://127.0.0.1:1/x'),
   ]);
-  expect(refused.problems['probe: connect']).toMatch(/refused with 401: .* DO send a token that is valid/);
+  expect(refused.problems['probe: connect']).toMatch(
+    /refused with 401: .* DO send a token that is valid/,
+  );
   expect(welcome.problems).toEqual({});
   expect(elsewhere.problems['probe: stored']).toMatch(
     /its item is not in table .* DO CONNECTIONS_TABLE of the \$connect Lambda/,

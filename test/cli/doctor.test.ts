@@ -8,7 +8,11 @@ test('a healthy system has no problem, and an event goes through the whole path'
   const { env } = await leaderOf(world);
   // So many that the first item of the table is hardly ever the probe's.
   const others = await Promise.all(Array.from({ length: 20 }, () => world.live()));
-  const { code, problems, ok } = await doctor(env, '--url', `${world.gateway.websocketUrl}?userId=doctor`);
+  const { code, problems, ok } = await doctor(
+    env,
+    '--url',
+    `${world.gateway.websocketUrl}?userId=doctor`,
+  );
   expect(problems).toEqual({});
   expect(code).toBe(0);
   expect(Object.keys(ok)).toEqual(
@@ -49,7 +53,9 @@ test('each of many faults at once is named, with what to do', async () => {
   const world = await World.start();
   await world.sql('drop trigger "!rowcast_insert" on messages');
   await world.sql('alter table complaints disable trigger "!rowcast_update"');
-  await world.sql(`create table "Orders, old" (id int primary key); select rowcast.watch('"Orders, old"')`);
+  await world.sql(
+    `create table "Orders, old" (id int primary key); select rowcast.watch('"Orders, old"')`,
+  );
   await world.sql(`alter table "Orders, old" add column x int`);
   world.posts.clockOffsetMs = -60_000;
   const { code, problems } = await doctor({
@@ -62,11 +68,15 @@ test('each of many faults at once is named, with what to do', async () => {
     'capture: messages': expect.stringMatching(
       /a trigger of public\.messages is missing or disabled.* DO select rowcast\.rewatch\('messages'\)/,
     ),
-    'capture: complaints': expect.stringMatching(/a trigger of public\.complaints is missing or disabled/),
+    'capture: complaints': expect.stringMatching(
+      /a trigger of public\.complaints is missing or disabled/,
+    ),
     'relay: leader': expect.stringMatching(/no relay leads.* DO start one: rowcast start/),
     'aws: gateway': expect.stringMatching(/WEBSOCKET_ENDPOINT answers 403: a wrong stage/),
     'aws: table': expect.stringMatching(/CONNECTIONS_TABLE elsewhere does not exist/),
-    'clocks: gateway': expect.stringMatching(/the gateway is 5\d\.\d|60\.\d s behind this machine.* DO .*time server/),
+    'clocks: gateway': expect.stringMatching(
+      /the gateway is 5\d\.\d|60\.\d s behind this machine.* DO .*time server/,
+    ),
   });
 });
 
@@ -83,8 +93,16 @@ test('wrong settings are named one by one, and the database is looked at none th
     'settings: AWS_REGION': expect.stringMatching(/is missing/),
     'settings: POST_RPS_LIMIT': expect.stringMatching(/is not a whole number/),
   });
-  const mended = await doctor({ ...world.environment(), PORT: 'abc', ROWCAST_INSPECT_PORT: '99999' });
-  expect(Object.keys(mended.problems)).toEqual(['settings: PORT', 'settings: ROWCAST_INSPECT_PORT', 'relay: leader']);
+  const mended = await doctor({
+    ...world.environment(),
+    PORT: 'abc',
+    ROWCAST_INSPECT_PORT: '99999',
+  });
+  expect(Object.keys(mended.problems)).toEqual([
+    'settings: PORT',
+    'settings: ROWCAST_INSPECT_PORT',
+    'relay: leader',
+  ]);
   expect(mended.ok).toHaveProperty('aws: gateway');
   expect(ok).toHaveProperty('database: reachable');
   expect(skipped).toHaveProperty(['aws: gateway, table']);

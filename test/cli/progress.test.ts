@@ -9,8 +9,15 @@ afterEach(() => void vi.useRealTimers());
 /** A stream that keeps what is written: a terminal of that width, or a file. */
 function screen(columns?: number) {
   const written: string[] = [];
-  const stream = { isTTY: columns !== undefined, columns, write: (text: string) => written.push(text) };
-  return { written, terminal: new Terminal(stream as unknown as NodeJS.WriteStream, { NO_COLOR: '1' }) };
+  const stream = {
+    isTTY: columns !== undefined,
+    columns,
+    write: (text: string) => written.push(text),
+  };
+  return {
+    written,
+    terminal: new Terminal(stream as unknown as NodeJS.WriteStream, { NO_COLOR: '1' }),
+  };
 }
 
 test('on a terminal one line is rewritten, with rate and remaining time, and never wider than it', () => {
@@ -26,7 +33,10 @@ test('on a terminal one line is rewritten, with rate and remaining time, and nev
   expect(written.at(-1)).toContain(`${REWRITE}migrations  46 of 100 (46 %), 50/s`);
   for (const text of written) expect(text.length).toBeLessThan(44 + REWRITE.length);
   progress.end(100);
-  expect(written.slice(-2)).toEqual([expect.stringMatching(/100 of 100 \(100 %\), took 1\.0 s/), '\n']);
+  expect(written.slice(-2)).toEqual([
+    expect.stringMatching(/100 of 100 \(100 %\), took 1\.0 s/),
+    '\n',
+  ]);
 });
 
 test('elsewhere it is a line every ten seconds, and one at the end', () => {

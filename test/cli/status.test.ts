@@ -29,7 +29,8 @@ test('status tells who leads and who stands by, what waits, what is watched and 
     watched: [
       {
         target: 'complaints',
-        problem: "a trigger of public.complaints is missing or disabled; select rowcast.rewatch('complaints')",
+        problem:
+          "a trigger of public.complaints is missing or disabled; select rowcast.rewatch('complaints')",
       },
       { target: 'messages', problem: null },
     ],
@@ -45,12 +46,15 @@ test('status tells who leads and who stands by, what waits, what is watched and 
   const screen = (await command(['status'], leader.env)).output;
   expect(screen).toMatch(/^Rowcast on \w+ \(Postgres 1[48]/);
   expect(screen).toMatch(/^Relays +leader .*\n +standby /m);
-  expect(screen).toMatch(/^Lag +● 7 events to deliver, the oldest for .*\n.*2 connections waiting/m);
+  expect(screen).toMatch(
+    /^Lag +● 7 events to deliver, the oldest for .*\n.*2 connections waiting/m,
+  );
   expect(screen).toMatch(/✗ complaints .*\n? *.*missing or disabled/);
   expect(screen).toMatch(/✓ messages +insert, update, delete → all/);
   expect(screen).toMatch(/✗ the gateway does not answer/);
   expect(screen).toMatch(/gateway_down/);
-  for (const line of screen.split('\n')) expect(stripVTControlCharacters(line).length).toBeLessThanOrEqual(80);
+  for (const line of screen.split('\n'))
+    expect(stripVTControlCharacters(line).length).toBeLessThanOrEqual(80);
 
   const ofStandby = JSON.parse((await command(['status', '--json'], standby.env)).output) as Status;
   expect(ofStandby.relay).toMatchObject({ role: 'standby', term: null, lag: null });
@@ -58,7 +62,10 @@ test('status tells who leads and who stands by, what waits, what is watched and 
 
 test('status without a relay on this machine, or without any, says so', async () => {
   const world = await World.start();
-  const { code, output } = await command(['status'], { ...world.environment(), ROWCAST_INSPECT_PORT: '1' });
+  const { code, output } = await command(['status'], {
+    ...world.environment(),
+    ROWCAST_INSPECT_PORT: '1',
+  });
   expect(code).toBe(0);
   expect(output).toMatch(/no relay leads: nothing is delivered. Start one: rowcast start/);
   expect(output).toMatch(/This relay +none answers at 127\.0\.0\.1:1/);
@@ -66,10 +73,17 @@ test('status without a relay on this machine, or without any, says so', async ()
 
 test('status of a database without the schema, or of none, is one clear line', async () => {
   const database = await TestDatabase.create({ empty: true });
-  expect((await command(['status'], { DATABASE_URL: database.url })).output).toMatch(/run `rowcast migrate up`/);
+  expect((await command(['status'], { DATABASE_URL: database.url })).output).toMatch(
+    /run `rowcast migrate up`/,
+  );
   await database.close();
-  const away = await command(['status'], { DATABASE_URL: 'postgres://user:hunter2@127.0.0.1:1/app' });
-  expect(away).toMatchObject({ code: 1, errors: expect.stringMatching(/^rowcast: .*ECONNREFUSED/) });
+  const away = await command(['status'], {
+    DATABASE_URL: 'postgres://user:hunter2@127.0.0.1:1/app',
+  });
+  expect(away).toMatchObject({
+    code: 1,
+    errors: expect.stringMatching(/^rowcast: .*ECONNREFUSED/),
+  });
   expect(away.errors).not.toContain('hunter2');
 });
 
@@ -84,7 +98,10 @@ test('status of a role with the documented grants works, and says what it cannot
   const holding = await world.database.client();
   await holding.query('begin');
   await holding.query(`insert into messages (content) values ('held')`);
-  const DATABASE_URL = Object.assign(new URL(world.database.url), { username: role, password: 'p' }).href;
+  const DATABASE_URL = Object.assign(new URL(world.database.url), {
+    username: role,
+    password: 'p',
+  }).href;
   const { code, output } = await command(['status'], { ...env, DATABASE_URL });
   expect(code).toBe(0);
   expect(output).toMatch(/^Relays +leader .*\(backend \d+\)/m);
@@ -122,7 +139,9 @@ test('status --watch prints one screen after another, also after its connection 
   await world.sql(
     `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'rowcast status' and datname = current_database()`,
   );
-  await expect.poll(() => watching.stderr.join()).toMatch(/neither database nor relay can be asked/);
+  await expect
+    .poll(() => watching.stderr.join())
+    .toMatch(/neither database nor relay can be asked/);
   const before = watching.stdout.length;
   await expect.poll(() => watching.stdout.length).toBeGreaterThan(before);
   watching.process.kill('SIGINT');

@@ -30,7 +30,9 @@ test('tail prints events as they are committed, and takes nothing from anybody',
   await late.query('commit');
   late.release();
   await expect.poll(() => tail.stdout.length).toBe(3);
-  expect(tail.stdout[0]).toMatch(/^\d\d:\d\d:\d\d\.\d{3}Z {2}1 {2}NEW_MESSAGE {2}all {2}\{"id":1,.*"content":"first"/);
+  expect(tail.stdout[0]).toMatch(
+    /^\d\d:\d\d:\d\d\.\d{3}Z {2}1 {2}NEW_MESSAGE {2}all {2}\{"id":1,.*"content":"first"/,
+  );
   expect(tail.stdout[1]).toMatch(/ {2}3 {2}direct {2}user:42 {2}\{"a": 1\}$/);
   expect(tail.stdout[2]).toMatch(/committed last/);
   await client.received(2);
@@ -48,7 +50,9 @@ test('tail takes types, also by their beginning, and audience terms, and prints 
   )) as [Daemon, Daemon, Daemon];
   await world.sql(`insert into messages (content) values ('row')`);
   await world.sql(`update messages set content = 'changed'`);
-  await world.sql(`select rowcast.send_to_user('42', 'direct', '1'), rowcast.send_to_room('lobby', 'room', '2')`);
+  await world.sql(
+    `select rowcast.send_to_user('42', 'direct', '1'), rowcast.send_to_room('lobby', 'room', '2')`,
+  );
   await expect.poll(() => framed.stdout.length).toBe(4);
   await expect.poll(() => typed.stdout.length).toBe(2);
   await expect.poll(() => addressed.stdout.length).toBe(2);
@@ -94,17 +98,21 @@ test('tail begins with what is still in the log, and goes on with what commits l
   const late = await world.database.client();
   await late.query('begin');
   await late.query(`select rowcast.broadcast('late', '2')`);
-  await world.sql(`select rowcast.broadcast('recent', n::text::json) from generate_series(1, 1200) n`);
-  const [tail, all] = (await tailing(world, ['--since', '1h', '--json'], ['--since', '1d', '--json'])) as [
-    Daemon,
-    Daemon,
-  ];
+  await world.sql(
+    `select rowcast.broadcast('recent', n::text::json) from generate_series(1, 1200) n`,
+  );
+  const [tail, all] = (await tailing(
+    world,
+    ['--since', '1h', '--json'],
+    ['--since', '1d', '--json'],
+  )) as [Daemon, Daemon];
   await expect.poll(() => tail.stdout.length).toBe(1200);
   await late.query('commit');
   late.release();
   await world.sql(`select rowcast.broadcast('new', '3')`);
   await expect.poll(() => tail.stdout.length).toBe(1202);
-  const types = (lines: readonly string[]) => lines.map((line) => (JSON.parse(line) as { type: string }).type);
+  const types = (lines: readonly string[]) =>
+    lines.map((line) => (JSON.parse(line) as { type: string }).type);
   expect(types(tail.stdout).slice(1199)).toEqual(['recent', 'late', 'new']);
   await expect.poll(() => all.stdout.length).toBe(1203);
   expect(types(all.stdout)[0]).toBe('old');
@@ -123,7 +131,9 @@ test('tail --since of an empty log waits for the first event', async () => {
 test('a term that no event can have is refused, with what terms there are', async () => {
   const { code, errors } = await command(['tail', '--audience', 'all', 'user=42'], {});
   expect(code).toBe(1);
-  expect(errors).toMatch(/'user=42' is invalid.*A term is all, user:ID, room:NAME, role:NAME or connection:ID/);
+  expect(errors).toMatch(
+    /'user=42' is invalid.*A term is all, user:ID, room:NAME, role:NAME or connection:ID/,
+  );
 });
 
 test('commands without settings, and without a rowcast dev, say what to do about both', async () => {

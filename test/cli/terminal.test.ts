@@ -1,7 +1,16 @@
 import { PassThrough } from 'node:stream';
 import { stripVTControlCharacters } from 'node:util';
 import { expect, test } from 'vitest';
-import { clockTime, counted, duration, printable, size, Terminal, width, wrap } from '../../src/cli/terminal.ts';
+import {
+  clockTime,
+  counted,
+  duration,
+  printable,
+  size,
+  Terminal,
+  width,
+  wrap,
+} from '../../src/cli/terminal.ts';
 
 test.each([
   [0, '0.0 s'],
@@ -45,7 +54,11 @@ test('times are those of the log: UTC', () => {
 });
 
 test('what others wrote moves no cursor and turns no text around, wherever it stands', () => {
-  const hostile = { audience: ['user:\u001b[2J', '\u202egnp'], deep: { emoji: '👩‍👩‍👧', tab: 'a\tb' }, n: 1 };
+  const hostile = {
+    audience: ['user:\u001b[2J', '\u202egnp'],
+    deep: { emoji: '👩‍👩‍👧', tab: 'a\tb' },
+    n: 1,
+  };
   expect(printable(hostile)).toEqual({
     audience: ['user:\\u001b[2J', '\\u202egnp'],
     deep: { emoji: '👩‍👩‍👧', tab: 'a\\u0009b' },

@@ -28,10 +28,14 @@ test('trace tells whom an event reached, by which term, when and how', async () 
   expect(output).toMatch(/^audience +user:ada, room:lobby$/m);
   expect(output).toMatch(/^read .*for 2 of 3 connections$/m);
   expect(output).toMatch(/^outcome +2 delivered$/m);
-  expect(output.replaceAll(/\s+/g, ' ')).toMatch(/✓ \S+ of ada, by user:ada, room:lobby: \S+ delivered in \d+ ms/);
+  expect(output.replaceAll(/\s+/g, ' ')).toMatch(
+    /✓ \S+ of ada, by user:ada, room:lobby: \S+ delivered in \d+ ms/,
+  );
   expect(output).toMatch(/✓ \S+ of bob, by room:lobby/);
   expect(output).not.toMatch(/eve|secret/);
-  await expect.poll(async () => (await command(['trace', id], env)).output).toMatch(/cursor +✓ has passed it/);
+  await expect
+    .poll(async () => (await command(['trace', id], env)).output)
+    .toMatch(/cursor +✓ has passed it/);
 });
 
 test('trace tells why nobody got an event', async () => {
@@ -50,7 +54,9 @@ test('trace tells why nobody got an event', async () => {
   expect(removed.output.replaceAll(/\s+/g, ' ')).toMatch(
     /no event 1: its transaction was rolled back or is still open, or retention has removed it.* Not captured now: complaints: a trigger of public\.complaints is missing or disabled/,
   );
-  expect((await command(['trace', '77'], env)).output).toMatch(/✗ no event 77 yet: the newest is 2/);
+  expect((await command(['trace', '77'], env)).output).toMatch(
+    /✗ no event 77 yet: the newest is 2/,
+  );
   expect(await command(['trace', '99999999999999999999'], env)).toMatchObject({
     code: 1,
     errors: expect.stringMatching(/not the id of an event/),
@@ -64,14 +70,18 @@ test('trace tells what an event waits for, with what the gateway answered', asyn
   world.posts.fault = () => ({ status: 503 });
   const id = await send(world, `rowcast.send_to_user('ada', 'note', '1')`);
   await daemon.logged('post_failed');
-  const { relay, event } = JSON.parse((await command(['trace', id, '--json'], env)).output) as Trace;
+  const { relay, event } = JSON.parse(
+    (await command(['trace', id, '--json'], env)).output,
+  ) as Trace;
   expect(event).toMatchObject({ type: 'note', delivered: false, audience: ['user:ada'] });
   expect(relay?.deliveries).toEqual([
     expect.objectContaining({
       userId: 'ada',
       waiting: true,
       attempts: expect.arrayContaining([
-        expect.objectContaining({ outcome: expect.objectContaining({ kind: 'failed', status: 503 }) }),
+        expect.objectContaining({
+          outcome: expect.objectContaining({ kind: 'failed', status: 503 }),
+        }),
       ]),
     }),
   ]);
@@ -117,8 +127,13 @@ test("trace does not take for its own what an earlier relay delivered, nor anoth
   expect(output).toMatch(/✓ has passed it.*remembers since .*another relay's/);
   const elsewhere = await leaderOf(other);
   const port = { ROWCAST_INSPECT_PORT: elsewhere.env.ROWCAST_INSPECT_PORT as string };
-  expect((await command(['trace', id], { ...after.env, ...port })).output).toMatch(/relay +none answers at/);
-  const program = createServer((_, response) => response.end('{"posts": 1}')).listen(0, '127.0.0.1');
+  expect((await command(['trace', id], { ...after.env, ...port })).output).toMatch(
+    /relay +none answers at/,
+  );
+  const program = createServer((_, response) => response.end('{"posts": 1}')).listen(
+    0,
+    '127.0.0.1',
+  );
   onTestFinished(() => void program.close());
   await once(program, 'listening');
   const taken = { ROWCAST_INSPECT_PORT: String((program.address() as AddressInfo).port) };
@@ -131,7 +146,10 @@ test("trace does not take for its own what an earlier relay delivered, nor anoth
 
 test('trace and tail print what others wrote without what would move the cursor', async () => {
   const world = await World.start();
-  const id = await send(world, `rowcast.send('note', '1', array['user:' || chr(27) || '[2Jevil' || chr(8238)])`);
+  const id = await send(
+    world,
+    `rowcast.send('note', '1', array['user:' || chr(27) || '[2Jevil' || chr(8238)])`,
+  );
   const { output } = await command(['trace', id], world.environment());
   expect(output).toContain('user:\\u001b[2Jevil\\u202e');
 });

@@ -15,7 +15,9 @@ test('rows arrive as they are committed, after READY, and tell what they are', a
   await world.relay();
   const feed = openFeed(world.gateway.websocketUrl);
   const complaints: unknown[] = [];
-  const stop = feed.on('NEW_COMPLAINT', ({ data }) => complaints.push((data as { title: string }).title));
+  const stop = feed.on('NEW_COMPLAINT', ({ data }) =>
+    complaints.push((data as { title: string }).title),
+  );
   await feed.reaches('live');
   expect(feed.statuses).toEqual(['replaying', 'live']);
   expect(feed.readies).toEqual([{ recovered: true, first: true, cursor: expect.any(String) }]);
@@ -54,7 +56,13 @@ test('what was committed while it was cut off arrives once, and then READY with 
     { recovered: true, first: true },
     { recovered: true, first: false },
   ]);
-  expect(feed.statuses.slice(0, 5)).toEqual(['replaying', 'live', 'connecting', 'replaying', 'live']);
+  expect(feed.statuses.slice(0, 5)).toEqual([
+    'replaying',
+    'live',
+    'connecting',
+    'replaying',
+    'live',
+  ]);
 });
 
 test('the cursor of an earlier visit goes on from there; one of another database says that it did not', async () => {
@@ -111,7 +119,9 @@ test('a row that was too large is fetched, and what follows waits for it', async
   await insert(world, large, 'small', large, 'small too', large, 'last');
   await feed.received(6);
   expect(asked).toEqual([1, 3, 5]);
-  expect(feed.messages.map(({ data, truncated }) => [(data as { id: number }).id, truncated])).toEqual([
+  expect(
+    feed.messages.map(({ data, truncated }) => [(data as { id: number }).id, truncated]),
+  ).toEqual([
     ['1', undefined],
     [2, undefined],
     [3, true],
@@ -130,15 +140,23 @@ test('data arrives as text where that is asked for, every digit of it', async ()
   const feed = openFeed(world.gateway.websocketUrl, { dataAsText: true });
   await feed.reaches('live');
   const note = '{"a": "}\\"]",\n "b": [1, {"c": "\\\\"}]}';
-  await world.sql('insert into ledger values (9007199254740993, 0.10000000000000000001, $1)', [note]);
+  await world.sql('insert into ledger values (9007199254740993, 0.10000000000000000001, $1)', [
+    note,
+  ]);
   await world.sql('update ledger set amount = 1e25');
   await world.sql('truncate ledger');
   await feed.received(3);
   const [inserted, updated, truncated] = feed.messages;
-  expect(inserted?.data).toBe(`{"id":9007199254740993,"amount":0.10000000000000000001,"note":${note}}`);
+  expect(inserted?.data).toBe(
+    `{"id":9007199254740993,"amount":0.10000000000000000001,"note":${note}}`,
+  );
   expect(updated?.data).toContain('"amount":10000000000000000000000000');
   expect((updated as { old?: unknown }).old).toBe(inserted?.data);
-  expect(truncated).toMatchObject({ type: 'TRUNCATE_LEDGER', data: 'null', id: expect.any(String) });
+  expect(truncated).toMatchObject({
+    type: 'TRUNCATE_LEDGER',
+    data: 'null',
+    id: expect.any(String),
+  });
 });
 
 test('it comes back by itself after the server was away, and says meanwhile why it is not there', async () => {
@@ -158,7 +176,10 @@ test('a connection that is open and dead is noticed by the pong that does not co
   const { port, pathname } = new URL(world.gateway.websocketUrl);
   const proxy = await TcpProxy.start({ host: '127.0.0.1', port: Number(port) });
   onTestFinished(() => proxy.stop());
-  const feed = openFeed(`ws://127.0.0.1:${proxy.port}${pathname}`, { pingIntervalMs: 50, pongTimeoutMs: 200 });
+  const feed = openFeed(`ws://127.0.0.1:${proxy.port}${pathname}`, {
+    pingIntervalMs: 50,
+    pongTimeoutMs: 200,
+  });
   await feed.reaches('live');
   proxy.freeze();
   await insert(world, 'into the void');
@@ -220,7 +241,10 @@ test('it can be iterated over, each message once, until it is closed', async () 
       if (seen.length === 3) feed.close();
     }
   })();
-  const [early] = await Promise.all([feed[Symbol.asyncIterator]().next(), insert(world, 'one', 'two', 'three')]);
+  const [early] = await Promise.all([
+    feed[Symbol.asyncIterator]().next(),
+    insert(world, 'one', 'two', 'three'),
+  ]);
   await iterating;
   expect(seen).toEqual(['one', 'two', 'three']);
   expect(early.done).toBe(false);
@@ -233,7 +257,10 @@ test('a signal or close() ends it for good', async () => {
   const feed = openFeed(world.gateway.websocketUrl, { signal: abort.signal });
   await feed.reaches('live');
   const connection = [...world.gateway.connections.values()][0];
-  const closed = once(connection?.socket as NonNullable<typeof connection>['socket'] & object, 'close');
+  const closed = once(
+    connection?.socket as NonNullable<typeof connection>['socket'] & object,
+    'close',
+  );
   abort.abort();
   expect(feed.status).toBe('offline');
   expect((await closed)[0]).toBe(1000);
@@ -241,7 +268,10 @@ test('a signal or close() ends it for good', async () => {
   feed.reconnect();
   expect(feed.statuses).toEqual(['replaying', 'live', 'offline']);
   const tokens: unknown[] = [];
-  const never = openFeed(world.gateway.websocketUrl, { signal: abort.signal, getToken: () => `${tokens.push(1)}` });
+  const never = openFeed(world.gateway.websocketUrl, {
+    signal: abort.signal,
+    getToken: () => `${tokens.push(1)}`,
+  });
   expect(never.status).toBe('offline');
   expect(tokens).toEqual([]);
 });
@@ -251,12 +281,17 @@ test('a listener that throws keeps no other from hearing', async () => {
   await world.relay();
   const uncaught: unknown[] = [];
   const handlers = process.listeners('uncaughtException');
-  process.removeAllListeners('uncaughtException').on('uncaughtException', (error) => uncaught.push(error));
+  process
+    .removeAllListeners('uncaughtException')
+    .on('uncaughtException', (error) => uncaught.push(error));
   onTestFinished(() => {
     process.removeAllListeners('uncaughtException');
     for (const handler of handlers) process.on('uncaughtException', handler);
   });
-  const feed = connect({ url: world.gateway.websocketUrl, WebSocket: (await import('undici')).WebSocket });
+  const feed = connect({
+    url: world.gateway.websocketUrl,
+    WebSocket: (await import('undici')).WebSocket,
+  });
   onTestFinished(() => feed.close());
   const boom = new Error('boom');
   feed.onReady(() => {

@@ -15,10 +15,16 @@ test('only so many ids are remembered', async () => {
 });
 
 test('ids of another installation begin anew, and so do those after a gap: neither is taken for a repeat', async () => {
-  const of = (tag: string, ...ids: number[]) => ids.map((id) => event(id, { cursor: `100.${tag}` }));
+  const of = (tag: string, ...ids: number[]) =>
+    ids.map((id) => event(id, { cursor: `100.${tag}` }));
   const gateway = await ScriptedGateway.start((connection) => {
     connection.send(...of('aaaaaaaa', 1, 2), ready('101.aaaaaaaa'), ...of('aaaaaaaa', 2, 3));
-    connection.send(...of('bbbbbbbb', 2), ready('101.bbbbbbbb', false), ...of('bbbbbbbb', 2, 3), ready('9.b', false));
+    connection.send(
+      ...of('bbbbbbbb', 2),
+      ready('101.bbbbbbbb', false),
+      ...of('bbbbbbbb', 2, 3),
+      ready('9.b', false),
+    );
     connection.send(...of('bbbbbbbb', 3));
   });
   const feed = openFeed(gateway.url);
@@ -27,7 +33,9 @@ test('ids of another installation begin anew, and so do those after a gap: neith
 });
 
 test('a fetch of a row ends with its feed, and what it brings is not delivered any more', async () => {
-  const gateway = await ScriptedGateway.start((connection) => connection.send(event(1, { truncated: true }), ready()));
+  const gateway = await ScriptedGateway.start((connection) =>
+    connection.send(event(1, { truncated: true }), ready()),
+  );
   const aborted: boolean[] = [];
   const feed = openFeed(gateway.url, {
     fetchRow: (_, { signal }) =>

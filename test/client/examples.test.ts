@@ -16,7 +16,12 @@ const examples = [...text.matchAll(/```(jsx?|tsx?)\n(.*?)```/gs)].map(([, langua
   language: language as 'js' | 'ts' | 'tsx',
   code: code as string,
 }));
-const [plain, , react, reactQuery] = examples.map(({ code }) => code) as [string, string, string, string];
+const [plain, , react, reactQuery] = examples.map(({ code }) => code) as [
+  string,
+  string,
+  string,
+  string,
+];
 
 const SOURCES = {
   'rowcast/client': resolve('src/client/connect.ts'),
@@ -27,20 +32,26 @@ const secret = new TextEncoder().encode('a secret that is long enough for HS256'
 
 /** An application around an example: its database, its API, its page. */
 async function application() {
-  const world = await World.start({ auth: { mode: 'jwt', key: { secret }, rolesClaim: 'roles', roomsClaim: 'rooms' } });
+  const world = await World.start({
+    auth: { mode: 'jwt', key: { secret }, rolesClaim: 'roles', roomsClaim: 'rooms' },
+  });
   let relay = await world.relay();
   let answering: Promise<unknown> = Promise.resolve();
   let failing = 0;
   const server = createServer(async (request, response) => {
     if (request.url === '/api/token') {
-      const token = new SignJWT().setProtectedHeader({ alg: 'HS256' }).setSubject('alice').setExpirationTime('1h');
+      const token = new SignJWT()
+        .setProtectedHeader({ alg: 'HS256' })
+        .setSubject('alice')
+        .setExpirationTime('1h');
       response.end(await token.sign(secret));
       return;
     }
     const id = request.url?.split('/')[3];
-    const rows = await world.sql('select id::int, content from messages where $1::int is null or id = $1 order by id', [
-      id,
-    ]);
+    const rows = await world.sql(
+      'select id::int, content from messages where $1::int is null or id = $1 order by id',
+      [id],
+    );
     if (failing-- > 0) return void response.destroy();
     server.emit('listed');
     await answering;
@@ -50,7 +61,13 @@ async function application() {
   const { fetch } = globalThis;
   // As in a page, paths are the application's.
   globalThis.fetch = (input, init) =>
-    fetch(String(input).replace(/^\/api/, `http://127.0.0.1:${(server.address() as AddressInfo).port}/api`), init);
+    fetch(
+      String(input).replace(
+        /^\/api/,
+        `http://127.0.0.1:${(server.address() as AddressInfo).port}/api`,
+      ),
+      init,
+    );
   onTestFinished(() => {
     globalThis.fetch = fetch;
     server.closeAllConnections();
@@ -86,7 +103,10 @@ async function application() {
 async function run(code: string, world: World, document: Document): Promise<Document> {
   const { outputFiles } = await build({
     stdin: {
-      contents: code.replace('wss://abc123.execute-api.eu-central-1.amazonaws.com/prod', world.gateway.websocketUrl),
+      contents: code.replace(
+        'wss://abc123.execute-api.eu-central-1.amazonaws.com/prod',
+        world.gateway.websocketUrl,
+      ),
       loader: 'tsx',
       resolveDir: process.cwd(),
     },

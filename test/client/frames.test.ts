@@ -1,12 +1,21 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { framesOf } from '../../src/client/frames.ts';
-import { BATCH_END, BATCH_START, eventFrame, readyFrame, truncatedFrame } from '../../src/protocol/frame.ts';
+import {
+  BATCH_END,
+  BATCH_START,
+  eventFrame,
+  readyFrame,
+  truncatedFrame,
+} from '../../src/protocol/frame.ts';
 
 /** JSON as Postgres may print it: a json column keeps the writer's white space, within and around. */
 const json = fc
   .tuple(fc.json(), fc.constantFrom('', ' ', '\n\t'), fc.constantFrom(undefined, 1, '\t'))
-  .map(([text, around, indent]) => `${around}${JSON.stringify(JSON.parse(text), null, indent)}${around}`);
+  .map(
+    ([text, around, indent]) =>
+      `${around}${JSON.stringify(JSON.parse(text), null, indent)}${around}`,
+  );
 
 const event = fc.record({
   id: fc.bigInt(1n, 10n ** 18n).map(String),
@@ -36,7 +45,11 @@ test('a frame is read the same with data as text, but that data and old stay as 
 
 test('READY, pong and truncated frames are read alike in both ways', () => {
   const parts = { id: '1', type: 'NEW_MESSAGE', timestamp: '1', cursor: '5.91e2aadd' };
-  for (const text of [readyFrame('5.91e2aadd', false), '{"type":"pong"}', truncatedFrame(parts, null)])
+  for (const text of [
+    readyFrame('5.91e2aadd', false),
+    '{"type":"pong"}',
+    truncatedFrame(parts, null),
+  ])
     expect(framesOf(text, true)).toEqual(
       framesOf(text, false).map((frame) => ('data' in frame ? { ...frame, data: 'null' } : frame)),
     );
@@ -55,5 +68,6 @@ test.each([
   '<html>',
 ])('what is no frame is none, and breaks nothing: %s', (text) => {
   for (const asText of [false, true])
-    for (const frame of framesOf(text, asText)) expect([frame.type, frame.id]).toEqual([undefined, undefined]);
+    for (const frame of framesOf(text, asText))
+      expect([frame.type, frame.id]).toEqual([undefined, undefined]);
 });

@@ -5,7 +5,12 @@ import { renderToString } from 'react-dom/server';
 import { WebSocket } from 'undici';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Message } from '../../src/client/connect.ts';
-import { RowcastProvider, type RowcastProviderProps, type RowcastState, useRowcast } from '../../src/client/react.ts';
+import {
+  RowcastProvider,
+  type RowcastProviderProps,
+  type RowcastState,
+  useRowcast,
+} from '../../src/client/react.ts';
 import { openDocument } from '../support/dom.ts';
 import { World } from '../support/world.ts';
 
@@ -18,7 +23,9 @@ async function start(options: Parameters<typeof World.start>[0] = {}) {
   let connections = 0;
   world.gateway.on('connected', () => connections++);
   const document = openDocument('<div id="root"></div>');
-  const root = createRoot(document.querySelector('#root') as never, { onUncaughtError: (error) => errors.push(error) });
+  const root = createRoot(document.querySelector('#root') as never, {
+    onUncaughtError: (error) => errors.push(error),
+  });
   onTestFinished(() => root.unmount());
   const errors: unknown[] = [];
   return { world, document, root, errors, connections: () => connections };
@@ -29,7 +36,9 @@ function listener() {
   const states: RowcastState[] = [];
   const heard: Message[] = [];
   const Listener = ({ label = '' }: { label?: string }) => {
-    const state = useRowcast({ onMessage: (message) => heard.push({ ...message, data: `${label}${message.data}` }) });
+    const state = useRowcast({
+      onMessage: (message) => heard.push({ ...message, data: `${label}${message.data}` }),
+    });
     states.push(state);
     return createElement('p', null, state.status);
   };
@@ -69,7 +78,9 @@ test('all components share one socket, under StrictMode too, and each hears each
   await world.sql(
     `select rowcast.broadcast('one', '1'), rowcast.broadcast('two', '2'), rowcast.broadcast('three', '3')`,
   );
-  await expect.poll(() => heard.map(({ type }) => type).sort()).toEqual(['one', 'one', 'three', 'three', 'two', 'two']);
+  await expect
+    .poll(() => heard.map(({ type }) => type).sort())
+    .toEqual(['one', 'one', 'three', 'three', 'two', 'two']);
   await expect
     .poll(() => states.at(-1))
     .toMatchObject({
@@ -133,7 +144,10 @@ test('a component that comes late is told of READY as its first, and a token tha
   const shown = () => document.querySelector('p')?.textContent;
   render(root, props, createElement(Listener, { key: 1 }));
   await expect.poll(shown).toBe('refused');
-  const token = new SignJWT().setProtectedHeader({ alg: 'HS256' }).setSubject('bob').setExpirationTime('1h');
+  const token = new SignJWT()
+    .setProtectedHeader({ alg: 'HS256' })
+    .setSubject('bob')
+    .setExpirationTime('1h');
   const signed = { ...props, getToken: () => token.sign(secret) };
   render(root, signed, createElement(Listener, { key: 1 }));
   await expect.poll(shown).toBe('live');
@@ -148,7 +162,11 @@ test('a component that comes late is told of READY as its first, and a token tha
 test('on a server nothing is connected, and what is rendered says that it is not live', () => {
   const { Listener } = listener();
   const html = renderToString(
-    createElement(RowcastProvider<Record<string, unknown>>, { url: 'wss://host/stage' }, createElement(Listener)),
+    createElement(
+      RowcastProvider<Record<string, unknown>>,
+      { url: 'wss://host/stage' },
+      createElement(Listener),
+    ),
   );
   expect(html).toBe('<p>connecting</p>');
 });

@@ -3,7 +3,8 @@ import type { Status } from '../../src/client/connect.ts';
 import { openFeed } from '../support/feed.ts';
 import { event, ready, ScriptedGateway } from '../support/scripted-gateway.ts';
 
-const ids = (feed: { messages: readonly { id: string }[] }) => feed.messages.map(({ id }) => Number(id));
+const ids = (feed: { messages: readonly { id: string }[] }) =>
+  feed.messages.map(({ id }) => Number(id));
 
 /** Long enough for a feed that wrongly goes on to show it: its retries come within 20 ms. */
 const settle = () => new Promise((resolve) => setTimeout(resolve, 300));
@@ -37,7 +38,9 @@ test.each(['connecting', 'replaying', 'live', 'refused'] as const)(
 );
 
 test('close() within getToken opens no socket, and within a message stops what follows it', async () => {
-  const gateway = await ScriptedGateway.start((connection) => connection.send(event(1), event(2), ready()));
+  const gateway = await ScriptedGateway.start((connection) =>
+    connection.send(event(1), event(2), ready()),
+  );
   const early = openFeed(gateway.url, {
     getToken: () => {
       early.close();
@@ -76,7 +79,11 @@ test('the cursor moves with each message and each READY, and not for a frame wit
   await feed.received(3);
   gateway.connections[1]?.cut();
   await expect.poll(() => gateway.connections.length).toBe(3);
-  expect(gateway.connections.map(({ query }) => query.get('cursor'))).toEqual(['from before', 'r1', 'c2']);
+  expect(gateway.connections.map(({ query }) => query.get('cursor'))).toEqual([
+    'from before',
+    'r1',
+    'c2',
+  ]);
   expect(gateway.connections[0]?.query.get('batch')).toBe('1');
 });
 
@@ -194,7 +201,11 @@ test('delays double up to their limit and begin anew after READY; each is a part
     connection.send(ready());
     return undefined;
   });
-  const feed = openFeed(gateway.url, { refusedDelayMs: 20, maxRefusedDelayMs: 80, connectTimeoutMs: 5000 });
+  const feed = openFeed(gateway.url, {
+    refusedDelayMs: 20,
+    maxRefusedDelayMs: 80,
+    connectTimeoutMs: 5000,
+  });
   await feed.isReady(1);
   gateway.connections[0]?.cut();
   await feed.isReady(2);

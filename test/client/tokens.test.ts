@@ -17,26 +17,31 @@ const auth = {
   roomsClaim: 'rooms',
 };
 
-test.each(['subprotocol', 'query'] as const)('each connection gets a token of its own, by %s', async (tokenIn) => {
-  const world = await World.start({ auth });
-  await world.relay();
-  const attempts: boolean[] = [];
-  const feed = openFeed(world.gateway.websocketUrl, {
-    tokenIn,
-    rooms: ['office'],
-    getToken: ({ refused }) => {
-      attempts.push(refused);
-      return token('bob');
-    },
-  });
-  await feed.reaches('live');
-  world.cut();
-  await feed.isReady(2);
-  expect(attempts).toEqual([false, false]);
-  await world.sql(`select rowcast.send_to_user('bob', 'direct', '1'), rowcast.send_to_room('office', 'room', '2')`);
-  await feed.received(2);
-  expect(feed.messages.map(({ type }) => type)).toEqual(['direct', 'room']);
-});
+test.each(['subprotocol', 'query'] as const)(
+  'each connection gets a token of its own, by %s',
+  async (tokenIn) => {
+    const world = await World.start({ auth });
+    await world.relay();
+    const attempts: boolean[] = [];
+    const feed = openFeed(world.gateway.websocketUrl, {
+      tokenIn,
+      rooms: ['office'],
+      getToken: ({ refused }) => {
+        attempts.push(refused);
+        return token('bob');
+      },
+    });
+    await feed.reaches('live');
+    world.cut();
+    await feed.isReady(2);
+    expect(attempts).toEqual([false, false]);
+    await world.sql(
+      `select rowcast.send_to_user('bob', 'direct', '1'), rowcast.send_to_room('office', 'room', '2')`,
+    );
+    await feed.received(2);
+    expect(feed.messages.map(({ type }) => type)).toEqual(['direct', 'room']);
+  },
+);
 
 test('a token that is refused is told from a server that is away, and the next one is asked for anew', async () => {
   const world = await World.start({ auth });
@@ -52,7 +57,14 @@ test('a token that is refused is told from a server that is away, and the next o
   });
   await feed.reaches('live');
   expect(attempts).toEqual([false, true, true]);
-  expect(feed.statuses).toEqual(['refused', 'connecting', 'refused', 'connecting', 'replaying', 'live']);
+  expect(feed.statuses).toEqual([
+    'refused',
+    'connecting',
+    'refused',
+    'connecting',
+    'replaying',
+    'live',
+  ]);
   expect(feed.errors.map(({ message }) => message)).toEqual([
     expect.stringContaining('getToken has no token'),
     expect.stringContaining('refuses the handshake'),
@@ -62,7 +74,11 @@ test('a token that is refused is told from a server that is away, and the next o
 test('a token that cannot be had, or would take for ever, is a failed attempt', async () => {
   const world = await World.start();
   await world.relay();
-  const answers = [() => Promise.reject(new Error('503')), () => new Promise<string>(() => undefined), () => 'token'];
+  const answers = [
+    () => Promise.reject(new Error('503')),
+    () => new Promise<string>(() => undefined),
+    () => 'token',
+  ];
   const feed = openFeed(world.gateway.websocketUrl, {
     connectTimeoutMs: 500,
     getToken: () => (answers.shift() as () => Promise<string>)(),

@@ -15,7 +15,9 @@ function openPage() {
     document,
     navigator,
   };
-  const own = Object.keys(parts).map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)] as const);
+  const own = Object.keys(parts).map(
+    (name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)] as const,
+  );
   for (const [name, value] of Object.entries(parts))
     Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
   onTestFinished(() => {
@@ -33,8 +35,8 @@ function openPage() {
       target.dispatchEvent(new Event(onLine ? 'online' : 'offline'));
     },
     listeners: () =>
-      ['online', 'offline', 'pageshow', 'focus'].flatMap((type) => getEventListeners(target, type)).length +
-      getEventListeners(document, 'visibilitychange').length,
+      ['online', 'offline', 'pageshow', 'focus'].flatMap((type) => getEventListeners(target, type))
+        .length + getEventListeners(document, 'visibilitychange').length,
   };
 }
 
@@ -87,24 +89,27 @@ test('a look at the tab brings it back where it waited, a hidden tab and a storm
   expect(gateway.attempts).toBe(2);
 });
 
-test.each(['focus', 'pageshow', 'online'])('"%s" asks an open connection for a sign of life', async (type) => {
-  const page = openPage();
-  const gateway = await ScriptedGateway.start((connection) => connection.send(ready()));
-  const feed = openFeed(gateway.url, { pongTimeoutMs: 100 });
-  await feed.reaches('live');
-  page.says(type);
-  await expect.poll(() => gateway.connections[0]?.pings).toBe(1);
-  gateway.ponging = false;
-  // While the first pong is on its way, nothing more is asked.
-  await expect
-    .poll(() => {
-      page.says(type);
-      return gateway.connections[0]?.pings;
-    })
-    .toBe(2);
-  await feed.isReady(2);
-  expect(feed.errors[0]?.message).toContain('does not answer pings');
-});
+test.each(['focus', 'pageshow', 'online'])(
+  '"%s" asks an open connection for a sign of life',
+  async (type) => {
+    const page = openPage();
+    const gateway = await ScriptedGateway.start((connection) => connection.send(ready()));
+    const feed = openFeed(gateway.url, { pongTimeoutMs: 100 });
+    await feed.reaches('live');
+    page.says(type);
+    await expect.poll(() => gateway.connections[0]?.pings).toBe(1);
+    gateway.ponging = false;
+    // While the first pong is on its way, nothing more is asked.
+    await expect
+      .poll(() => {
+        page.says(type);
+        return gateway.connections[0]?.pings;
+      })
+      .toBe(2);
+    await feed.isReady(2);
+    expect(feed.errors[0]?.message).toContain('does not answer pings');
+  },
+);
 
 test('without a network it says so and goes on to try; a sign of life tells otherwise', async () => {
   const page = openPage();
@@ -117,7 +122,15 @@ test('without a network it says so and goes on to try; a sign of life tells othe
   await feed.reaches('live');
   gateway.connections[0]?.cut();
   await feed.isReady(2);
-  expect(feed.statuses).toEqual(['replaying', 'live', 'offline', 'live', 'offline', 'replaying', 'live']);
+  expect(feed.statuses).toEqual([
+    'replaying',
+    'live',
+    'offline',
+    'live',
+    'offline',
+    'replaying',
+    'live',
+  ]);
 });
 
 test('a page that was frozen asks once more before it gives a connection up; a clock that is set back stops no pings', async () => {

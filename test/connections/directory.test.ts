@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { AudienceIndex } from '../../src/connections/audience-index.ts';
 import { type Connection, fromItem, toItem } from '../../src/connections/connection.ts';
 import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
+import { AudienceIndex } from '../../src/pusher/audience-index.ts';
 import { connection } from '../support/connection.ts';
 
 describe('the directory', () => {
@@ -9,7 +9,9 @@ describe('the directory', () => {
     const made = new ConnectionDirectory();
     const events: string[] = [];
     made
-      .on('joined', ({ connectionId, connectedAt }) => events.push(`+${connectionId}${connectedAt}`))
+      .on('joined', ({ connectionId, connectedAt }) =>
+        events.push(`+${connectionId}${connectedAt}`),
+      )
       .on('left', ({ connectionId, connectedAt }) => events.push(`-${connectionId}${connectedAt}`));
     return { made, events };
   }
@@ -116,7 +118,15 @@ test('an item of the first four attributes alone is a connection', () => {
     ttl: 2,
   });
   expect(
-    toItem({ connectionId: 'a', userId: 'u', connectedAt: 1, ttl: 2, rooms: [], roles: [], batch: false }),
+    toItem({
+      connectionId: 'a',
+      userId: 'u',
+      connectedAt: 1,
+      ttl: 2,
+      rooms: [],
+      roles: [],
+      batch: false,
+    }),
   ).toEqual({ connectionId: 'a', userId: 'u', connectedAt: 1, ttl: 2 });
 });
 
@@ -128,7 +138,11 @@ test('an audience reaches each of its members once, and prototype names are name
   const reach = (...audience: string[]) => [...index.reach(audience)].map(({ name }) => name);
   expect(reach('user:__proto__')).toEqual(['__proto__']);
   expect(reach('user:hasOwnProperty')).toEqual([]);
-  expect(reach('room:toString', 'user:bob', 'connection:bob', 'all')).toEqual(['__proto__', 'constructor', 'bob']);
+  expect(reach('room:toString', 'user:bob', 'connection:bob', 'all')).toEqual([
+    '__proto__',
+    'constructor',
+    'bob',
+  ]);
   for (const member of members)
     index.remove({ connectionId: member.name, userId: member.name, rooms: ['toString'] }, member);
   expect(reach('all')).toEqual([]);

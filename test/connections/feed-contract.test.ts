@@ -5,23 +5,34 @@ import { DynamoDBStreamsClient } from '@aws-sdk/client-dynamodb-streams';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { ConnectionDirectory, type ConnectionFeed } from '../../src/connections/connection-directory.ts';
+import {
+  ConnectionDirectory,
+  type ConnectionFeed,
+} from '../../src/connections/connection-directory.ts';
 import { ConnectionStore } from '../../src/connections/connection-store.ts';
 import { ScanFeed } from '../../src/connections/scan-feed.ts';
 import { StreamFeed } from '../../src/connections/stream-feed.ts';
-import { createConnectionsTable, dynamoDbClient, LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dynamodb.ts';
+import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dev-environment.ts';
+import { createConnectionsTable, dynamoDbClient } from '../../src/local/dynamodb.ts';
 import { connection } from '../support/connection.ts';
 import { StreamsServer } from '../support/streams-server.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
 /** A table behind a proxy that can freeze it, and a directory that a feed fills. */
 async function start(kind: 'scan' | 'stream', server: { endpoint: string }) {
-  const proxy = await TcpProxy.start({ host: '127.0.0.1', port: Number(new URL(server.endpoint).port) });
+  const proxy = await TcpProxy.start({
+    host: '127.0.0.1',
+    port: Number(new URL(server.endpoint).port),
+  });
   const endpoint = `http://127.0.0.1:${proxy.port}`;
   const table = `feed_${Math.random().toString(36).slice(2)}`;
   const direct = dynamoDbClient(server.endpoint);
   await createConnectionsTable(direct, table, { stream: true });
-  const requestHandler = { connectionTimeout: 500, requestTimeout: 500, throwOnRequestTimeout: true };
+  const requestHandler = {
+    connectionTimeout: 500,
+    requestTimeout: 500,
+    throwOnRequestTimeout: true,
+  };
   const dynamodb = dynamoDbClient(endpoint);
   const streams = new DynamoDBStreamsClient({
     endpoint,
@@ -32,8 +43,15 @@ async function start(kind: 'scan' | 'stream', server: { endpoint: string }) {
   });
   const directory = new ConnectionDirectory();
   const log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' });
-  const deps = { client: DynamoDBDocumentClient.from(dynamodb), table, refreshIntervalMs: 20, sink: directory, log };
-  const feed: ConnectionFeed = kind === 'scan' ? new ScanFeed(deps) : new StreamFeed({ ...deps, dynamodb, streams });
+  const deps = {
+    client: DynamoDBDocumentClient.from(dynamodb),
+    table,
+    refreshIntervalMs: 20,
+    sink: directory,
+    log,
+  };
+  const feed: ConnectionFeed =
+    kind === 'scan' ? new ScanFeed(deps) : new StreamFeed({ ...deps, dynamodb, streams });
   onTestFinished(async () => {
     await feed.stop();
     await feed.stop();
@@ -57,7 +75,9 @@ async function motoServer(): Promise<{ endpoint: string }> {
   await once(probe, 'listening');
   const { port } = probe.address() as { port: number };
   probe.close();
-  const moto: ChildProcess = spawn('moto_server', ['-H', '127.0.0.1', '-p', String(port)], { stdio: 'ignore' });
+  const moto: ChildProcess = spawn('moto_server', ['-H', '127.0.0.1', '-p', String(port)], {
+    stdio: 'ignore',
+  });
   onTestFinished(() => void moto.kill('SIGKILL'));
   const endpoint = `http://127.0.0.1:${port}`;
   await expect
@@ -80,7 +100,9 @@ const hasMoto = (() => {
   }
 })();
 const { TEST_DYNAMODB_ENDPOINT } = process.env;
-const SERVERS: [string, () => Promise<{ endpoint: string }>][] = [['a stream of our own over dynalite', streamsServer]];
+const SERVERS: [string, () => Promise<{ endpoint: string }>][] = [
+  ['a stream of our own over dynalite', streamsServer],
+];
 if (hasMoto) SERVERS.push(['moto_server', motoServer]);
 if (TEST_DYNAMODB_ENDPOINT)
   SERVERS.push(['TEST_DYNAMODB_ENDPOINT', async () => ({ endpoint: TEST_DYNAMODB_ENDPOINT })]);
@@ -89,7 +111,9 @@ describe.each(SERVERS)('%s', (_, startServer) => {
   describe.each(['scan', 'stream'] as const)('the %s feed', (kind) => {
     test('reads every page, leaves out what is no connection, and follows changes', async () => {
       const { feed, directory, store, ids } = await start(kind, await startServer());
-      const large = { rooms: Array.from({ length: 100 }, (_, i) => `room-${i}-${'x'.repeat(100)}`) };
+      const large = {
+        rooms: Array.from({ length: 100 }, (_, i) => `room-${i}-${'x'.repeat(100)}`),
+      };
       const all = Array.from({ length: 200 }, (_, i) => `id-${i}`);
       await Promise.all(all.map((id) => store.put(connection(id, large))));
       await store.put(connection('expired', { ttl: 1 }));
@@ -105,7 +129,10 @@ describe.each(SERVERS)('%s', (_, startServer) => {
       );
       await store.put(connection('new', { connectedAt: 2 }));
       await expect
-        .poll(() => [...directory.all()].find(({ connectionId }) => connectionId === 'new')?.connectedAt)
+        .poll(
+          () =>
+            [...directory.all()].find(({ connectionId }) => connectionId === 'new')?.connectedAt,
+        )
         .toBe(2);
       await store.remove('new');
       await expect.poll(ids).not.toContain('new');
@@ -118,7 +145,10 @@ describe.each(SERVERS)('%s', (_, startServer) => {
     test('keeps what had expired before it was first seen for whoever leads later', async () => {
       const { feed, directory, store, ids } = await start(kind, await startServer());
       await store.put(
-        connection('overdue', { connectedAt: Date.now() - 60_000, ttl: Math.floor(Date.now() / 1000) - 1 }),
+        connection('overdue', {
+          connectedAt: Date.now() - 60_000,
+          ttl: Math.floor(Date.now() / 1000) - 1,
+        }),
       );
       await store.put(connection('open'));
       await feed.start();

@@ -54,11 +54,14 @@ test('$connect and $disconnect get the events that API Gateway makes', async () 
   expect(events[1]).not.toHaveProperty('queryStringParameters');
 });
 
-test.each([401, 403, 500])('a $connect that answers %i refuses the upgrade with it', async (statusCode) => {
-  const { gateway, connect } = await start({ connect: async () => ({ statusCode, body: 'no' }) });
-  expect(await connect().opened).toBe(statusCode);
-  expect(gateway.connections.size).toBe(0);
-});
+test.each([401, 403, 500])(
+  'a $connect that answers %i refuses the upgrade with it',
+  async (statusCode) => {
+    const { gateway, connect } = await start({ connect: async () => ({ statusCode, body: 'no' }) });
+    expect(await connect().opened).toBe(statusCode);
+    expect(gateway.connections.size).toBe(0);
+  },
+);
 
 test('a $connect that throws is a 500', async () => {
   const { connect } = await start({ connect: () => Promise.reject(new Error('boom')) });
@@ -75,7 +78,10 @@ test('the subprotocol that the handler answers is the one the client gets', asyn
 });
 
 test.each([
-  ['has left before it was accepted', ['Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', 'Sec-WebSocket-Version: 13']],
+  [
+    'has left before it was accepted',
+    ['Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==', 'Sec-WebSocket-Version: 13'],
+  ],
   ['speaks no WebSocket', []],
 ])('a client that %s is disconnected, and holds nothing up', async (_, headers) => {
   const disconnected: string[] = [];
@@ -84,15 +90,21 @@ test.each([
     letIn = resolve;
   });
   const { gateway, connect } = await start({
-    connect: () => gate.then(() => ({ statusCode: 200, headers: { 'Sec-WebSocket-Protocol': 'rowcast' } })),
-    disconnect: async ({ requestContext }) => ({ statusCode: disconnected.push(requestContext.connectionId) && 200 }),
+    connect: () =>
+      gate.then(() => ({ statusCode: 200, headers: { 'Sec-WebSocket-Protocol': 'rowcast' } })),
+    disconnect: async ({ requestContext }) => ({
+      statusCode: disconnected.push(requestContext.connectionId) && 200,
+    }),
   });
   const { port, pathname } = new URL(gateway.websocketUrl);
   const socket = connectTcp(Number(port), '127.0.0.1');
   socket.on('error', () => undefined);
   socket.write(
-    ['GET', pathname, 'HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n'].join(' ') +
-      [...headers, '', ''].join('\r\n'),
+    [
+      'GET',
+      pathname,
+      'HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n',
+    ].join(' ') + [...headers, '', ''].join('\r\n'),
   );
   await expect.poll(() => gateway.connections.size).toBe(1);
   if (headers.length > 0) socket.end();
@@ -112,7 +124,9 @@ test('posts are refused with 410 until $connect has returned', async () => {
   const gate = new Promise<void>((resolve) => {
     letIn = resolve;
   });
-  const { manage, connect, id } = await start({ connect: () => gate.then(() => ({ statusCode: 200 })) });
+  const { manage, connect, id } = await start({
+    connect: () => gate.then(() => ({ statusCode: 200 })),
+  });
   const client = connect();
   await expect.poll(() => id()).toBeTruthy();
   expect((await manage(id(), { method: 'POST', body: '{}' })).status).toBe(410);
@@ -134,9 +148,16 @@ test("the callback API answers with AWS's statuses, error types and bodies", asy
   const gone = await manage('unknown=', { method: 'POST', body: 'x' });
   expect([gone.status, gone.headers.get('x-amzn-errortype')]).toEqual([410, 'GoneException']);
   const large = await manage(id(), { method: 'POST', body: 'x'.repeat(131_073) });
-  expect([large.status, large.headers.get('x-amzn-errortype')]).toEqual([413, 'PayloadTooLargeException']);
+  expect([large.status, large.headers.get('x-amzn-errortype')]).toEqual([
+    413,
+    'PayloadTooLargeException',
+  ]);
   expect(
-    (await fetch(`${gateway.managementUrl}x/@connections/${encodeURIComponent(id())}`, { method: 'POST' })).status,
+    (
+      await fetch(`${gateway.managementUrl}x/@connections/${encodeURIComponent(id())}`, {
+        method: 'POST',
+      })
+    ).status,
   ).toBe(403);
   const closed = once(client.socket, 'close');
   expect((await manage(id(), { method: 'DELETE' })).status).toBe(204);
@@ -166,8 +187,11 @@ test('ping is answered with pong, anything else with what a client may send', as
   });
 });
 
-test.each([{ idleTimeoutMs: 50 }, { maxDurationMs: 50 }])('connections are closed by %j', async (limit) => {
-  const { connect } = await start(limit);
-  const client = connect();
-  expect((await once(client.socket, 'close'))[0]).toBe(1001);
-});
+test.each([{ idleTimeoutMs: 50 }, { maxDurationMs: 50 }])(
+  'connections are closed by %j',
+  async (limit) => {
+    const { connect } = await start(limit);
+    const client = connect();
+    expect((await once(client.socket, 'close'))[0]).toBe(1001);
+  },
+);

@@ -21,10 +21,15 @@ test('start while the database is away: it waits, unready, says so without the p
     AWS_REGION: 'eu-west-1',
     PORT: '0',
   });
-  expect(await daemon.logged('database_awaited')).toMatchObject({ error: expect.stringContaining('ECONNREFUSED') });
+  expect(await daemon.logged('database_awaited')).toMatchObject({
+    error: expect.stringContaining('ECONNREFUSED'),
+  });
   const { port } = await daemon.logged('starting');
   const readiness = await fetch(`http://127.0.0.1:${port}/readyz`);
-  expect([readiness.status, await readiness.text()]).toEqual([503, expect.stringContaining('cannot be reached')]);
+  expect([readiness.status, await readiness.text()]).toEqual([
+    503,
+    expect.stringContaining('cannot be reached'),
+  ]);
   daemon.process.kill('SIGTERM');
   expect(await daemon.exited).toBe(0);
   expect([...daemon.stdout, ...daemon.stderr].join()).not.toContain('hunter2');
@@ -34,7 +39,10 @@ test('start with a database that lets nobody in like that: one error that names 
   const database = await TestDatabase.create({ empty: true });
   onTestFinished(() => database.close());
   const daemon = runDaemon(['start'], {
-    DATABASE_URL: Object.assign(new URL(database.url), { username: 'nobody_known', password: 'hunter2' }).href,
+    DATABASE_URL: Object.assign(new URL(database.url), {
+      username: 'nobody_known',
+      password: 'hunter2',
+    }).href,
     WEBSOCKET_ENDPOINT: 'http://localhost:1/x',
     AWS_REGION: 'eu-west-1',
     PORT: '0',
@@ -60,7 +68,8 @@ test('start without migrations on a database that has none: says what to do, exi
 test('migrate up and down, one by one', async () => {
   const database = await TestDatabase.create({ empty: true });
   onTestFinished(() => database.close());
-  const run = (...args: string[]) => runDaemon(['migrate', ...args], { DATABASE_URL: database.url }).exited;
+  const run = (...args: string[]) =>
+    runDaemon(['migrate', ...args], { DATABASE_URL: database.url }).exited;
   expect(await run('up', '2')).toBe(0);
   expect(await run('up')).toBe(0);
   expect(await database.sql('select name from rowcast.migrations')).toHaveLength(5);
@@ -71,16 +80,19 @@ test('migrate up and down, one by one', async () => {
 
 test('health: alive at once, ready when it leads, a standby is ready too, and payloads stay out of the log', async () => {
   const world = await World.start();
-  const [first, second] = [0, 1].map(() => runDaemon(['start'], { ...world.environment(), LOG_LEVEL: 'trace' })) as [
-    Daemon,
-    Daemon,
-  ];
-  const ports = await Promise.all([first, second].map(async (daemon) => (await daemon.logged('starting')).port));
+  const [first, second] = [0, 1].map(() =>
+    runDaemon(['start'], { ...world.environment(), LOG_LEVEL: 'trace' }),
+  ) as [Daemon, Daemon];
+  const ports = await Promise.all(
+    [first, second].map(async (daemon) => (await daemon.logged('starting')).port),
+  );
   await Promise.all([first.logged('started'), second.logged('started')]);
   const ready = (port: unknown) => fetch(`http://127.0.0.1:${port}/readyz`);
   for (const port of ports) await expect.poll(async () => (await ready(port)).status).toBe(200);
   const answers = await Promise.all(ports.map(ready));
-  const roles = await Promise.all(answers.map(async (answer) => ((await answer.json()) as { role: string }).role));
+  const roles = await Promise.all(
+    answers.map(async (answer) => ((await answer.json()) as { role: string }).role),
+  );
   expect([...roles].sort()).toEqual(['leader', 'standby']);
   expect((await fetch(`http://127.0.0.1:${ports[0]}/healthz`)).status).toBe(200);
   expect((await fetch(`http://127.0.0.1:${ports[0]}/else`)).status).toBe(404);
@@ -91,7 +103,9 @@ test('health: alive at once, ready when it leads, a standby is ready too, and pa
   const metrics = async () => (await fetch(`http://127.0.0.1:${leader}/metrics`)).text();
   await expect.poll(metrics).toMatch(/^rowcast_posts_total\{outcome="delivered"\} 2$/m);
   await expect.poll(metrics).toMatch(/^rowcast_doorbell_sleeps_total [1-9]/m);
-  expect(await metrics()).toMatch(/^rowcast_connections\{feed="scan"\} 1$[\s\S]*^rowcast_leader 1$/m);
+  expect(await metrics()).toMatch(
+    /^rowcast_connections\{feed="scan"\} 1$[\s\S]*^rowcast_leader 1$/m,
+  );
   expect(await metrics()).not.toContain('confidential');
   for (const daemon of [first, second]) {
     daemon.process.kill('SIGTERM');
@@ -117,7 +131,10 @@ test('with DIRECTORY_FEED=stream a new connection is served, and nothing is scan
     await server.stop();
   });
   const world = await World.start({ table });
-  const daemon = world.daemon({ DIRECTORY_FEED: 'stream', AWS_ENDPOINT_URL_DYNAMODB_STREAMS: server.endpoint });
+  const daemon = world.daemon({
+    DIRECTORY_FEED: 'stream',
+    AWS_ENDPOINT_URL_DYNAMODB_STREAMS: server.endpoint,
+  });
   await daemon.logged('started');
   for (const userId of ['ann', 'bob']) {
     const client = await world.live({ userId });
@@ -134,7 +151,10 @@ test('a relay whose role has the documented grants and no more starts, with MIGR
     grant select on all tables in schema rowcast to ${role}; grant update on rowcast.cursor, rowcast.installation to ${role};
     grant delete on rowcast.event to ${role}`);
   onTestFinished(() => world.sql(`drop owned by ${role}; drop role ${role}`).then(() => undefined));
-  const DATABASE_URL = Object.assign(new URL(world.database.url), { username: role, password: 'p' }).href;
+  const DATABASE_URL = Object.assign(new URL(world.database.url), {
+    username: role,
+    password: 'p',
+  }).href;
   const daemon = world.daemon({ DATABASE_URL });
   await daemon.logged('leading');
   const client = await world.live();

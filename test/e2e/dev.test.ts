@@ -13,7 +13,9 @@ async function insert(databaseUrl: string, content: string): Promise<string[]> {
   const client = new pg.Client(databaseUrl);
   await client.connect();
   await client.query('insert into messages (content) values ($1)', [content]);
-  const { rows } = await client.query<{ content: string }>('select content from messages order by id');
+  const { rows } = await client.query<{ content: string }>(
+    'select content from messages order by id',
+  );
   await client.end();
   return rows.map((row) => row.content);
 }
@@ -25,10 +27,17 @@ test('one command runs the whole system, Ctrl-C leaves nothing behind, a second 
   const client = new TestClient(`${urls.websocketUrl}?userId=alice`);
   await client.ready();
   await insert(urls.databaseUrl, 'one');
-  expect((await client.received(1))[0]).toMatchObject({ type: 'NEW_MESSAGE', data: { content: 'one' } });
-  await expect.poll(() => first.output()).toContain(`psql ${urls.databaseUrl} -c "insert into messages`);
+  expect((await client.received(1))[0]).toMatchObject({
+    type: 'NEW_MESSAGE',
+    data: { content: 'one' },
+  });
+  await expect
+    .poll(() => first.output())
+    .toContain(`psql ${urls.databaseUrl} -c "insert into messages`);
   expect(await (await fetch(urls.pageUrl)).text()).toContain('<title>Rowcast</title>');
-  expect(await (await fetch(`${urls.pageUrl}api/config`)).json()).toMatchObject({ websocketUrl: urls.websocketUrl });
+  expect(await (await fetch(`${urls.pageUrl}api/config`)).json()).toMatchObject({
+    websocketUrl: urls.websocketUrl,
+  });
   expect((await fetch(`${urls.healthUrl}/readyz`)).status).toBe(200);
   first.interrupt();
   expect(await first.exited).toBe(0);

@@ -34,7 +34,9 @@ test('inserts, updates and deletes on both tables arrive as the six types, with 
   });
   expect(frames[1]?.data).toMatchObject({ status: 'read' });
   expect(frames[2]?.data).toMatchObject({ status: 'read' });
-  expect(client.messages.find((text) => text.includes('NEW_MESSAGE'))).toContain('"data":{"id":9007199254740993,');
+  expect(client.messages.find((text) => text.includes('NEW_MESSAGE'))).toContain(
+    '"data":{"id":9007199254740993,',
+  );
 });
 
 test('a truncate is one event without data', async () => {
@@ -42,14 +44,20 @@ test('a truncate is one event without data', async () => {
   await world.relay();
   const client = await world.live();
   await world.sql('truncate messages');
-  expect(await client.frame(({ type }) => type === 'TRUNCATE_MESSAGE')).toMatchObject({ data: null });
+  expect(await client.frame(({ type }) => type === 'TRUNCATE_MESSAGE')).toMatchObject({
+    data: null,
+  });
 });
 
 test('a client is told READY once, with a cursor', async () => {
   const world = await World.start();
   await world.relay();
   const client = await world.connect();
-  expect(await client.ready()).toEqual({ type: 'READY', cursor: expect.any(String), recovered: true });
+  expect(await client.ready()).toEqual({
+    type: 'READY',
+    cursor: expect.any(String),
+    recovered: true,
+  });
 });
 
 test('a statement over 100,000 rows arrives whole and in order, by one notification', async () => {
@@ -63,10 +71,14 @@ test('a statement over 100,000 rows arrives whole and in order, by one notificat
   listener.on('notification', () => rings++);
   await asleep;
 
-  await world.sql(`insert into messages (content) select 'row ' || n from generate_series(1, 100000) n`);
+  await world.sql(
+    `insert into messages (content) select 'row ' || n from generate_series(1, 100000) n`,
+  );
 
   const frames = await client.received(100_000);
-  expect(frames.map(({ data }) => Number(data?.id))).toEqual(Array.from({ length: 100_000 }, (_, i) => i + 1));
+  expect(frames.map(({ data }) => Number(data?.id))).toEqual(
+    Array.from({ length: 100_000 }, (_, i) => i + 1),
+  );
   expect(rings).toBeLessThanOrEqual(1);
   listener.release();
 });
@@ -157,7 +169,9 @@ test('an event reaches the connections of its audience and nobody else', async (
   await world.sql(`select rowcast.send('direct', '1', '{user:bob}')`);
   await world.sql(`select rowcast.send('union', '2', '{room:lobby,role:admin,user:eve}')`);
   await world.sql(`select rowcast.broadcast('all', '3')`);
-  await Promise.all([bob, bobsPhone, eve, admin].map((client) => client.frame(({ type }) => type === 'all')));
+  await Promise.all(
+    [bob, bobsPhone, eve, admin].map((client) => client.frame(({ type }) => type === 'all')),
+  );
   const types = (client: typeof bob) => client.events.map(({ type }) => type);
   expect(types(bob)).toEqual(['direct', 'all']);
   expect(types(bobsPhone)).toEqual(['direct', 'all']);
@@ -168,7 +182,10 @@ test('an event reaches the connections of its audience and nobody else', async (
 test('a table is watched with one call, and the running relay picks it up', async () => {
   const world = await World.start();
   await world.relay();
-  const [owner, other] = await Promise.all([world.live({ userId: 'bob' }), world.live({ userId: 'eve' })]);
+  const [owner, other] = await Promise.all([
+    world.live({ userId: 'bob' }),
+    world.live({ userId: 'eve' }),
+  ]);
   await world.sql('create table "Odd Orders" ("Id" bigint primary key, buyer text, secret text)');
   await world.sql(
     `select rowcast.watch('"Odd Orders"', entity => 'order', audience => '{user:<buyer>}', columns => '{Id,buyer}', include_old => true)`,
@@ -226,5 +243,7 @@ test('a client that asked for batches gets what waits as one frame', async () =>
   await world.sql(`insert into messages (content) select n::text from generate_series(1, 100) n`);
   await client.received(100);
   expect(client.messages.filter((text) => text.includes('NEW_MESSAGE')).length).toBeLessThan(10);
-  expect(Math.max(...client.messages.map((text) => Buffer.byteLength(text)))).toBeLessThanOrEqual(32_000);
+  expect(Math.max(...client.messages.map((text) => Buffer.byteLength(text)))).toBeLessThanOrEqual(
+    32_000,
+  );
 });

@@ -58,7 +58,10 @@ test('a connection whose $connect has not returned is not taken for dead', async
 test('one connection that cannot be served delays nobody, and is closed so that its client resumes', async () => {
   const world = await World.start();
   const relay = await world.relay({ deliveryDeadlineMs: 300 });
-  const [sick, healthy] = await Promise.all([world.live({ userId: 'sick' }), world.live({ userId: 'healthy' })]);
+  const [sick, healthy] = await Promise.all([
+    world.live({ userId: 'sick' }),
+    world.live({ userId: 'healthy' }),
+  ]);
   const sickId = await world.idOf('sick');
   world.posts.fault = ({ method, connectionId }) =>
     method === 'POST' && connectionId === sickId ? { status: 429 } : null;
@@ -134,7 +137,10 @@ test('a client that is slow with its replay does not hold up the others', async 
 test('one that cannot be served, and not be closed yet, has what it lacks from the relay that takes over', async () => {
   const world = await World.start();
   const relay = await world.relay({ deliveryDeadlineMs: 300 });
-  const [sick, healthy] = await Promise.all([world.live({ userId: 'sick' }), world.live({ userId: 'healthy' })]);
+  const [sick, healthy] = await Promise.all([
+    world.live({ userId: 'sick' }),
+    world.live({ userId: 'healthy' }),
+  ]);
   const sickId = await world.idOf('sick');
   let closing = false;
   world.posts.fault = ({ method, connectionId }) => {

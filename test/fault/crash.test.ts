@@ -28,7 +28,9 @@ test('Postgres crashes and hands out the ids of undone transactions again: no cu
   const client = await world.live();
   const xids: bigint[] = [];
   const undone = async () => {
-    const { rows } = await session.query<{ xid: string }>('select pg_current_xact_id()::text as xid');
+    const { rows } = await session.query<{ xid: string }>(
+      'select pg_current_xact_id()::text as xid',
+    );
     xids.push(BigInt(rows[0]?.xid as string));
   };
   // Ended and not on disk when the crash comes; a client becomes READY among them.
@@ -50,7 +52,9 @@ test('Postgres crashes and hands out the ids of undone transactions again: no cu
     expected.push(rows[0]?.content as string);
   }
   await after.end();
-  const reused = expected.filter((content) => xids.includes(BigInt(content.slice('after '.length))));
+  const reused = expected.filter((content) =>
+    xids.includes(BigInt(content.slice('after '.length))),
+  );
   expect(reused.length).toBeGreaterThan(0);
   for (const cursor of cursors) {
     const back = await world.live({ cursor });

@@ -12,7 +12,9 @@ test('a database whose transactions are serializable by default: a relay makes n
   await world.sql('create table account (id int primary key, balance int)');
   await world.sql('insert into account select i, 0 from generate_series(1, 20000) i');
   await world.sql('vacuum analyze account');
-  await world.sql(`create table orders (id bigint generated always as identity primary key, buyer int)`);
+  await world.sql(
+    `create table orders (id bigint generated always as identity primary key, buyer int)`,
+  );
   await world.sql(`select rowcast.watch('orders', audience => '{user:<buyer>}')`);
   await world.database.disconnect();
   await world.relay();
@@ -43,7 +45,9 @@ test('a database whose transactions are serializable by default: a relay makes n
     await session.query('insert into orders (buyer) values (1)');
   };
   const running = [order, order, order].map(run);
-  running.push(run((session) => session.query('update account set balance = balance + 1 where id = 15000')));
+  running.push(
+    run((session) => session.query('update account set balance = balance + 1 where id = 15000')),
+  );
   await client.received(600);
   writing = false;
   await Promise.all(running);
@@ -69,9 +73,13 @@ test('settings of the database that change what statements mean change nothing f
     await world.sql(`alter database ${name} set ${setting}`);
   // Sessions that were there go on as they were.
   const writer = await world.database.client();
-  const relay = await world.relay({ retention: { keep: '1 second', keepUndelivered: '1 day', intervalMs: 50 } });
+  const relay = await world.relay({
+    retention: { keep: '1 second', keepUndelivered: '1 day', intervalMs: 50 },
+  });
   const client = await world.live();
-  await writer.query('set session characteristics as transaction read write; set statement_timeout = 0');
+  await writer.query(
+    'set session characteristics as transaction read write; set statement_timeout = 0',
+  );
   const removed = new Promise((resolve) => relay.once('removed', resolve));
   await writer.query(`insert into messages (content) values ('x')`);
   await client.received(1);
@@ -85,7 +93,9 @@ test('options of the URL reach every command: a role that owns the schema, and o
   const id = randomBytes(4).toString('hex');
   const admin = new pg.Client(inject('adminUrl'));
   await admin.connect();
-  await admin.query(`create role owner_${id} nologin; create role login_${id} login noinherit password 'p'`);
+  await admin.query(
+    `create role owner_${id} nologin; create role login_${id} login noinherit password 'p'`,
+  );
   await admin.query(`grant owner_${id} to login_${id}`);
   const name = `${inject('template')}_opt_${id}`;
   await admin.query(`create database ${name} owner owner_${id}`);
@@ -95,7 +105,9 @@ test('options of the URL reach every command: a role that owns the schema, and o
     password: 'p',
     search: `?options=-c%20role%3Downer_${id}`,
   }).href;
-  const asOwner = new pg.Client(Object.assign(new URL(inject('adminUrl')), { pathname: `/${name}` }).href);
+  const asOwner = new pg.Client(
+    Object.assign(new URL(inject('adminUrl')), { pathname: `/${name}` }).href,
+  );
   await asOwner.connect();
   await asOwner.query(`alter schema public owner to owner_${id}`);
   await asOwner.end();
@@ -110,7 +122,9 @@ test('options of the URL reach every command: a role that owns the schema, and o
   await writer.end();
   await client.received(1);
   for (const name of ['status', 'trace']) {
-    const { code, errors } = await command(name === 'trace' ? [name, '1'] : [name], { DATABASE_URL: url });
+    const { code, errors } = await command(name === 'trace' ? [name, '1'] : [name], {
+      DATABASE_URL: url,
+    });
     expect({ code, errors }).toEqual({ code: 0, errors: '' });
   }
   await daemon.kill();

@@ -58,7 +58,14 @@ test('rows inserted while no relay runs arrive when it starts, in order', async 
   expect(contents(client.events)).toEqual(numbers(30));
 });
 
-test.each([{ status: 429 }, { status: 500 }, { status: 503 }, { status: 403 }, 'reset', 'hang'] as const)(
+test.each([
+  { status: 429 },
+  { status: 500 },
+  { status: 503 },
+  { status: 403 },
+  'reset',
+  'hang',
+] as const)(
   'a gateway that answers %j for a while: everything arrives afterwards, in order',
   async (fault) => {
     const world = await World.start();

@@ -17,7 +17,8 @@ async function openTransactions(world: World, count: number): Promise<void> {
 }
 
 async function insert(world: World, contents: readonly string[]): Promise<void> {
-  for (const content of contents) await world.sql('insert into messages (content) values ($1)', [content]);
+  for (const content of contents)
+    await world.sql('insert into messages (content) values ($1)', [content]);
 }
 
 /** Resolves once the row of the cursor is past every event. */
@@ -31,14 +32,18 @@ async function everythingCommitted(world: World): Promise<void> {
   await expect.poll(waiting).toBe(0);
 }
 
-const is = (content: string) => (frame: { data?: Record<string, unknown> | null }) => frame.data?.content === content;
+const is = (content: string) => (frame: { data?: Record<string, unknown> | null }) =>
+  frame.data?.content === content;
 const readies = (client: TestClient) => client.frames.filter(({ type }) => type === 'READY');
 
 test('open transactions and one slow client, kill -9: it lacks nothing, and nobody else hears anything again', async () => {
   const world = await World.start();
   const daemon = world.daemon();
   await daemon.logged('leading');
-  const [slow, well] = await Promise.all([world.live({ userId: 'slow' }), world.live({ userId: 'well' })]);
+  const [slow, well] = await Promise.all([
+    world.live({ userId: 'slow' }),
+    world.live({ userId: 'well' }),
+  ]);
   const slowId = await world.idOf('slow');
   world.posts.fault = ({ connectionId }) => (connectionId === slowId ? { status: 429 } : null);
   await insert(world, ['1']);
@@ -47,7 +52,9 @@ test('open transactions and one slow client, kill -9: it lacks nothing, and nobo
   await insert(world, numbers(60).slice(1));
   await well.received(60);
   await expect
-    .poll(async () => [...(await world.exceptions()).pinned.keys()].some((name) => name.endsWith(slowId)))
+    .poll(async () =>
+      [...(await world.exceptions()).pinned.keys()].some((name) => name.endsWith(slowId)),
+    )
     .toBe(true);
   await everythingCommitted(world);
   await daemon.kill();
@@ -91,7 +98,10 @@ test('a connection that two leaders in a row were still replaying to has everyth
 test('an item that is changed while its first replay waits is replayed to from its own cursor', async () => {
   const world = await World.start();
   await world.relay({ maxBytesInFlight: 20_000 });
-  const [well, slow] = await Promise.all([world.live({ userId: 'well' }), world.live({ userId: 'slow' })]);
+  const [well, slow] = await Promise.all([
+    world.live({ userId: 'well' }),
+    world.live({ userId: 'slow' }),
+  ]);
   const { cursor } = await well.ready();
   await insert(world, numbers(5));
   await Promise.all([well, slow].map((client) => client.received(5)));
@@ -165,9 +175,8 @@ test('a takeover brings a client nothing from before it connected, however young
   await world.relay();
   await insert(world, ['fence']);
   await client.frame(is('fence'));
-  expect(client.events.map(({ type }) => type).filter((type, i, all) => all.indexOf(type) === i)).toEqual([
-    'DELETE_MESSAGE',
-    'NEW_MESSAGE',
-  ]);
+  expect(
+    client.events.map(({ type }) => type).filter((type, i, all) => all.indexOf(type) === i),
+  ).toEqual(['DELETE_MESSAGE', 'NEW_MESSAGE']);
   expect(contents(client.events.filter(({ type }) => type === 'NEW_MESSAGE'))).toEqual(['fence']);
 });

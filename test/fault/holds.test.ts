@@ -21,16 +21,20 @@ function holdPosts(world: World, isHeld: (connectionId: string) => boolean) {
 test('one that falls behind again before it has caught up lacks nothing after a takeover', async () => {
   const world = await World.start();
   const relay = await world.relay({ maxBytesInFlight: 20_000 });
-  const [one, two, slow] = await Promise.all([world.live(), world.live(), world.live({ userId: 'slow' })]);
+  const [one, two, slow] = await Promise.all([
+    world.live(),
+    world.live(),
+    world.live({ userId: 'slow' }),
+  ]);
   const slowId = await world.idOf('slow');
   const posts = holdPosts(world, (id) => id === slowId);
   for (const round of [1, 2]) {
     // Ready is its replay: the next round finds it live, and what was replayed still waiting.
     const shed = Promise.all([once(relay, 'behind'), once(relay, 'ready')]);
-    await world.sql(`insert into messages (content) select n::text from generate_series($1::int, $2) n`, [
-      round * 4 - 3,
-      round * 4,
-    ]);
+    await world.sql(
+      `insert into messages (content) select n::text from generate_series($1::int, $2) n`,
+      [round * 4 - 3, round * 4],
+    );
     await Promise.all([one, two].map((client) => client.received(round * 4)));
     await shed;
   }

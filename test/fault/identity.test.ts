@@ -14,7 +14,9 @@ test("a copy of a database pushes nothing to the original's clients until it is 
   const admin = new pg.Client(inject('adminUrl'));
   await admin.connect();
   await world.database.disconnect();
-  await admin.query(`create database ${copy} template ${new URL(world.database.url).pathname.slice(1)}`);
+  await admin.query(
+    `create database ${copy} template ${new URL(world.database.url).pathname.slice(1)}`,
+  );
   const url = Object.assign(new URL(world.database.url), { pathname: `/${copy}` }).href;
   onTestFinished(() => admin.end());
 
@@ -22,7 +24,10 @@ test("a copy of a database pushes nothing to the original's clients until it is 
   expect((await daemon.logged('database_copied')).msg).toMatch(/select rowcast\.adopt\(\)/);
   const { port } = await daemon.logged('starting');
   const readiness = await fetch(`http://127.0.0.1:${port}/readyz`);
-  expect([readiness.status, await readiness.text()]).toEqual([503, expect.stringContaining('is a copy')]);
+  expect([readiness.status, await readiness.text()]).toEqual([
+    503,
+    expect.stringContaining('is a copy'),
+  ]);
   const session = new pg.Client(url);
   await session.connect();
   await session.query(`insert into messages (content) values ('in the copy')`);
@@ -78,7 +83,9 @@ test.each(['adopt', 'refetch'] as const)(
     const back = await world.live({ cursor: cursor as string });
     expect(await back.ready()).toMatchObject({ recovered: false });
     await world.sql(`insert into messages (content) values ('after')`);
-    await Promise.all([connected, back].map((client) => client.frame(({ data }) => data?.content === 'after')));
+    await Promise.all(
+      [connected, back].map((client) => client.frame(({ data }) => data?.content === 'after')),
+    );
     const { cursor: valid } = await back.ready();
     const again = await world.live({ cursor: valid as string });
     expect(await again.ready()).toMatchObject({ recovered: true });
@@ -126,9 +133,14 @@ test('a schema that was restored without its data is told as such, and not taken
   const world = await World.start();
   await world.sql('delete from rowcast.cursor');
   const daemon = world.daemon();
-  expect((await daemon.logged('database_empty')).msg).toMatch(/drop schema rowcast cascade, then rowcast migrate up/);
+  expect((await daemon.logged('database_empty')).msg).toMatch(
+    /drop schema rowcast cascade, then rowcast migrate up/,
+  );
   const { port } = await daemon.logged('starting');
   const readiness = await fetch(`http://127.0.0.1:${port}/readyz`);
-  expect([readiness.status, await readiness.text()]).toEqual([503, expect.stringContaining('without its data')]);
+  expect([readiness.status, await readiness.text()]).toEqual([
+    503,
+    expect.stringContaining('without its data'),
+  ]);
   expect(daemon.stdout.join()).not.toContain('database_lost');
 });

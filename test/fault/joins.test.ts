@@ -23,7 +23,9 @@ test('three hundred clients that come back at once share few reads of the log, a
       0,
       frames.findIndex(({ type }) => type === 'READY'),
     );
-    expect([...new Set(contents(untilReady))]).toEqual(Array.from({ length: 100 }, (_, i) => String(i + 1)));
+    expect([...new Set(contents(untilReady))]).toEqual(
+      Array.from({ length: 100 }, (_, i) => String(i + 1)),
+    );
   }
   await world.sql(`insert into messages (content) values ('live')`);
   await Promise.all(crowd.map((each) => each.frame(({ data }) => data?.content === 'live')));
@@ -38,7 +40,8 @@ test('clients that come and go while rows are written: no hole and no disorder a
   let written = 0;
   let stop = false;
   const writing = (async () => {
-    while (!stop) await world.sql('insert into messages (content) values ($1)', [String(written++)]);
+    while (!stop)
+      await world.sql('insert into messages (content) values ($1)', [String(written++)]);
   })();
   const clients = [];
   for (let round = 0; round < 6; round++) {
@@ -67,11 +70,15 @@ test('a slow replay of one client does not hold up the feed or other joins', asy
   await live.received(300);
   const known = new Set((await world.table.items()).map(({ connectionId }) => connectionId));
   const slow = await world.connect({ userId: 'slow', cursor });
-  const slowId = String((await world.table.items()).find(({ connectionId }) => !known.has(connectionId))?.connectionId);
+  const slowId = String(
+    (await world.table.items()).find(({ connectionId }) => !known.has(connectionId))?.connectionId,
+  );
   world.posts.fault = ({ connectionId }) => (connectionId === slowId ? { status: 429 } : null);
   const other = await world.live({ userId: 'other' });
   await world.sql(`insert into messages (content) values ('fresh')`);
-  await Promise.all([live, other].map((client) => client.frame(({ data }) => data?.content === 'fresh')));
+  await Promise.all(
+    [live, other].map((client) => client.frame(({ data }) => data?.content === 'fresh')),
+  );
   expect(slow.events.length).toBeLessThan(300);
   world.posts.fault = () => null;
   await slow.frame(({ data }) => data?.content === 'fresh');
@@ -94,7 +101,10 @@ test('a connection that joins in the middle of a backlog hears each of its rows 
   const late = await world.live({ userId: 'late', cursor: cursor as string });
   await world.sql(`insert into messages (content) values ('new')`);
   await late.frame(({ data }) => data?.content === 'new');
-  expect(contents(late.events)).toEqual([...Array.from({ length: 300 }, (_, i) => String(i + 1)), 'new']);
+  expect(contents(late.events)).toEqual([
+    ...Array.from({ length: 300 }, (_, i) => String(i + 1)),
+    'new',
+  ]);
   world.posts.fault = () => null;
   await slow.frame(({ data }) => data?.content === 'new');
 });

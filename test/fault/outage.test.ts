@@ -18,7 +18,10 @@ test.each([{ status: 503 }, { status: 403 }, 'reset'] as const)(
     const before = await world.sql('select snapshot::text from rowcast.cursor');
     world.posts.fault = () => fault;
     await world.sql(`insert into messages (content) select n::text from generate_series(1, 10) n`);
-    expect(await once(relay, 'gateway')).toEqual(['down', expect.objectContaining({ kind: 'failed' })]);
+    expect(await once(relay, 'gateway')).toEqual([
+      'down',
+      expect.objectContaining({ kind: 'failed' }),
+    ]);
     const posts = world.posts.posts;
     for (let probes = 0; probes < 3; probes++) await once(relay, 'posted');
     // Those that were under way when it went down, and the probes.
@@ -66,7 +69,10 @@ test('half-open connections to Postgres are found, and what was committed meanwh
   const { hostname, port } = new URL(world.database.url);
   const proxy = await TcpProxy.start({ host: hostname, port: Number(port) });
   onTestFinished(() => proxy.stop());
-  await world.relay({}, Object.assign(new URL(world.database.url), { host: `127.0.0.1:${proxy.port}` }).href);
+  await world.relay(
+    {},
+    Object.assign(new URL(world.database.url), { host: `127.0.0.1:${proxy.port}` }).href,
+  );
   const client = await world.live();
   await world.sql(`insert into messages (content) values ('before')`);
   await client.received(1);
@@ -82,7 +88,9 @@ test('half-open connections to DynamoDB are found, and new connections become kn
   const proxy = await TcpProxy.start({ host: hostname, port: Number(port) });
   onTestFinished(() => proxy.stop());
   const world = await World.start({ table });
-  await world.daemon({ AWS_ENDPOINT_URL_DYNAMODB: `http://127.0.0.1:${proxy.port}` }).logged('leading');
+  await world
+    .daemon({ AWS_ENDPOINT_URL_DYNAMODB: `http://127.0.0.1:${proxy.port}` })
+    .logged('leading');
   await world.live();
   proxy.freeze();
   await world.live();
@@ -93,7 +101,9 @@ test('a half-open connection to the gateway is found', async () => {
   const { hostname, port } = new URL(world.posts.url);
   const proxy = await TcpProxy.start({ host: hostname, port: Number(port) });
   onTestFinished(() => proxy.stop());
-  await world.daemon({ WEBSOCKET_ENDPOINT: `http://127.0.0.1:${proxy.port}/test` }).logged('leading');
+  await world
+    .daemon({ WEBSOCKET_ENDPOINT: `http://127.0.0.1:${proxy.port}/test` })
+    .logged('leading');
   const client = await world.live();
   proxy.freeze();
   await world.sql(`insert into messages (content) values ('x')`);

@@ -4,8 +4,8 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { expect, inject, test } from 'vitest';
 import { fromItem } from '../../src/connections/connection.ts';
-import { migrate } from '../../src/listener/migrations.ts';
-import type { Relay } from '../../src/relay.ts';
+import { migrate } from '../../src/postgres/migrations.ts';
+import type { Relay } from '../../src/relay/relay.ts';
 import { command } from '../support/command.ts';
 import { World } from '../support/world.ts';
 
@@ -14,11 +14,17 @@ async function databaseIn(encoding: string): Promise<string> {
   const admin = new pg.Client(inject('adminUrl'));
   await admin.connect();
   const name = `${inject('template')}_${randomBytes(6).toString('hex')}`;
-  await admin.query(`create database ${name} encoding '${encoding}' lc_collate 'C' lc_ctype 'C' template template0`);
+  await admin.query(
+    `create database ${name} encoding '${encoding}' lc_collate 'C' lc_ctype 'C' template template0`,
+  );
   await admin.end();
   const url = Object.assign(new URL(inject('adminUrl')), { pathname: `/${name}` }).href;
   await migrate(
-    { database: { connectionString: url }, log: pino({ level: 'silent' }), signal: new AbortController().signal },
+    {
+      database: { connectionString: url },
+      log: pino({ level: 'silent' }),
+      signal: new AbortController().signal,
+    },
     { direction: 'up' },
   );
   return url;
@@ -44,7 +50,8 @@ test.each([
     const client = await world.live();
     const writer = new pg.Client(url);
     await writer.connect();
-    const insert = (content: string) => writer.query(`insert into messages (content) values (${content})`);
+    const insert = (content: string) =>
+      writer.query(`insert into messages (content) values (${content})`);
     const impaired = once(relay, 'impaired');
     await insert(`'before'`);
     await writer.query(`set client_encoding = '${encoding}'`);
@@ -72,7 +79,9 @@ test('a type or an audience of a size that nobody means is set aside with a reas
   const told: string[][] = [];
   relay.on('impaired', (...event) => told.push(event));
   const client = await world.live();
-  await world.sql(`insert into rowcast.event (type, audience) values (repeat('x', 60000000), '{all}')`);
+  await world.sql(
+    `insert into rowcast.event (type, audience) values (repeat('x', 60000000), '{all}')`,
+  );
   await world.sql(
     `insert into rowcast.event (type, audience) select 'T', array_agg('user:' || repeat('x', 200) || n) || '{all}' from generate_series(1, 100000) n`,
   );

@@ -3,14 +3,18 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
-import { migrate } from '../../src/listener/migrations.ts';
 import { LocalPostgres } from '../../src/local/postgres.ts';
+import { migrate } from '../../src/postgres/migrations.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
 
 test('all tables are replicated to a copy, as a blue/green deployment does: replication goes on, and the copy keeps a log of its own', async () => {
   const folder = await temporaryFolder('replication');
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
-  const options = { dataDir: join(folder, 'data'), logFile: join(folder, 'log'), settings: { wal_level: 'logical' } };
+  const options = {
+    dataDir: join(folder, 'data'),
+    logFile: join(folder, 'log'),
+    settings: { wal_level: 'logical' },
+  };
   const postgres = await LocalPostgres.start(options);
   onTestFinished(() => postgres.stop());
   const connect = async (database: string) => {
@@ -50,7 +54,9 @@ test('all tables are replicated to a copy, as a blue/green deployment does: repl
   );
   // Rows, the log, the cursor of a relay that leads on blue, retention, and another table that is watched there.
   for (let id = 2; id <= 5; id++) await blue.query('insert into orders values ($1, $1)', [id]);
-  await blue.query('update rowcast.cursor set snapshot = pg_current_snapshot(), commits = commits + 1');
+  await blue.query(
+    'update rowcast.cursor set snapshot = pg_current_snapshot(), commits = commits + 1',
+  );
   await blue.query('delete from rowcast.event where id <= 2');
   await blue.query('select rowcast.refetch()');
   await blue.query(`select rowcast.watch('more')`);
@@ -70,7 +76,9 @@ test('all tables are replicated to a copy, as a blue/green deployment does: repl
   expect(await count(green, `rowcast.event where id <= 2`)).toBeGreaterThan(0);
   expect(await count(green, `rowcast.capture where entity = 'MORE'`)).toBe(0);
   const installations = await Promise.all(
-    [blue, green].map(async (client) => (await client.query('select id from rowcast.installation')).rows[0]?.id),
+    [blue, green].map(
+      async (client) => (await client.query('select id from rowcast.installation')).rows[0]?.id,
+    ),
   );
   expect(installations[0]).not.toBe(installations[1]);
   await green.query('alter subscription bg disable');

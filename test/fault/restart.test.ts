@@ -47,7 +47,10 @@ test('Postgres is stopped and started under the relay: what was committed before
   onTestFinished(() => postgres.stop());
   const { port } = postgres;
   const world = await World.start();
-  const daemon = runDaemon(['start'], { ...world.environment(), DATABASE_URL: postgres.url('postgres') });
+  const daemon = runDaemon(['start'], {
+    ...world.environment(),
+    DATABASE_URL: postgres.url('postgres'),
+  });
   await daemon.logged('leading');
   const client = await world.live();
   const insert = async (content: string) => {

@@ -5,8 +5,8 @@ import { promisify } from 'node:util';
 import pg from 'pg';
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
-import { migrate } from '../../src/listener/migrations.ts';
 import { LocalPostgres, type LocalPostgresOptions } from '../../src/local/postgres.ts';
+import { migrate } from '../../src/postgres/migrations.ts';
 import type { TestClient } from '../support/client.ts';
 import { runDaemon } from '../support/run-daemon.ts';
 import { temporaryFolder } from '../support/temporary-folder.ts';
@@ -42,7 +42,10 @@ test('the database is set back to an earlier moment under a relay: clients fetch
   const { folder, run } = await start();
   let postgres = await run('data');
   const world = await World.start();
-  const daemon = runDaemon(['start'], { ...world.environment(), DATABASE_URL: postgres.url('postgres') });
+  const daemon = runDaemon(['start'], {
+    ...world.environment(),
+    DATABASE_URL: postgres.url('postgres'),
+  });
   await daemon.logged('leading');
   const early = await world.live({ userId: 'early' });
   await query(postgres, `insert into messages (content) values ('before')`);
@@ -54,7 +57,8 @@ test('the database is set back to an earlier moment under a relay: clients fetch
   postgres = await run('data', port);
   const late = await world.live({ userId: 'late' });
   await query(postgres, `insert into messages (content) values ('undone')`);
-  const isUndone = ({ data }: { data?: Record<string, unknown> | null }) => data?.content === 'undone';
+  const isUndone = ({ data }: { data?: Record<string, unknown> | null }) =>
+    data?.content === 'undone';
   const [lost] = await Promise.all([late, early].map((client) => client.frame(isUndone)));
   await postgres.stop();
   await rm(join(folder, 'data'), { recursive: true });

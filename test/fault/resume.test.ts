@@ -12,7 +12,11 @@ test('a client that was away gets what it missed by its cursor, then READY', asy
   await world.sql(`insert into messages (content) values ('missed')`);
   await world.sql(`select rowcast.send('secret', '1', '{user:eve}')`);
   const back = await world.live({ userId: 'bob', cursor: cursor as string });
-  expect(back.frames.map(({ type, data }) => data?.content ?? type)).toEqual(['seen', 'missed', 'READY']);
+  expect(back.frames.map(({ type, data }) => data?.content ?? type)).toEqual([
+    'seen',
+    'missed',
+    'READY',
+  ]);
   expect(await back.ready()).toMatchObject({ recovered: true });
 });
 

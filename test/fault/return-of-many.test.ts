@@ -28,7 +28,9 @@ test('ten thousand clients that come back at once: each gets what it missed and 
     }),
   );
   for (let i = 0; i < MANY; i += 25) {
-    const RequestItems = { [world.table.table]: items.slice(i, i + 25).map((Item) => ({ PutRequest: { Item } })) };
+    const RequestItems = {
+      [world.table.table]: items.slice(i, i + 25).map((Item) => ({ PutRequest: { Item } })),
+    };
     await world.table.client.send(new BatchWriteCommand({ RequestItems }));
   }
   const reads = async () => {
@@ -53,7 +55,9 @@ test('ten thousand clients that come back at once: each gets what it missed and 
 
   for (const [id, posts] of sink.posts) {
     if (!id.startsWith('many-')) continue;
-    const ids = posts.flatMap((text) => [...text.matchAll(/"content":"(\d+)"/g)].map(([, content]) => content));
+    const ids = posts.flatMap((text) =>
+      [...text.matchAll(/"content":"(\d+)"/g)].map(([, content]) => content),
+    );
     expect(ids).toEqual(Array.from({ length: 20 }, (_, n) => String(n + 1)));
   }
   // The reads of ten thousand, and the polls of the feed meanwhile.

@@ -31,7 +31,9 @@ test('a leader that is frozen is replaced, and delivers nothing when it wakes', 
   world.posts.gate = new Promise<void>((resolve) => {
     open = resolve;
   });
-  await world.sql(`insert into messages (content) select 'held ' || n from generate_series(1, 20) n`);
+  await world.sql(
+    `insert into messages (content) select 'held ' || n from generate_series(1, 20) n`,
+  );
   await expect.poll(() => world.posts.posts - world.posts.passed).toBe(1);
   frozen.process.kill('SIGSTOP');
   open();

@@ -17,7 +17,9 @@ test('posts stay below the limit', async () => {
 test('what is addressed to a user goes before broadcasts where posts are paced', async () => {
   const world = await World.start();
   await world.relay({ postsPerSecondLimit: 40 });
-  const crowd = await Promise.all(Array.from({ length: 20 }, (_, n) => world.live({ userId: `user-${n}` })));
+  const crowd = await Promise.all(
+    Array.from({ length: 20 }, (_, n) => world.live({ userId: `user-${n}` })),
+  );
   await world.sql(`select rowcast.broadcast('news', to_json(n)) from generate_series(1, 3) n`);
   await Promise.race(crowd.map((client) => client.received(1)));
   const target = crowd.at(-1);

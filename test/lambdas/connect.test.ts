@@ -12,7 +12,11 @@ const now = () => Math.floor(Date.now() / 1000);
 const { table, handler, event, stored } = await startConnect();
 
 describe('with a shared secret', () => {
-  const connect = handler({ JWT_SECRET: SECRET, JWT_ISSUER: 'https://issuer', JWT_AUDIENCE: 'rowcast' });
+  const connect = handler({
+    JWT_SECRET: SECRET,
+    JWT_ISSUER: 'https://issuer',
+    JWT_AUDIENCE: 'rowcast',
+  });
   const good = { iss: 'https://issuer', aud: 'rowcast' };
 
   test('a good token is let in, and the connection stored with what the token says', async () => {
@@ -46,7 +50,10 @@ describe('with a shared secret', () => {
   test('the token may come as a subprotocol, whatever the case and spacing, and rowcast is answered', async () => {
     const token = await sign(good);
     const request = event({}, { 'sec-websocket-PROTOCOL': `rowcast,  ${token}` });
-    expect(await connect(request)).toEqual({ statusCode: 200, headers: { 'Sec-WebSocket-Protocol': 'rowcast' } });
+    expect(await connect(request)).toEqual({
+      statusCode: 200,
+      headers: { 'Sec-WebSocket-Protocol': 'rowcast' },
+    });
     expect(await stored(request)).toMatchObject({ userId: 'bob' });
   });
 
@@ -80,8 +87,14 @@ describe('with a shared secret', () => {
   });
 
   test('a room that the token does not allow is 403 and named', async () => {
-    const request = event({ token: await sign({ ...good, rooms: ['team-*'] }), rooms: 'team-1,board' });
-    expect(await connect(request)).toMatchObject({ statusCode: 403, body: expect.stringContaining('"board"') });
+    const request = event({
+      token: await sign({ ...good, rooms: ['team-*'] }),
+      rooms: 'team-1,board',
+    });
+    expect(await connect(request)).toMatchObject({
+      statusCode: 403,
+      body: expect.stringContaining('"board"'),
+    });
     expect(await stored(request)).toBeUndefined();
   });
 
@@ -114,7 +127,9 @@ test.each([
   [{ JWKS_URL: 'http://127.evil.example/k' }],
   [{ JWKS_URL: 'ftp://keys.example.com/k' }],
 ])('settings %j are refused', (env) => {
-  expect(() => loadConnectSettings(env)).toThrow(/JWT_SECRET or JWKS_URL|AUTH_MODE|JWKS_URL is plain http/);
+  expect(() => loadConnectSettings(env)).toThrow(
+    /JWT_SECRET or JWKS_URL|AUTH_MODE|JWKS_URL is plain http/,
+  );
 });
 
 test('a table that does not answer is 500', async () => {
@@ -142,7 +157,9 @@ test('a repeated $connect does not undo a later one of the same id', async () =>
   const connection = { connectionId: 'same=', userId: 'new', connectedAt: 2000, ttl: now() + 60 };
   await store.put(connection);
   await store.put({ ...connection, userId: 'old', connectedAt: 1000 });
-  expect((await table.items()).find(({ connectionId }) => connectionId === 'same=')).toMatchObject({ userId: 'new' });
+  expect((await table.items()).find(({ connectionId }) => connectionId === 'same=')).toMatchObject({
+    userId: 'new',
+  });
   await store.remove('same=', 1000);
   expect((await table.items()).some(({ connectionId }) => connectionId === 'same=')).toBe(true);
 });

@@ -21,7 +21,8 @@ const FORGED: [string, () => string | Promise<string>][] = [
   ['the signature cut short', async () => (await sign({})).slice(0, -2)],
   [
     'another token’s signature',
-    async () => (await sign({})).replace(/[^.]+$/, (await sign({ sub: 'eve' })).split('.')[2] as string),
+    async () =>
+      (await sign({})).replace(/[^.]+$/, (await sign({ sub: 'eve' })).split('.')[2] as string),
   ],
   ['a part too many', async () => `${await sign({})}.x`],
   ['only dots', () => '..'],
@@ -46,32 +47,44 @@ const FORGED: [string, () => string | Promise<string>][] = [
   ['an exp that is text', () => forge({ alg: 'HS256' }, { sub: 'bob', exp: '9999999999' })],
   ['an exp that is null', () => forge({ alg: 'HS256' }, { sub: 'bob', exp: null })],
   ['an exp long ago', () => forge({ alg: 'HS256' }, { sub: 'bob', exp: -1 })],
-  ...[7, null, true, '', ['bob'], { toString: 'bob' }, undefined].map((sub): [string, () => string] => [
-    `sub ${JSON.stringify(sub)}`,
-    () => forge({ alg: 'HS256' }, { ...good(), sub }),
-  ]),
+  ...[7, null, true, '', ['bob'], { toString: 'bob' }, undefined].map(
+    (sub): [string, () => string] => [
+      `sub ${JSON.stringify(sub)}`,
+      () => forge({ alg: 'HS256' }, { ...good(), sub }),
+    ],
+  ),
   ['a hundred kilobytes of nothing', () => 'x'.repeat(100_000)],
 ];
 
-test.each(FORGED)('%s: 401, nothing stored, nothing of the token repeated or logged', async (_, make) => {
-  const logged = vi.spyOn(console, 'error').mockImplementation(() => undefined);
-  onTestFinished(() => logged.mockRestore());
-  const token = await make();
-  const connect = handler({ JWT_SECRET: SECRET });
-  for (const request of [event({ token }), event({}, { 'Sec-WebSocket-Protocol': `rowcast, ${token}` })]) {
-    const answer = await connect(request);
-    expect(answer.statusCode).toBe(401);
-    if (token.length > 5) expect(answer.body).not.toContain(token);
-    expect(await stored(request)).toBeUndefined();
-  }
-  expect(logged).not.toHaveBeenCalled();
-});
+test.each(FORGED)(
+  '%s: 401, nothing stored, nothing of the token repeated or logged',
+  async (_, make) => {
+    const logged = vi.spyOn(console, 'error').mockImplementation(() => undefined);
+    onTestFinished(() => logged.mockRestore());
+    const token = await make();
+    const connect = handler({ JWT_SECRET: SECRET });
+    for (const request of [
+      event({ token }),
+      event({}, { 'Sec-WebSocket-Protocol': `rowcast, ${token}` }),
+    ]) {
+      const answer = await connect(request);
+      expect(answer.statusCode).toBe(401);
+      if (token.length > 5) expect(answer.body).not.toContain(token);
+      expect(await stored(request)).toBeUndefined();
+    }
+    expect(logged).not.toHaveBeenCalled();
+  },
+);
 
 test.each([
   [{ sub: 'x'.repeat(257) }, {}, /user id is text of at most 256 bytes/],
   [{ sub: '🚀'.repeat(65) }, {}, /user id is text of at most 256 bytes/],
   [{ sub: 'half \ud83d' }, {}, /user id is text/],
-  [{ roles: Array.from({ length: 101 }, (_, n) => `r${n}`) }, {}, /101 roles; a connection has at most 100/],
+  [
+    { roles: Array.from({ length: 101 }, (_, n) => `r${n}`) },
+    {},
+    /101 roles; a connection has at most 100/,
+  ],
   [{ roles: ['ok', 'x'.repeat(129)] }, {}, /name of a role is text of at most 128 bytes/],
   [{ rooms: ['*'] }, { rooms: 'x'.repeat(129) }, /name of a room is text of at most 128 bytes/],
   [
@@ -127,8 +140,13 @@ test.each([
   const token = await sign({});
   const connect = handler({ JWT_SECRET: SECRET });
   for (const separator of [',', ', ', ' ,\t']) {
-    const request = event(null, { 'Sec-WebSocket-Protocol': offered.join(separator).replace('TOKEN', token) });
-    expect(await connect(request)).toEqual({ statusCode: 200, headers: { 'Sec-WebSocket-Protocol': answered } });
+    const request = event(null, {
+      'Sec-WebSocket-Protocol': offered.join(separator).replace('TOKEN', token),
+    });
+    expect(await connect(request)).toEqual({
+      statusCode: 200,
+      headers: { 'Sec-WebSocket-Protocol': answered },
+    });
   }
 });
 
@@ -136,8 +154,12 @@ test('a subprotocol is answered only where it was offered, as it was spelled', a
   const token = await sign({});
   const connect = handler({ JWT_SECRET: SECRET });
   expect(await connect(event({ token }))).toEqual({ statusCode: 200 });
-  expect(await connect(event({ token }, { 'Sec-WebSocket-Protocol': 'chat' }))).toEqual({ statusCode: 200 });
-  expect((await connect(event({}, { 'Sec-WebSocket-Protocol': `Rowcast, ${token}` }))).statusCode).toBe(401);
+  expect(await connect(event({ token }, { 'Sec-WebSocket-Protocol': 'chat' }))).toEqual({
+    statusCode: 200,
+  });
+  expect(
+    (await connect(event({}, { 'Sec-WebSocket-Protocol': `Rowcast, ${token}` }))).statusCode,
+  ).toBe(401);
   expect(await connect(event({ token }, { 'Sec-WebSocket-Protocol': 'rowcast' }))).toMatchObject({
     headers: { 'Sec-WebSocket-Protocol': 'rowcast' },
   });

@@ -26,20 +26,29 @@ async function keyServer(answer: () => KeyAnswer) {
     server.closeAllConnections();
     server.close();
   });
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`, requests: () => requests };
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`,
+    requests: () => requests,
+  };
 }
 
 type KeyAnswer = { readonly status?: number; readonly body: string } | 'hang';
 
 const pairs = await Promise.all([1, 2].map(() => generateKeyPair('RS256', { extractable: true })));
 const jwks = await Promise.all(
-  pairs.map(async ({ publicKey }, n) => ({ ...(await exportJWK(publicKey)), kid: `k${n}`, alg: 'RS256' })),
+  pairs.map(async ({ publicKey }, n) => ({
+    ...(await exportJWK(publicKey)),
+    kid: `k${n}`,
+    alg: 'RS256',
+  })),
 );
 const tokenOf = (n: number, claims: JWTPayload = {}) =>
   new SignJWT({ ...good(), ...claims })
     .setProtectedHeader({ alg: 'RS256', kid: `k${n}` })
     .sign((pairs[n] as (typeof pairs)[0]).privateKey);
-const published = (...n: number[]) => ({ body: JSON.stringify({ keys: n.map((each) => jwks[each]) }) });
+const published = (...n: number[]) => ({
+  body: JSON.stringify({ keys: n.map((each) => jwks[each]) }),
+});
 
 test('a token of a published key is let in, with the roles of the claim that is named', async () => {
   const server = await keyServer(() => published(0));
@@ -84,7 +93,9 @@ test('a key of another algorithm, or a symmetric one among the keys, lets nobody
   const symmetric = { kty: 'oct', kid: 'k0', k: base64(SECRET), alg: 'HS256' };
   const server = await keyServer(() => ({ body: JSON.stringify({ keys: [symmetric] }) }));
   const connect = handler({ JWKS_URL: server.url });
-  expect((await connect(event({ token: forge({ alg: 'HS256', kid: 'k0' }, good()) }))).statusCode).toBe(401);
+  expect(
+    (await connect(event({ token: forge({ alg: 'HS256', kid: 'k0' }, good()) }))).statusCode,
+  ).toBe(401);
   expect((await connect(event({ token: await tokenOf(0) }))).statusCode).toBe(401);
 });
 
@@ -93,12 +104,14 @@ test('keys are fetched once, again when a new one is used, and a withdrawn one e
   const server = await keyServer(() => published(...valid.keys));
   const connect = handler({ JWKS_URL: server.url });
   const [oldToken, newToken] = await Promise.all([tokenOf(0), tokenOf(1)]);
-  for (let n = 0; n < 5; n++) expect((await connect(event({ token: oldToken }))).statusCode).toBe(200);
+  for (let n = 0; n < 5; n++)
+    expect((await connect(event({ token: oldToken }))).statusCode).toBe(200);
   expect(server.requests()).toBe(1);
 
   valid.keys = [1];
   // Within seconds of a fetch, unknown keys cause no other: nobody can make this hammer the issuer.
-  for (let n = 0; n < 5; n++) expect((await connect(event({ token: newToken }))).statusCode).toBe(401);
+  for (let n = 0; n < 5; n++)
+    expect((await connect(event({ token: newToken }))).statusCode).toBe(401);
   expect(server.requests()).toBe(1);
   vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 6000 });
   expect((await connect(event({ token: newToken }))).statusCode).toBe(200);
@@ -128,7 +141,9 @@ test('an outage of the issuer lets nobody in that the kept keys do not, and the 
 
 test('an issuer that does not answer is 500, before API Gateway gives up', async () => {
   const server = await keyServer(() => 'hang');
-  expect((await handler({ JWKS_URL: server.url })(event({ token: await tokenOf(0) }))).statusCode).toBe(500);
+  expect(
+    (await handler({ JWKS_URL: server.url })(event({ token: await tokenOf(0) }))).statusCode,
+  ).toBe(500);
 });
 
 test('a token that names no key is of any published key that fits', async () => {
@@ -154,10 +169,18 @@ test('a token signed by Ed25519 is let in, by that name and by its former one', 
 
 test('an access token of Amazon Cognito has its client in the place of an audience; what is refused is named', async () => {
   const server = await keyServer(() => published(0));
-  const connect = handler({ JWKS_URL: server.url, JWT_AUDIENCE: 'web', JWT_ISSUER: 'https://issuer' });
+  const connect = handler({
+    JWKS_URL: server.url,
+    JWT_AUDIENCE: 'web',
+    JWT_ISSUER: 'https://issuer',
+  });
   const answer = async (claims: JWTPayload) =>
     connect(event({ token: await tokenOf(0, { iss: 'https://issuer', ...claims }) }));
-  for (const claims of [{ client_id: 'web', token_use: 'access' }, { aud: ['web'] }, { aud: 'web', token_use: 'id' }])
+  for (const claims of [
+    { client_id: 'web', token_use: 'access' },
+    { aud: ['web'] },
+    { aud: 'web', token_use: 'id' },
+  ])
     expect(await answer(claims)).toMatchObject({ statusCode: 200 });
   for (const [claims, named] of [
     [{ client_id: 'other' }, 'aud'],
@@ -173,16 +196,24 @@ test('an access token of Amazon Cognito has its client in the place of an audien
 
 test('roles are found by the name of a claim, or by its path; a claim that no token has is told once', async () => {
   const missing: string[] = [];
-  const settings = (env: Record<string, string>) => loadConnectSettings({ JWT_SECRET: SECRET, ...env }).auth;
+  const settings = (env: Record<string, string>) =>
+    loadConnectSettings({ JWT_SECRET: SECRET, ...env }).auth;
   const roles = async (claim: string, claims: JWTPayload) => {
-    const authenticator = new Authenticator(settings({ JWT_ROLES_CLAIM: claim }), (name) => missing.push(name));
+    const authenticator = new Authenticator(settings({ JWT_ROLES_CLAIM: claim }), (name) =>
+      missing.push(name),
+    );
     const results = [];
-    for (let n = 0; n < 2; n++) results.push(await authenticator.authenticate(event({ token: await sign(claims) })));
+    for (let n = 0; n < 2; n++)
+      results.push(await authenticator.authenticate(event({ token: await sign(claims) })));
     const [first] = results;
     return first?.allowed ? first.identity.roles : first;
   };
-  expect(await roles('realm_access.roles', { realm_access: { roles: ['staff'] } })).toEqual(['staff']);
-  expect(await roles('https://example.com/roles', { 'https://example.com/roles': ['staff'] })).toEqual(['staff']);
+  expect(await roles('realm_access.roles', { realm_access: { roles: ['staff'] } })).toEqual([
+    'staff',
+  ]);
+  expect(
+    await roles('https://example.com/roles', { 'https://example.com/roles': ['staff'] }),
+  ).toEqual(['staff']);
   expect(missing).toEqual([]);
   expect(await roles('realm_access.roles', { realm_access: 'x' })).toEqual([]);
   expect(await roles('constructor.name', {})).toEqual([]);

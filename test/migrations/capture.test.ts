@@ -20,7 +20,11 @@ test('renaming or dropping a column that is named never breaks a write, and noth
   await sql(`select rowcast.watch('orders', audience => '{user:<purchaser>}', columns => '{id}')`);
   await sql(`insert into orders values (3, 'eve', 's')`);
   const all = await events();
-  expect(all[0]).toEqual({ type: 'NEW_ORDERS', audience: ['user:bob'], data: '{"id":1,"note":"n"}' });
+  expect(all[0]).toEqual({
+    type: 'NEW_ORDERS',
+    audience: ['user:bob'],
+    data: '{"id":1,"note":"n"}',
+  });
   for (const event of all.slice(1, -1)) expect(event).toMatchObject({ audience: [], data: null });
   expect(all.at(-1)).toEqual({ type: 'NEW_ORDERS', audience: ['user:eve'], data: '{"id":3}' });
 });
@@ -60,7 +64,9 @@ test('watching again as before takes no lock', async () => {
 });
 
 test('an update that changes nothing is no event, and a row looks the same whoever wrote it', async () => {
-  await sql(`create table odd (id int primary key, at timestamptz, bytes bytea, span interval, doc json, n numeric)`);
+  await sql(
+    `create table odd (id int primary key, at timestamptz, bytes bytea, span interval, doc json, n numeric)`,
+  );
   await sql(`select rowcast.watch('odd')`);
   const session = await client();
   for (const settings of [
@@ -84,7 +90,9 @@ test('an update that changes nothing is no event, and a row looks the same whoev
 });
 
 test('a column may be named as the capture function names its own things', async () => {
-  await sql('create table odd_names (r int primary key, image text, reach text, tg_op text, "new" text)');
+  await sql(
+    'create table odd_names (r int primary key, image text, reach text, tg_op text, "new" text)',
+  );
   await sql(`select rowcast.watch('odd_names', columns => '{r,image,reach,tg_op,new}')`);
   await sql(`insert into odd_names values (1, repeat('x', 2000), 'b', 'c', 'd')`);
   await sql(`update odd_names set reach = 'e'`);
@@ -99,6 +107,8 @@ test('a watched table that was dropped is forgotten', async () => {
   await sql(`select rowcast.watch('messages', 'MESSAGE')`);
   expect(await sql('select from rowcast.watched')).toHaveLength(2);
   expect(
-    await sql(`select from pg_proc where proname like 'capture%' and prorettype = 'trigger'::regtype`),
+    await sql(
+      `select from pg_proc where proname like 'capture%' and prorettype = 'trigger'::regtype`,
+    ),
   ).toHaveLength(2);
 });

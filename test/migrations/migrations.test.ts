@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
-import { type MigrationStep, migrate } from '../../src/listener/migrations.ts';
+import { type MigrationStep, migrate } from '../../src/postgres/migrations.ts';
 import { TestDatabase } from '../support/database.ts';
 import { dumpSchema } from '../support/schema-dump.ts';
 
@@ -23,7 +23,9 @@ const run = (step: MigrationStep) =>
     step,
   );
 const cli = (...args: string[]) =>
-  promisify(execFile)('npx', ['node-pg-migrate', ...args], { env: { ...process.env, DATABASE_URL: database.url } });
+  promisify(execFile)('npx', ['node-pg-migrate', ...args], {
+    env: { ...process.env, DATABASE_URL: database.url },
+  });
 const relations = async () =>
   (
     await database.sql<{ name: string }>(
@@ -65,7 +67,9 @@ test('down keeps the tables and rows of users, and takes only the triggers', asy
 
 test("down keeps an empty table of ours that something of the user's refers to", async () => {
   await run({ direction: 'up' });
-  await database.sql('create table comments (id int primary key, message bigint references messages)');
+  await database.sql(
+    'create table comments (id int primary key, message bigint references messages)',
+  );
   await run({ direction: 'down', count: ALL });
   expect(await relations()).toEqual(['comments', 'messages']);
 });
@@ -107,7 +111,11 @@ test('a migration that waits for a busy table gives up its place and tries again
   await expect
     .poll(
       async () =>
-        (await database.sql(`select from pg_locks where not granted and relation = 'messages'::regclass`)).length,
+        (
+          await database.sql(
+            `select from pg_locks where not granted and relation = 'messages'::regclass`,
+          )
+        ).length,
     )
     .toBe(1);
   await database.sql('insert into messages values (2)');

@@ -24,7 +24,9 @@ test('INSERT … ON CONFLICT: an insert or an update, whichever it was, and noth
 });
 
 test('MERGE: each action by what it did', async ({ skip }) => {
-  const [version] = await sql<{ number: number }>(`select current_setting('server_version_num')::int as number`);
+  const [version] = await sql<{ number: number }>(
+    `select current_setting('server_version_num')::int as number`,
+  );
   if (Number(version?.number) < 150000) skip('MERGE came with Postgres 15');
   await sql('create table item (id int primary key, n int)');
   await sql('insert into item values (1, 10), (2, 20)');
@@ -40,7 +42,9 @@ test('MERGE: each action by what it did', async ({ skip }) => {
 
 test('statements that write in a WITH, and what functions and other triggers write', async () => {
   await watchedItems();
-  await sql('with gone as (insert into item values (1, 10) returning id) insert into item select id + 1, 20 from gone');
+  await sql(
+    'with gone as (insert into item values (1, 10) returning id) insert into item select id + 1, 20 from gone',
+  );
   await sql(`do $$ begin insert into item values (3, 30); delete from item where id = 1; end $$`);
   expect((await events()).sort()).toEqual([
     'DELETE_ITEM {"id":1,"n":10}',
@@ -92,7 +96,9 @@ test('a change that a trigger of the application makes to the row is logged afte
   await watchedItems();
   await sql(`create function tenfold() returns trigger language plpgsql as $$
     begin update item set n = new.n * 10 where id = new.id and n < 100; return null; end $$`);
-  await sql('create trigger a_tenfold after insert or update on item for each row execute function tenfold()');
+  await sql(
+    'create trigger a_tenfold after insert or update on item for each row execute function tenfold()',
+  );
   await sql('insert into item values (1, 5)');
   expect(await events()).toEqual([
     'NEW_ITEM {"id":1,"n":5}',
@@ -105,7 +111,9 @@ test('what BEFORE triggers make of a row is what is captured', async () => {
   await watchedItems();
   await sql(`create function doubled() returns trigger language plpgsql as $$
     begin if new.n = 0 then return null; end if; new.n := new.n * 2; return new; end $$`);
-  await sql('create trigger zz_doubled before insert or update on item for each row execute function doubled()');
+  await sql(
+    'create trigger zz_doubled before insert or update on item for each row execute function doubled()',
+  );
   await sql('insert into item values (1, 5), (2, 0)');
   expect(await events()).toEqual(['NEW_ITEM {"id":1,"n":10}']);
 });
@@ -113,7 +121,9 @@ test('what BEFORE triggers make of a row is what is captured', async () => {
 test('partitions: rows through the parent, straight to one, moved between two, and in one that came later', async () => {
   await sql('create table part (id int, at int, primary key (id, at)) partition by range (at)');
   await sql('create table part_low partition of part for values from (0) to (10)');
-  await sql('create table part_wide (note text, at int not null, id int not null, primary key (id, at))');
+  await sql(
+    'create table part_wide (note text, at int not null, id int not null, primary key (id, at))',
+  );
   await sql('alter table part_wide drop column note');
   await sql('alter table part attach partition part_wide for values from (10) to (20)');
   await sql(`select rowcast.watch('part', columns => '{id,at}')`);

@@ -14,7 +14,9 @@ test('schemas, and names that need quotes or are as long as they may be', async 
   await sql(`select rowcast.watch('"My App"."${long}"', entity => 'long')`);
   await sql(`insert into "My App"."Order ""Items""" values (1, 'bob')`);
   await sql(`insert into "My App"."${long}" values (1)`);
-  expect(await sql('select type, audience, data::text, source from rowcast.event order by id')).toEqual([
+  expect(
+    await sql('select type, audience, data::text, source from rowcast.event order by id'),
+  ).toEqual([
     {
       type: 'NEW_ORDER__ITEMS_',
       audience: ['user:bob'],
@@ -44,14 +46,18 @@ test('a column that is added is captured without a list, never leaks with one, a
 });
 
 test('generated columns arrive, virtual ones too', async () => {
-  const [version] = await sql<{ number: number }>(`select current_setting('server_version_num')::int as number`);
+  const [version] = await sql<{ number: number }>(
+    `select current_setting('server_version_num')::int as number`,
+  );
   const virtual = Number(version?.number) >= 180000 ? 'virtual' : 'stored';
   await sql(`create table line (id int primary key, price numeric, count int, note text,
     total numeric generated always as (price * count) ${virtual}, "upper Note" text generated always as (upper(note)) ${virtual})`);
   await sql(`select rowcast.watch('line', include_old => true)`);
   await sql(`insert into line (id, price, count, note) values (1, 1.50, 2, 'a')`);
   await sql('update line set count = 3');
-  await sql(`select rowcast.watch('line', columns => '{id,total}', audience => '{"room:<upper Note>"}')`);
+  await sql(
+    `select rowcast.watch('line', columns => '{id,total}', audience => '{"room:<upper Note>"}')`,
+  );
   await sql('update line set price = 2');
   await sql('delete from line');
   const before = '{"id":1,"price":1.50,"count":2,"note":"a","total":3.00,"upper Note":"A"}';
@@ -61,13 +67,17 @@ test('generated columns arrive, virtual ones too', async () => {
     'UPDATE_LINE {"id":1,"total":6}',
     'DELETE_LINE {"id":1,"total":6}',
   ]);
-  expect(await sql('select distinct audience from rowcast.event where id > 2')).toEqual([{ audience: ['room:A'] }]);
+  expect(await sql('select distinct audience from rowcast.event where id > 2')).toEqual([
+    { audience: ['room:A'] },
+  ]);
 });
 
 test('a row too large for any message is logged as its key, and its writer never fails', async () => {
   await sql('create table big (id int primary key, n int, a text, b jsonb)');
   await sql('create table keyless (a text)');
-  await sql(`select rowcast.watch('big', include_old => true), rowcast.watch('keyless', operations => '{insert}')`);
+  await sql(
+    `select rowcast.watch('big', include_old => true), rowcast.watch('keyless', operations => '{insert}')`,
+  );
   // As JSON, the control characters of this row are 600 MB; what was built of it must fit Postgres's 1 GB.
   await sql(`insert into big values (1, 1, repeat(E'\\u0001', 100000000), '{}')`);
   await sql('update big set n = 2');
@@ -75,7 +85,9 @@ test('a row too large for any message is logged as its key, and its writer never
   await sql(`update big set a = repeat('x', 200000)`);
   await sql('delete from big');
   await sql(`insert into keyless values (repeat('x', 200000))`);
-  expect(await sql('select type, data::text, old::text, key::text from rowcast.event order by id')).toEqual([
+  expect(
+    await sql('select type, data::text, old::text, key::text from rowcast.event order by id'),
+  ).toEqual([
     { type: 'NEW_BIG', data: null, old: null, key: '{"id":1}' },
     { type: 'UPDATE_BIG', data: null, old: null, key: '{"id":1}' },
     { type: 'UPDATE_BIG', data: null, old: null, key: '{"id":1}' },
@@ -91,20 +103,28 @@ test('what cannot be made JSON of, for whatever reason, never fails its writer',
     create table broken (id int primary key, e odd);
     create table wide (id int primary key, v numeric[]);
     create table keyed (id text primary key, v int)`);
-  await sql(`select rowcast.watch('broken', audience => '{user:<id>}'), rowcast.watch('wide'), rowcast.watch('keyed')`);
+  await sql(
+    `select rowcast.watch('broken', audience => '{user:<id>}'), rowcast.watch('wide'), rowcast.watch('keyed')`,
+  );
   await sql(`insert into broken values (1, 'a')`);
   // 600 bytes as stored, a gigabyte as JSON.
   await sql('insert into wide values (1, array_fill(1e131071::numeric, array[9000]))');
   await sql(`insert into keyed values (repeat('x', 150000), 1)`);
-  expect(await sql('select type, audience, data::text, key::text from rowcast.event order by id')).toEqual([
+  expect(
+    await sql('select type, audience, data::text, key::text from rowcast.event order by id'),
+  ).toEqual([
     { type: 'NEW_BROKEN', audience: ['user:1'], data: null, key: '{"id":1}' },
     { type: 'NEW_WIDE', audience: ['all'], data: null, key: '{"id":1}' },
     { type: 'NEW_KEYED', audience: ['all'], data: null, key: 'null' },
   ]);
 });
 
-test('virtual columns that cannot be computed, or are named like anything else, fail no write', async ({ skip }) => {
-  const [version] = await sql<{ number: number }>(`select current_setting('server_version_num')::int as number`);
+test('virtual columns that cannot be computed, or are named like anything else, fail no write', async ({
+  skip,
+}) => {
+  const [version] = await sql<{ number: number }>(
+    `select current_setting('server_version_num')::int as number`,
+  );
   if (Number(version?.number) < 180000) skip('virtual generated columns came with Postgres 18');
   await sql(`create table f (id int primary key, bytes int, image int, reach int, kb int generated always as (bytes / 1024 + image + reach) virtual);
     create table g (id int primary key, n int, r int generated always as (100 / n) virtual)`);
@@ -136,9 +156,13 @@ test('a table with columns named old and new', async () => {
 test('where one of two images is too large for a message, neither is sent without the other', async () => {
   await sql('create table big (id int primary key, a text)');
   await sql(`select rowcast.watch('big', include_old => true)`);
-  await sql(`insert into big select 1, string_agg(md5(n::text), '') from generate_series(1, 20000) n`);
+  await sql(
+    `insert into big select 1, string_agg(md5(n::text), '') from generate_series(1, 20000) n`,
+  );
   await sql(`update big set a = 'small'`);
-  expect(await sql('select data::text, old::text, key::text from rowcast.event order by id')).toEqual([
+  expect(
+    await sql('select data::text, old::text, key::text from rowcast.event order by id'),
+  ).toEqual([
     { data: null, old: null, key: '{"id":1}' },
     { data: null, old: null, key: '{"id":1}' },
   ]);
@@ -161,7 +185,9 @@ test('an update is addressed by the old row and the new, a delete by the old', a
   await sql(`update task set owner = 'bob', team = null`);
   await sql(`update task set owner = null`);
   await sql('delete from task');
-  const audiences = await sql<{ audience: string[] }>('select audience from rowcast.event order by id');
+  const audiences = await sql<{ audience: string[] }>(
+    'select audience from rowcast.event order by id',
+  );
   expect(audiences.map(({ audience }) => [...audience].sort())).toEqual([
     ['room:x-1', 'user:ann'],
     ['room:x-1', 'user:ann', 'user:bob'],

@@ -24,7 +24,9 @@ test('send() and its short forms, with ids of any type', async () => {
   ];
   for (const [n, [call]] of calls.entries())
     expect(await sql(`select rowcast.${call} as id`)).toEqual([{ id: String(n + 1) }]);
-  expect(await events()).toEqual(calls.map(([, audience]) => ({ type: 'x', audience, data: '{"n": 1.0}' })));
+  expect(await events()).toEqual(
+    calls.map(([, audience]) => ({ type: 'x', audience, data: '{"n": 1.0}' })),
+  );
 });
 
 test('parameters of a driver need no cast, and NULL is data', async () => {
@@ -53,7 +55,9 @@ test.each([
   [`send_to_user(null::int, 'x', '1')`, /no user was given/],
   [`send_to_room('', 'x', '1')`, /no room was given/],
 ])('%s is refused with what is wrong and a hint, and nothing is sent', async (call, message) => {
-  const failure = await sql(`select rowcast.${call}`).catch((error: unknown) => error as Error & { hint?: string });
+  const failure = await sql(`select rowcast.${call}`).catch(
+    (error: unknown) => error as Error & { hint?: string },
+  );
   expect((failure as Error).message).toMatch(message);
   expect((failure as { hint?: string }).hint).toBeTruthy();
   expect(await events()).toEqual([]);
@@ -65,7 +69,9 @@ test('whoever may use the schema may send, and may do nothing else', async () =>
   await session.query(`create role ${app}`);
   try {
     await session.query(`set role ${app}`);
-    await expect(session.query(`select rowcast.broadcast('x', '1')`)).rejects.toThrow(/permission denied for schema/);
+    await expect(session.query(`select rowcast.broadcast('x', '1')`)).rejects.toThrow(
+      /permission denied for schema/,
+    );
     await session.query('reset role');
     await session.query(`grant usage on schema rowcast to ${app}`);
     await session.query(`set role ${app}`);

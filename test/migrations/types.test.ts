@@ -102,12 +102,18 @@ test('each built-in type, array, enum, domain and composite arrives as Postgres 
   const samples: [type: string, value: string][] = names.flatMap((name) =>
     (SAMPLES[name] as string[]).map((value): [string, string] => [`pg_catalog."${name}"`, value]),
   );
-  samples.push(['mood', `'so "so"'`], ['percent', '12.50'], ['pair', `row('2026-01-01 00:00+01', '{sad}')`]);
+  samples.push(
+    ['mood', `'so "so"'`],
+    ['percent', '12.50'],
+    ['pair', `row('2026-01-01 00:00+01', '{sad}')`],
+  );
   samples.push(
     ['pair[]', `array[row('2026-01-01 00:00+01', '{sad}')::pair]`],
     ['int[]', `'[0:1][1:2]={{1,2},{3,null}}'`],
   );
-  const columns = samples.map(([type], n) => `c${n} ${type}${type.endsWith(']') ? '' : `, a${n} ${type}[]`}`);
+  const columns = samples.map(
+    ([type], n) => `c${n} ${type}${type.endsWith(']') ? '' : `, a${n} ${type}[]`}`,
+  );
   await database.sql(
     `create table everything (id int primary key, ${columns.join(', ')}, doubled int generated always as (id * 2) stored)`,
   );
@@ -115,18 +121,30 @@ test('each built-in type, array, enum, domain and composite arrives as Postgres 
 
   const writer = await database.client();
   await writer.query(ODD);
-  const targets = samples.flatMap(([type], n) => (type.endsWith(']') ? [`c${n}`] : [`c${n}`, `a${n}`]));
-  const values = samples.flatMap(([type, value]) =>
-    type.endsWith(']') ? [`${value}::${type}`] : [`(${value})::${type}`, `array[(${value})::${type}, null]`],
+  const targets = samples.flatMap(([type], n) =>
+    type.endsWith(']') ? [`c${n}`] : [`c${n}`, `a${n}`],
   );
-  await writer.query(`insert into everything (id, ${targets.join(', ')}) values (1, ${values.join(', ')})`);
+  const values = samples.flatMap(([type, value]) =>
+    type.endsWith(']')
+      ? [`${value}::${type}`]
+      : [`(${value})::${type}`, `array[(${value})::${type}, null]`],
+  );
+  await writer.query(
+    `insert into everything (id, ${targets.join(', ')}) values (1, ${values.join(', ')})`,
+  );
   await writer.query('delete from everything where id = 1');
-  await writer.query(`insert into everything (id, ${targets.join(', ')}) values (1, ${values.join(', ')})`);
+  await writer.query(
+    `insert into everything (id, ${targets.join(', ')}) values (1, ${values.join(', ')})`,
+  );
   await writer.query(OURS);
-  const printed = (await writer.query('select row_to_json(e)::text as row from public.everything e')).rows[0].row;
+  const printed = (
+    await writer.query('select row_to_json(e)::text as row from public.everything e')
+  ).rows[0].row;
   writer.release(true);
 
-  const events = await database.sql<{ data: string }>('select data::text from rowcast.event order by id');
+  const events = await database.sql<{ data: string }>(
+    'select data::text from rowcast.event order by id',
+  );
   expect(events).toHaveLength(3);
   for (const { data } of events) expect(data).toBe(printed);
   expect(printed).toContain('9007199254740993');

@@ -36,8 +36,14 @@ test.each([
   [`rowcast.watch('plain', audience => '{user:<OWNER>}')`, /plain has no column 'OWNER'/],
   [`rowcast.watch('plain', audience => '{user:<id}')`, /unpaired < or >/],
   [`rowcast.watch('plain', audience => '{user:<>}')`, /unpaired < or >/],
-  [`rowcast.watch('plain', audience => array['room:' || repeat('x', 300)])`, /longer than 300 bytes/],
-  [`rowcast.watch('plain', audience => array_fill('all'::text, array[1001]))`, /audience has 1001 terms/],
+  [
+    `rowcast.watch('plain', audience => array['room:' || repeat('x', 300)])`,
+    /longer than 300 bytes/,
+  ],
+  [
+    `rowcast.watch('plain', audience => array_fill('all'::text, array[1001]))`,
+    /audience has 1001 terms/,
+  ],
   [`rowcast.watch('plain', audience => '{{all},{role:x}}')`, /audience is a list of lists/],
   [`rowcast.watch('plain', columns => '{{id,owner}}')`, /columns or operations is a list of lists/],
   [`rowcast.watch('plain', columns => '{id,nope}')`, /plain has no column 'nope'/],
@@ -57,17 +63,22 @@ test.each([
   [`rowcast.unwatch(null)`, /null is not watched/],
 ])('%s is refused with what is wrong and a hint', async (call, message) => {
   await sql(FIXTURES);
-  const failure = await sql(`select ${call}`).catch((error: unknown) => error as Error & { hint?: string });
+  const failure = await sql(`select ${call}`).catch(
+    (error: unknown) => error as Error & { hint?: string },
+  );
   expect(failure).toBeInstanceOf(Error);
   expect((failure as Error).message).toMatch(message);
-  if (!/does not exist/.test((failure as Error).message)) expect((failure as { hint?: string }).hint).toBeTruthy();
+  if (!/does not exist/.test((failure as Error).message))
+    expect((failure as { hint?: string }).hint).toBeTruthy();
   expect(await sql(`select target::text from rowcast.watched order by 1`)).toHaveLength(4);
 });
 
 test('temporary and foreign tables are refused', async () => {
   const session = await client();
   await session.query('create temp table passing (id int primary key)');
-  await expect(session.query(`select rowcast.watch('passing')`)).rejects.toThrow(/passing is a temporary table/);
+  await expect(session.query(`select rowcast.watch('passing')`)).rejects.toThrow(
+    /passing is a temporary table/,
+  );
   session.release(true);
   await sql(`create foreign data wrapper nothing; create server away foreign data wrapper nothing;
     create foreign table far (id int) server away`);
@@ -80,7 +91,9 @@ test('a table without a key can be watched where updates say which row it was', 
   await sql(`select rowcast.watch('keyless', include_old => true)`);
   await sql('insert into keyless values (1)');
   await sql('update keyless set id = 2');
-  expect(await sql('select old::text from rowcast.event where old is not null')).toEqual([{ old: '{"id":1}' }]);
+  expect(await sql('select old::text from rowcast.event where old is not null')).toEqual([
+    { old: '{"id":1}' },
+  ]);
 });
 
 test('a watch that is rolled back, or is part of the migration that makes the table', async () => {
@@ -111,7 +124,9 @@ test('the first watch of a table prints nothing, and inheritance is warned of', 
   expect(notices).toEqual([]);
   await session.query('create table derived () inherits (base)');
   await session.query(`select rowcast.watch('base')`);
-  expect(notices).toEqual([expect.stringContaining('rows of tables that inherit from public.base are not captured')]);
+  expect(notices).toEqual([
+    expect.stringContaining('rows of tables that inherit from public.base are not captured'),
+  ]);
   session.release();
 });
 
@@ -120,7 +135,8 @@ test('rowcast.watched says what is watched, and what is wrong with it', async ()
   await sql(
     `select rowcast.watch('task', audience => '{user:<owner>}', columns => '{id,note}', operations => '{INSERT,delete}')`,
   );
-  const watched = async () => (await sql(`select * from rowcast.watched where target = 'task'::regclass`))[0];
+  const watched = async () =>
+    (await sql(`select * from rowcast.watched where target = 'task'::regclass`))[0];
   expect(await watched()).toEqual({
     target: 'task',
     entity: 'TASK',
@@ -139,16 +155,21 @@ test('rowcast.watched says what is watched, and what is wrong with it', async ()
     problem: "a trigger of public.task is missing or disabled; select rowcast.rewatch('task')",
   });
   await sql('alter table task enable trigger all');
-  expect(await watched()).toMatchObject({ problem: expect.stringContaining('missing or disabled') });
+  expect(await watched()).toMatchObject({
+    problem: expect.stringContaining('missing or disabled'),
+  });
   await sql(again);
   expect(await watched()).toMatchObject({ problem: null });
   await sql('alter table task rename owner to "Owner"');
   expect(await watched()).toMatchObject({
-    problem: 'column owner was renamed or dropped; call rowcast.watch() with its new name and the other arguments',
+    problem:
+      'column owner was renamed or dropped; call rowcast.watch() with its new name and the other arguments',
   });
   await sql('alter table task rename "Owner" to owner');
   await sql('alter table task drop constraint task_pkey');
-  expect(await watched()).toMatchObject({ problem: "the table was altered since; select rowcast.rewatch('task')" });
+  expect(await watched()).toMatchObject({
+    problem: "the table was altered since; select rowcast.rewatch('task')",
+  });
   await sql('drop table task');
   expect(await sql('select target::text from rowcast.watched order by 1')).toEqual([
     { target: 'complaints' },
@@ -173,11 +194,15 @@ test('a partition whose triggers were disabled is told of, and mended by watchin
 test('many who watch the same tables at the same time do it one after the other, and leave nothing behind', async () => {
   await sql('create table a (id int primary key); create table b (id int primary key)');
   await Promise.all(
-    Array.from({ length: 12 }, (_, n) => sql(`select rowcast.watch('${n % 2 ? 'a' : 'b'}', entity => 'e${n}')`)),
+    Array.from({ length: 12 }, (_, n) =>
+      sql(`select rowcast.watch('${n % 2 ? 'a' : 'b'}', entity => 'e${n}')`),
+    ),
   );
   await sql(`select rowcast.unwatch('a'), rowcast.unwatch('b')`);
   expect(
-    await sql(`select from pg_proc where proname like 'capture\\_%' and prorettype = 'trigger'::regtype`),
+    await sql(
+      `select from pg_proc where proname like 'capture\\_%' and prorettype = 'trigger'::regtype`,
+    ),
   ).toHaveLength(2);
 });
 
@@ -185,7 +210,9 @@ test('partitions that are busy one after the other do not add up to a long wait'
   await sql('create table part (id int primary key) partition by range (id)');
   const writers = await Promise.all(
     [0, 1].map(async (n) => {
-      await sql(`create table part_${n} partition of part for values from (${n * 10}) to (${n * 10 + 10})`);
+      await sql(
+        `create table part_${n} partition of part for values from (${n * 10}) to (${n * 10 + 10})`,
+      );
       return client();
     }),
   );
@@ -202,7 +229,9 @@ test('partitions that are busy one after the other do not add up to a long wait'
     over = true;
   });
   const waits = () =>
-    sql(`select from pg_locks where not granted and relation in ('part'::regclass, 'part_0'::regclass)`);
+    sql(
+      `select from pg_locks where not granted and relation in ('part'::regclass, 'part_0'::regclass)`,
+    );
   await expect.poll(async () => over || (await waits()).length > 0).toBe(true);
   // The first gives way after two of the three seconds; for the second one is left.
   await new Promise((resolve) => setTimeout(resolve, 2000));
@@ -234,21 +263,28 @@ test('what the owner of a table makes of a cast runs as that owner, and not as R
     insert into theirs values (1, 'a')`);
   await session.query('reset role');
   session.release();
-  expect(await sql('select data::text from rowcast.event')).toEqual([{ data: `{"id":1,"e":"${owner}"}` }]);
+  expect(await sql('select data::text from rowcast.event')).toEqual([
+    { data: `{"id":1,"e":"${owner}"}` },
+  ]);
 });
 
 test('an owner who may not append is told of, and given the right by watching again', async () => {
-  const [before, after] = ['before', 'after'].map((name) => `${name}_${Math.random().toString(36).slice(2)}`);
+  const [before, after] = ['before', 'after'].map(
+    (name) => `${name}_${Math.random().toString(36).slice(2)}`,
+  );
   await sql(
     `create role ${before}; create role ${after}; create table theirs (id int primary key); alter table theirs owner to ${before}`,
   );
   onTestFinished(() =>
-    sql(`drop owned by ${before}, ${after} cascade; drop role ${before}, ${after}`).then(() => undefined),
+    sql(`drop owned by ${before}, ${after} cascade; drop role ${before}, ${after}`).then(
+      () => undefined,
+    ),
   );
   await sql(`select rowcast.watch('theirs')`);
   await sql(`reassign owned by ${before} to ${after}`);
   const problem = async () =>
-    (await sql(`select problem from rowcast.watched where target = 'theirs'::regclass`))[0]?.problem;
+    (await sql(`select problem from rowcast.watched where target = 'theirs'::regclass`))[0]
+      ?.problem;
   expect(await problem()).toMatch(/its owner may not append to the log/);
   await sql(`select rowcast.watch('theirs')`);
   expect(await problem()).toBeNull();
@@ -258,7 +294,9 @@ test('an owner who may not append is told of, and given the right by watching ag
 
 test('a watch is mended with the arguments that it has, whoever else they address', async () => {
   await sql('create table secret (id int primary key, owner text, note text)');
-  await sql(`select rowcast.watch('secret', 'own', '{user:<owner>}', '{id,note}', '{insert}', true)`);
+  await sql(
+    `select rowcast.watch('secret', 'own', '{user:<owner>}', '{id,note}', '{insert}', true)`,
+  );
   const kept = async () =>
     (
       await sql(
@@ -274,5 +312,7 @@ test('a watch is mended with the arguments that it has, whoever else they addres
     { type: 'NEW_OWN', audience: ['user:ada'] },
   ]);
   await sql('create table never (id int primary key)');
-  await expect(sql(`select rowcast.rewatch('never')`)).rejects.toThrow('rowcast: public.never is not watched');
+  await expect(sql(`select rowcast.rewatch('never')`)).rejects.toThrow(
+    'rowcast: public.never is not watched',
+  );
 });

@@ -1,12 +1,15 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { AudienceIndex } from '../../src/connections/audience-index.ts';
 import { type Connection, fromItem, isSame, toItem } from '../../src/connections/connection.ts';
 import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
+import { AudienceIndex } from '../../src/pusher/audience-index.ts';
 
 /** All that is random happens in the ten seconds from here on. */
 const BASE = Math.floor(Date.now() / 1000) + 3600;
-const name = fc.oneof(fc.constantFrom('__proto__', 'constructor', 'all', 'a:b', '*', ''), fc.string({ maxLength: 3 }));
+const name = fc.oneof(
+  fc.constantFrom('__proto__', 'constructor', 'all', 'a:b', '*', ''),
+  fc.string({ maxLength: 3 }),
+);
 const connectionId = fc.constantFrom('c1=', '__proto__', 'a/b+c=', 'toString', 'all');
 const connection: fc.Arbitrary<Connection> = fc.record(
   {
@@ -26,16 +29,29 @@ const term = fc.oneof(
     .map((parts) => parts.join(':')),
 );
 const step = fc.oneof(
-  fc.record({ read: fc.uniqueArray(connection, { selector: (each) => each.connectionId, maxLength: 5 }) }),
+  fc.record({
+    read: fc.uniqueArray(connection, { selector: (each) => each.connectionId, maxLength: 5 }),
+  }),
   fc.record({ gone: connectionId }),
   fc.record({ expireAt: fc.integer({ min: BASE + 1, max: BASE + 10 }) }),
 );
 
 /** What a term means, without an index. */
-function isReached(term: string, { connectionId, userId, rooms = [], roles = [] }: Connection): boolean {
-  const [, kind, name] = /^(all|user|room|role|connection):?(.*)$/s.exec(term) as unknown as [string, string, string];
+function isReached(
+  term: string,
+  { connectionId, userId, rooms = [], roles = [] }: Connection,
+): boolean {
+  const [, kind, name] = /^(all|user|room|role|connection):?(.*)$/s.exec(term) as unknown as [
+    string,
+    string,
+    string,
+  ];
   if (kind === 'all') return term === 'all';
-  return { user: [userId], room: rooms, role: roles, connection: [connectionId] }[kind]?.includes(name) ?? false;
+  return (
+    { user: [userId], room: rooms, role: roles, connection: [connectionId] }[kind]?.includes(
+      name,
+    ) ?? false
+  );
 }
 
 test('whoever the index reaches is who is connected and meant, each once, through joins, leaves, expiry and reused ids', () => {
@@ -84,7 +100,9 @@ test('whoever the index reaches is who is connected and meant, each once, throug
           }
         }
         const reached = [...index.reach(audience)];
-        const meant = [...present.values()].filter((each) => audience.some((term) => isReached(term, each)));
+        const meant = [...present.values()].filter((each) =>
+          audience.some((term) => isReached(term, each)),
+        );
         expect(reached.length).toBe(new Set(reached).size);
         expect(new Set(reached)).toEqual(new Set(meant));
       },

@@ -58,7 +58,10 @@ const change = fc.oneof(
 );
 const phase = fc.record({
   /** Who comes, under which id: one that is in use goes to the new member. */
-  joins: fc.uniqueArray(fc.tuple(id, member), { maxLength: 2, selector: ([connectionId]) => connectionId }),
+  joins: fc.uniqueArray(fc.tuple(id, member), {
+    maxLength: 2,
+    selector: ([connectionId]) => connectionId,
+  }),
   leaves: fc.array(id, { maxLength: 1 }),
   changes: fc.array(change, { minLength: 1, maxLength: 8 }),
 });
@@ -124,7 +127,10 @@ class Scenario {
   }
 
   /** Joins and leaves; resolves when the relay knows. */
-  async move(joins: readonly (readonly [string, Member])[], leaves: readonly string[]): Promise<void> {
+  async move(
+    joins: readonly (readonly [string, Member])[],
+    leaves: readonly string[],
+  ): Promise<void> {
     const { store } = this.#world.table;
     for (const connectionId of leaves) {
       this.members.delete(connectionId);
@@ -136,7 +142,12 @@ class Scenario {
       await store.remove(connectionId);
       this.#sink.posts.delete(connectionId);
       this.members.set(connectionId, each);
-      await store.put({ connectionId, connectedAt: this.#clock(), ttl: Math.floor(Date.now() / 1000) + 3600, ...each });
+      await store.put({
+        connectionId,
+        connectedAt: this.#clock(),
+        ttl: Math.floor(Date.now() / 1000) + 3600,
+        ...each,
+      });
     }
     await this.#sink.all(new Set(joins.map(([connectionId]) => connectionId)), (payload) =>
       payload.includes('"READY"'),
@@ -191,7 +202,11 @@ class Scenario {
         [row.id, a, b],
         same
           ? null
-          : { type: 'UPDATE_T', terms: [...termsOfRow(audience, before), ...termsOfRow(audience, row)], keys },
+          : {
+              type: 'UPDATE_T',
+              terms: [...termsOfRow(audience, before), ...termsOfRow(audience, row)],
+              keys,
+            },
       );
     } else if (change.what === 'delete' && row) {
       this.rows.splice(this.rows.indexOf(row), 1);
@@ -204,17 +219,26 @@ class Scenario {
   }
 
   async #logged(sql: string, values: unknown[], expected: Expected | null): Promise<void> {
-    const [last] = await this.#world.sql<{ id: string }>('select coalesce(max(id), 0)::text as id from rowcast.event');
+    const [last] = await this.#world.sql<{ id: string }>(
+      'select coalesce(max(id), 0)::text as id from rowcast.event',
+    );
     await this.#world.sql(sql, values);
-    const logged = await this.#world.sql<{ id: string }>('select id from rowcast.event where id > $1', [last?.id]);
+    const logged = await this.#world.sql<{ id: string }>(
+      'select id from rowcast.event where id > $1',
+      [last?.id],
+    );
     expect(logged).toHaveLength(expected ? 1 : 0);
     if (expected) this.events.set(logged[0]?.id as string, expected);
   }
 
   /** Everything before it has arrived where it does. */
   async fence(): Promise<void> {
-    const [sent] = await this.#world.sql<{ id: string }>(`select rowcast.broadcast('fence', null) as id`);
-    await this.#sink.all(this.members.keys(), (payload) => payload.startsWith(`{"id":"${sent?.id}"`));
+    const [sent] = await this.#world.sql<{ id: string }>(
+      `select rowcast.broadcast('fence', null) as id`,
+    );
+    await this.#sink.all(this.members.keys(), (payload) =>
+      payload.startsWith(`{"id":"${sent?.id}"`),
+    );
   }
 
   /** @param phase events of this phase: of those exactly what the model says, each once; of older ones nothing that is another's */
@@ -222,7 +246,11 @@ class Scenario {
     for (const [connectionId, each] of this.members) {
       const received: string[] = [];
       for (const payload of this.#sink.posts.get(connectionId) ?? []) {
-        const frame = JSON.parse(payload) as { id?: string; type: string; data: Record<string, unknown> | null };
+        const frame = JSON.parse(payload) as {
+          id?: string;
+          type: string;
+          data: Record<string, unknown> | null;
+        };
         const expected = frame.id === undefined ? undefined : this.events.get(frame.id);
         if (frame.id === undefined || expected === undefined) continue;
         expect(
@@ -233,7 +261,8 @@ class Scenario {
         if (phase.has(frame.id)) received.push(frame.id);
       }
       const due = [...this.events].filter(
-        ([eventId, { terms }]) => phase.has(eventId) && terms.some((term) => reaches(term, connectionId, each)),
+        ([eventId, { terms }]) =>
+          phase.has(eventId) && terms.some((term) => reaches(term, connectionId, each)),
       );
       expect(received, JSON.stringify(each)).toEqual(due.map(([eventId]) => eventId));
     }

@@ -28,12 +28,20 @@ test('a frame holds the row as it was printed', () => {
 });
 
 test('a truncated frame names the row', () => {
-  expect(JSON.parse(truncatedFrame(event, '{"id":7}'))).toMatchObject({ id: '1842', truncated: true, data: { id: 7 } });
+  expect(JSON.parse(truncatedFrame(event, '{"id":7}'))).toMatchObject({
+    id: '1842',
+    truncated: true,
+    data: { id: 7 },
+  });
   expect(JSON.parse(truncatedFrame(event, null))).toMatchObject({ data: null });
 });
 
 test('READY', () => {
-  expect(JSON.parse(readyFrame('1.x', false))).toEqual({ type: 'READY', cursor: '1.x', recovered: false });
+  expect(JSON.parse(readyFrame('1.x', false))).toEqual({
+    type: 'READY',
+    cursor: '1.x',
+    recovered: false,
+  });
 });
 
 test.each([
@@ -47,12 +55,23 @@ test.each([
 
 test('a cursor names every transaction in flight, however many: an approximation would bring deleted rows back', () => {
   fc.assert(
-    fc.property(fc.array(fc.integer({ min: 1, max: 400 }), { maxLength: 600 }), fc.nat(50), (gaps, beyond) => {
-      let xid = 8401n;
-      const xip = gaps.map((gap) => (xid += BigInt(gap)));
-      const snapshot = { xmin: xip[0] ?? xid, xmax: xip.length > 0 ? xid + 1n + BigInt(beyond) : xid, xip };
-      expect(parseCursor(formatCursor(snapshot, '0a1b2c3d'))).toEqual({ snapshot, installation: '0a1b2c3d' });
-    }),
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 400 }), { maxLength: 600 }),
+      fc.nat(50),
+      (gaps, beyond) => {
+        let xid = 8401n;
+        const xip = gaps.map((gap) => (xid += BigInt(gap)));
+        const snapshot = {
+          xmin: xip[0] ?? xid,
+          xmax: xip.length > 0 ? xid + 1n + BigInt(beyond) : xid,
+          xip,
+        };
+        expect(parseCursor(formatCursor(snapshot, '0a1b2c3d'))).toEqual({
+          snapshot,
+          installation: '0a1b2c3d',
+        });
+      },
+    ),
   );
   const xip = Array.from({ length: 5000 }, (_, i) => 100n + BigInt(i));
   const crowd = { xmin: 100n, xmax: 9000n, xip };

@@ -16,8 +16,11 @@ beforeEach(async () => {
   onTestFinished(() => database.close());
 });
 
-const pool = { query: async (text: string, values: unknown[]) => ({ rows: await database.sql(text, values) }) };
-const events = () => database.sql('select id, type, audience, data::text from rowcast.event order by id');
+const pool = {
+  query: async (text: string, values: unknown[]) => ({ rows: await database.sql(text, values) }),
+};
+const events = () =>
+  database.sql('select id, type, audience, data::text from rowcast.event order by id');
 
 test('each form addresses whom it says, and resolves with the id of the event', async () => {
   const sender = new Publisher<Messages>().through(pool);
@@ -68,14 +71,19 @@ test('any Standard Schema checks the data of its type; what it makes of it is se
   await expect(sender.broadcast('upload_progress', { percent: 101 })).rejects.toThrow(
     /"upload_progress" was not sent: percent: /,
   );
-  await expect(sender.broadcast('notification', { text: '' })).rejects.toThrow(/"notification" was not sent: text: /);
+  await expect(sender.broadcast('notification', { text: '' })).rejects.toThrow(
+    /"notification" was not sent: text: /,
+  );
   await expect(sender.broadcast('notification', { text: 'spam' })).rejects.toMatchObject({
     name: 'PublishError',
     type: 'notification',
     message: expect.stringContaining('is spam'),
   });
   await sender.broadcast('nothing', null);
-  expect(await events()).toMatchObject([{ data: '{"percent":80,"unit":"%"}' }, { type: 'nothing' }]);
+  expect(await events()).toMatchObject([
+    { data: '{"percent":80,"unit":"%"}' },
+    { type: 'nothing' },
+  ]);
 });
 
 test('a schema that throws is a PublishError', async () => {
@@ -94,12 +102,18 @@ test('data that is no JSON, and a missing name, are refused before anything is s
   const sender = new Publisher().through(pool);
   const circular: { self?: unknown } = {};
   circular.self = circular;
-  await expect(sender.broadcast('x', undefined)).rejects.toThrow(/"x" was not sent: it is not JSON/);
+  await expect(sender.broadcast('x', undefined)).rejects.toThrow(
+    /"x" was not sent: it is not JSON/,
+  );
   await expect(sender.broadcast('x', circular)).rejects.toThrow(/circular/);
   await expect(sender.broadcast('x', { n: 1n })).rejects.toThrow(/BigInt/);
   for (const missing of ['', undefined, null, {}, Number.NaN, 1e21, 1.5] as string[])
-    await expect(sender.sendToUser(missing, 'x', 1)).rejects.toThrow(/no user was given to send to/);
-  await expect(sender.send('two words', 1, ['all'])).rejects.toMatchObject({ hint: expect.any(String) });
+    await expect(sender.sendToUser(missing, 'x', 1)).rejects.toThrow(
+      /no user was given to send to/,
+    );
+  await expect(sender.send('two words', 1, ['all'])).rejects.toMatchObject({
+    hint: expect.any(String),
+  });
   expect(await events()).toEqual([]);
 });
 

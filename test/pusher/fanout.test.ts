@@ -1,10 +1,10 @@
 import { pino } from 'pino';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import type { Connection } from '../../src/connections/connection.ts';
-import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dynamodb.ts';
+import { GatewayClient } from '../../src/gateway/gateway-client.ts';
+import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dev-environment.ts';
 import { LocalGateway } from '../../src/local/gateway.ts';
 import { Fanout } from '../../src/pusher/fanout.ts';
-import { GatewayClient } from '../../src/pusher/gateway-client.ts';
 import { Lane } from '../../src/pusher/lane.ts';
 import type { PostingDeps } from '../../src/pusher/posting.ts';
 import { nextStep } from '../../src/pusher/retry-policy.ts';
@@ -112,14 +112,23 @@ test('what waits for a connection that is closed is settled', async () => {
 test('a 410 is judged by the age that the connection had when the post was made, not when its answer was read', async () => {
   const { fanout, proxy, connections, send } = await start(0);
   // It was young when posted to, and is no more when the answer comes.
-  const connection: Connection = { connectionId: 'young=', userId: 'u', connectedAt: Date.now() - 29_500, ttl: 0 };
+  const connection: Connection = {
+    connectionId: 'young=',
+    userId: 'u',
+    connectedAt: Date.now() - 29_500,
+    ttl: 0,
+  };
   expect(connections).toEqual([]);
   fanout.open(connection);
   fanout.goLive(connection);
   const outcomes: string[] = [];
-  fanout.on('ended', () => outcomes.push('ended')).on('posted', (_, { kind }) => outcomes.push(kind));
+  fanout
+    .on('ended', () => outcomes.push('ended'))
+    .on('posted', (_, { kind }) => outcomes.push(kind));
   proxy.fault = () =>
-    new Promise((answer) => setTimeout(answer, 700, proxy.posts === 1 ? { status: 410 } : { status: 200 }));
+    new Promise((answer) =>
+      setTimeout(answer, 700, proxy.posts === 1 ? { status: 410 } : { status: 200 }),
+    );
   await send(1);
   expect(outcomes).toEqual(['gone', 'delivered']);
 });
@@ -147,17 +156,30 @@ test('batches hold all that waits and stay below the frame limit', async () => {
   const ids = Array.from({ length: 30 }, (_, i) => i);
   await send(...ids);
   expect(sockets[0]?.ids).toEqual(ids.map(String));
-  expect(Math.max(...(sockets[0]?.messages ?? []).map((text) => text.length))).toBeLessThanOrEqual(200);
+  expect(Math.max(...(sockets[0]?.messages ?? []).map((text) => text.length))).toBeLessThanOrEqual(
+    200,
+  );
   expect(proxy.posts).toBeLessThan(10);
 });
 
 describe('the policy', () => {
-  const lane = { ageMs: 60_000, failures: 1, failingForMs: 0, deadlineMs: 1000, othersDelivered: true };
+  const lane = {
+    ageMs: 60_000,
+    failures: 1,
+    failingForMs: 0,
+    deadlineMs: 1000,
+    othersDelivered: true,
+  };
   test.each([
     ['410 of an old connection', { kind: 'gone' }, lane, 'remove'],
     ['410 of a young connection', { kind: 'gone' }, { ...lane, ageMs: 1000 }, 'retry'],
     ['429', { kind: 'throttled' }, lane, 'retry'],
-    ['429 past the deadline, others are served', { kind: 'throttled' }, { ...lane, failingForMs: 2000 }, 'close'],
+    [
+      '429 past the deadline, others are served',
+      { kind: 'throttled' },
+      { ...lane, failingForMs: 2000 },
+      'close',
+    ],
     [
       '500 past the deadline, nobody is served',
       { kind: 'failed', reason: '' },

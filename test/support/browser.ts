@@ -10,10 +10,14 @@ const CANDIDATES = [
 ];
 
 /** The browser of this machine; tests that need one are skipped where there is none. */
-export const browserPath = [process.env.CHROMIUM_PATH ?? '', ...CANDIDATES].find((path) => path && existsSync(path));
+export const browserPath = [process.env.CHROMIUM_PATH ?? '', ...CANDIDATES].find(
+  (path) => path && existsSync(path),
+);
 
 if (!browserPath)
-  console.warn('Browser tests are skipped: there is no Chromium. Install it, or name one with CHROMIUM_PATH.');
+  console.warn(
+    'Browser tests are skipped: there is no Chromium. Install it, or name one with CHROMIUM_PATH.',
+  );
 
 /** Says nothing to anybody but the pages that it opens. */
 export function launchBrowser(): Promise<Browser> {

@@ -21,6 +21,8 @@ async function youngest(path: string): Promise<number> {
   const found = await stat(path);
   if (!found.isDirectory()) return found.mtimeMs;
   const files = await readdir(path, { recursive: true });
-  const times = await Promise.all(files.map(async (file) => (await stat(join(path, file))).mtimeMs));
+  const times = await Promise.all(
+    files.map(async (file) => (await stat(join(path, file))).mtimeMs),
+  );
   return Math.max(found.mtimeMs, ...times);
 }

@@ -2,7 +2,10 @@ import { runDaemon } from './run-daemon.ts';
 import type { World } from './world.ts';
 
 /** A command run to its end. */
-export async function command(args: readonly string[], env: Record<string, string>): Promise<CommandResult> {
+export async function command(
+  args: readonly string[],
+  env: Record<string, string>,
+): Promise<CommandResult> {
   const { exited, stdout, stderr } = runDaemon(args, env);
   const code = await exited;
   return { code, output: stdout.join('\n'), errors: stderr.join('\n') };
@@ -19,5 +22,8 @@ export async function leaderOf(world: World, env: Record<string, string> = {}) {
   const daemon = world.daemon(env);
   const { inspectPort } = await daemon.logged('starting');
   await daemon.logged('started');
-  return { daemon, env: { ...world.environment(), ...env, ROWCAST_INSPECT_PORT: String(inspectPort) } };
+  return {
+    daemon,
+    env: { ...world.environment(), ...env, ROWCAST_INSPECT_PORT: String(inspectPort) },
+  };
 }

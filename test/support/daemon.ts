@@ -17,7 +17,11 @@ export class Daemon {
   #arrived: () => void = () => undefined;
 
   /** @param built another build */
-  constructor(args: readonly string[], env: Record<string, string>, built?: { main: string; cwd: string }) {
+  constructor(
+    args: readonly string[],
+    env: Record<string, string>,
+    built?: { main: string; cwd: string },
+  ) {
     const { PATH = '', HOME = '' } = process.env;
     this.process = spawn(process.execPath, [built?.main ?? MAIN, ...args], {
       cwd: built?.cwd,
@@ -52,7 +56,9 @@ export class Daemon {
         }),
       ]);
       if (ended !== undefined && !this.#lines.some((each) => each.event === event)) {
-        throw new Error(`the process ended (${ended}) without logging ${event}: ${this.stderr.join('\n')}`);
+        throw new Error(
+          `the process ended (${ended}) without logging ${event}: ${this.stderr.join('\n')}`,
+        );
       }
     }
   }

@@ -29,7 +29,9 @@ export class TestDatabase {
     const adminUrl = inject('adminUrl');
     const name = `${inject('template')}_${randomBytes(6).toString('hex')}`;
     await asAdmin(adminUrl, (admin) =>
-      admin.query(`create database ${name}${options.empty ? '' : ` template ${inject('template')}`}`),
+      admin.query(
+        `create database ${name}${options.empty ? '' : ` template ${inject('template')}`}`,
+      ),
     );
     const database = new TestDatabase(adminUrl, name);
     // Made from a template, it is a copy, and Rowcast knows.

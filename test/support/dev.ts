@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
-import type { DevUrls } from '../../src/cli/dev-folder.ts';
+import type { DevUrls } from '../../src/local/dev-folder.ts';
 import { temporaryFolder } from './temporary-folder.ts';
 
 /** `npm run dev` as a person starts it; ends with its test. */
@@ -15,7 +15,12 @@ export function dev(dir: string, ...args: string[]): DevProcess {
 }
 
 /** @param cwd a project that has the package installed; without it, this one */
-export function startDev(dir: string, args: string[], env: Record<string, string> = {}, cwd?: string): DevProcess {
+export function startDev(
+  dir: string,
+  args: string[],
+  env: Record<string, string> = {},
+  cwd?: string,
+): DevProcess {
   const [program, ...start] = cwd ? ['npx', 'rowcast', 'dev'] : ['npm', 'run', 'dev', '--'];
   const child = spawn(program as string, [...start, '--dir', dir, ...args], {
     ...(cwd ? { cwd } : {}),
@@ -25,9 +30,12 @@ export function startDev(dir: string, args: string[], env: Record<string, string
     env: { ...process.env, NODE_ENV: '', NODE_NO_WARNINGS: '1', ...env },
   });
   let output = '';
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (data: Buffer) => (output += data.toString()));
+  for (const stream of [child.stdout, child.stderr])
+    stream.on('data', (data: Buffer) => (output += data.toString()));
   // npm itself ends by the signal that it passed on.
-  const exited = once(child, 'exit').then(([code, signal]) => (signal === 'SIGINT' ? 0 : (code as number)));
+  const exited = once(child, 'exit').then(([code, signal]) =>
+    signal === 'SIGINT' ? 0 : (code as number),
+  );
   // As Ctrl-C does: to the whole group.
   const interrupt = () => process.kill(-(child.pid as number), 'SIGINT');
   const stop = async () => {

@@ -11,7 +11,16 @@ export async function doctor(env: Record<string, string>, ...args: string[]) {
     Object.fromEntries(
       findings
         .filter((finding) => finding.verdict === verdict)
-        .map(({ group, name, detail, fix }) => [`${group}: ${name}`, fix ? `${detail} DO ${fix}` : detail]),
+        .map(({ group, name, detail, fix }) => [
+          `${group}: ${name}`,
+          fix ? `${detail} DO ${fix}` : detail,
+        ]),
     );
-  return { code, problems: named('problem'), warnings: named('warning'), ok: named('ok'), skipped: named('skipped') };
+  return {
+    code,
+    problems: named('problem'),
+    warnings: named('warning'),
+    ok: named('ok'),
+    skipped: named('skipped'),
+  };
 }

@@ -19,7 +19,8 @@ export async function startTable(endpoint?: string): Promise<TestTable> {
     endpoint: server.endpoint,
     client,
     store: new ConnectionStore({ client, table }),
-    items: async () => (await client.send(new ScanCommand({ TableName: table, ConsistentRead: true }))).Items ?? [],
+    items: async () =>
+      (await client.send(new ScanCommand({ TableName: table, ConsistentRead: true }))).Items ?? [],
     async stop() {
       raw.destroy();
       await server.stop();
@@ -29,10 +30,13 @@ export async function startTable(endpoint?: string): Promise<TestTable> {
 
 async function startServer(): Promise<{ endpoint: string; stop(): Promise<void> }> {
   const { TEST_DYNAMODB_ENDPOINT, TEST_DYNAMODB } = process.env;
-  if (TEST_DYNAMODB_ENDPOINT) return { endpoint: TEST_DYNAMODB_ENDPOINT, stop: async () => undefined };
+  if (TEST_DYNAMODB_ENDPOINT)
+    return { endpoint: TEST_DYNAMODB_ENDPOINT, stop: async () => undefined };
   if (TEST_DYNAMODB !== 'docker') return startDynamoDb();
   const { GenericContainer } = await import('testcontainers');
-  const container = await new GenericContainer('amazon/dynamodb-local:latest').withExposedPorts(8000).start();
+  const container = await new GenericContainer('amazon/dynamodb-local:latest')
+    .withExposedPorts(8000)
+    .start();
   return {
     endpoint: `http://${container.getHost()}:${container.getMappedPort(8000)}`,
     stop: async () => void (await container.stop()),

@@ -1,10 +1,19 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer,
+  type IncomingMessage,
+  request,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { NOBODY } from '../../src/pusher/gateway-check.ts';
+import { NOBODY } from '../../src/gateway/gateway-check.ts';
 
 /** How a request is answered instead of being passed on. */
-export type Fault = { readonly status: number; readonly type?: string; readonly requestId?: string } | 'reset' | 'hang';
+export type Fault =
+  | { readonly status: number; readonly type?: string; readonly requestId?: string }
+  | 'reset'
+  | 'hang';
 
 /**
  * Before the gateway's callback API: passes requests on, or answers as API Gateway does when it throttles, fails,
@@ -12,7 +21,10 @@ export type Fault = { readonly status: number; readonly type?: string; readonly 
  */
 export class FaultProxy {
   /** The fault of a request, or null to pass it on, at once or later. Replaced by tests. */
-  fault: (request: { method: string; connectionId: string }) => Fault | null | Promise<Fault | null> = () => null;
+  fault: (request: {
+    method: string;
+    connectionId: string;
+  }) => Fault | null | Promise<Fault | null> = () => null;
   /** Delays the passing on, in the order of arrival. */
   gate: Promise<unknown> = Promise.resolve();
   /** How far its clock is ahead. */

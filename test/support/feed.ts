@@ -19,8 +19,10 @@ export function openFeed(url: string, options: Partial<ConnectOptions> = {}): Re
     statuses: [],
     errors: [],
     reaches: (status: Status) => expect.poll(() => feed.status).toBe(status),
-    received: (count: number) => expect.poll(() => recorded.messages.length).toBeGreaterThanOrEqual(count),
-    isReady: (count = 1) => expect.poll(() => recorded.readies.length).toBeGreaterThanOrEqual(count),
+    received: (count: number) =>
+      expect.poll(() => recorded.messages.length).toBeGreaterThanOrEqual(count),
+    isReady: (count = 1) =>
+      expect.poll(() => recorded.readies.length).toBeGreaterThanOrEqual(count),
   });
   feed.onMessage((message) => recorded.messages.push(message));
   feed.onReady((ready) => recorded.readies.push(ready));

@@ -15,7 +15,12 @@ export class GatewaySink {
   readonly postedAt: number[];
   readonly #arrived: EventEmitter;
 
-  private constructor(url: string, posts: Map<string, string[]>, postedAt: number[], arrived: EventEmitter) {
+  private constructor(
+    url: string,
+    posts: Map<string, string[]>,
+    postedAt: number[],
+    arrived: EventEmitter,
+  ) {
     this.url = url;
     this.posts = posts;
     this.postedAt = postedAt;
@@ -43,7 +48,12 @@ export class GatewaySink {
       server.closeAllConnections();
       server.close();
     });
-    return new GatewaySink(`http://127.0.0.1:${(server.address() as AddressInfo).port}/sink`, posts, postedAt, arrived);
+    return new GatewaySink(
+      `http://127.0.0.1:${(server.address() as AddressInfo).port}/sink`,
+      posts,
+      postedAt,
+      arrived,
+    );
   }
 
   /** Resolves once each of the connections was posted something that matches. */

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { pino } from 'pino';
 import type { TestProject } from 'vitest/node';
-import { migrate } from '../../src/listener/migrations.ts';
 import { LocalPostgres } from '../../src/local/postgres.ts';
+import { migrate } from '../../src/postgres/migrations.ts';
 import { build } from './build.ts';
 import { oldestBinaries } from './oldest.ts';
 import { temporaryFolder } from './temporary-folder.ts';
@@ -30,7 +30,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
   await admin.query(`create database ${template}`);
   const templateUrl = Object.assign(new URL(server.adminUrl), { pathname: `/${template}` }).href;
   await migrate(
-    { database: { connectionString: templateUrl }, log: pino({ level: 'warn' }), signal: new AbortController().signal },
+    {
+      database: { connectionString: templateUrl },
+      log: pino({ level: 'warn' }),
+      signal: new AbortController().signal,
+    },
     { direction: 'up' },
   );
   project.provide('adminUrl', server.adminUrl);
@@ -60,7 +64,8 @@ interface Server {
 
 async function startServer(): Promise<Server> {
   const { TEST_DATABASE_URL, TEST_POSTGRES, TEST_POSTGRES_VERSION = '18' } = process.env;
-  if (TEST_DATABASE_URL) return { adminUrl: TEST_DATABASE_URL, shared: true, stop: async () => undefined };
+  if (TEST_DATABASE_URL)
+    return { adminUrl: TEST_DATABASE_URL, shared: true, stop: async () => undefined };
   if (TEST_POSTGRES === 'docker' || (TEST_POSTGRES !== 'embedded' && (await dockerAnswers()))) {
     const { GenericContainer, Wait } = await import('testcontainers');
     const container = await new GenericContainer(`postgres:${TEST_POSTGRES_VERSION}`)

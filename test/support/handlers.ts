@@ -14,7 +14,11 @@ export async function startConnect(): Promise<ConnectUnderTest> {
     table,
     handler(env) {
       const { auth, connectionTtlSeconds } = loadConnectSettings(env);
-      return connectHandler({ authenticator: new Authenticator(auth), store: table.store, connectionTtlSeconds });
+      return connectHandler({
+        authenticator: new Authenticator(auth),
+        store: table.store,
+        connectionTtlSeconds,
+      });
     },
     event: (query = {}, headers = {}) => ({
       requestContext: { connectionId: `c${count++}=`, connectedAt: Date.now() },
@@ -22,7 +26,9 @@ export async function startConnect(): Promise<ConnectUnderTest> {
       queryStringParameters: query,
     }),
     stored: async ({ requestContext }) =>
-      (await table.items()).find(({ connectionId }) => connectionId === requestContext.connectionId),
+      (await table.items()).find(
+        ({ connectionId }) => connectionId === requestContext.connectionId,
+      ),
   };
 }
 
@@ -31,7 +37,10 @@ interface ConnectUnderTest {
   /** @param env the Lambda's settings */
   handler(env: Record<string, string>): WebSocketHandler;
   /** Of a connection of its own. */
-  event(query?: Record<string, string> | null, headers?: Record<string, string> | null): WebSocketEvent;
+  event(
+    query?: Record<string, string> | null,
+    headers?: Record<string, string> | null,
+  ): WebSocketEvent;
   /** The item of the connection that an event is about. */
   stored(event: WebSocketEvent): Promise<Record<string, unknown> | undefined>;
 }

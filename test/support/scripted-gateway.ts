@@ -24,12 +24,16 @@ export class ScriptedGateway {
   }
 
   /** @param script is run for each connection; where it answers null, the handshake is refused */
-  static async start(script: (connection: ScriptedConnection, attempt: number) => unknown): Promise<ScriptedGateway> {
+  static async start(
+    script: (connection: ScriptedConnection, attempt: number) => unknown,
+  ): Promise<ScriptedGateway> {
     const server = createServer((_, response) => response.writeHead(403).end());
     const webSockets = new WebSocketServer({ noServer: true });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
-    const gateway = new ScriptedGateway(`ws://127.0.0.1:${(server.address() as AddressInfo).port}/test`);
+    const gateway = new ScriptedGateway(
+      `ws://127.0.0.1:${(server.address() as AddressInfo).port}/test`,
+    );
     server.on('upgrade', (request, socket: Duplex, head) => {
       socket.on('error', () => undefined);
       const query = new URL(request.url ?? '/', 'http://gateway').searchParams;
@@ -85,7 +89,9 @@ export class ScriptedConnection {
   }
 
   send(...frames: object[]): void {
-    const text = JSON.stringify(frames.length === 1 ? frames[0] : { type: 'BATCH', events: frames });
+    const text = JSON.stringify(
+      frames.length === 1 ? frames[0] : { type: 'BATCH', events: frames },
+    );
     if (this.#socket) this.#socket.send(text);
     else this.#early.push(text);
   }

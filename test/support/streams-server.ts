@@ -4,7 +4,8 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { startDynamoDb } from '../../src/local/dynamodb.ts';
 
-const ARN = 'arn:aws:dynamodb:us-east-1:000000000000:table/connections/stream/2026-11-21T00:00:00.000';
+const ARN =
+  'arn:aws:dynamodb:us-east-1:000000000000:table/connections/stream/2026-11-21T00:00:00.000';
 type Json = Record<string, unknown>;
 
 interface FakeShard {
@@ -23,7 +24,9 @@ interface FakeShard {
 export class StreamsServer {
   readonly endpoint: string;
   readonly #close: () => Promise<unknown>;
-  #shards: FakeShard[] = [{ id: 'shard-0', parent: undefined, records: [], closed: false, trimmed: 0 }];
+  #shards: FakeShard[] = [
+    { id: 'shard-0', parent: undefined, records: [], closed: false, trimmed: 0 },
+  ];
   #sequence = 0;
   #generation = 0;
   /** How many requests of each operation came. */
@@ -36,14 +39,19 @@ export class StreamsServer {
 
   static async start(): Promise<StreamsServer> {
     const dynamodb = await startDynamoDb();
-    const server = createServer((request, response) => void streams.#answer(request, response, dynamodb.endpoint));
+    const server = createServer(
+      (request, response) => void streams.#answer(request, response, dynamodb.endpoint),
+    );
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
-    const streams = new StreamsServer(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, async () => {
-      server.closeAllConnections();
-      await new Promise((resolve) => server.close(resolve));
-      await dynamodb.stop();
-    });
+    const streams = new StreamsServer(
+      `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      async () => {
+        server.closeAllConnections();
+        await new Promise((resolve) => server.close(resolve));
+        await dynamodb.stop();
+      },
+    );
     return streams;
   }
 
@@ -56,7 +64,13 @@ export class StreamsServer {
     for (const parent of this.#shards.filter(({ closed }) => !closed)) {
       parent.closed = true;
       for (const side of ['a', 'b'])
-        this.#shards.push({ id: `${parent.id}${side}`, parent: parent.id, records: [], closed: false, trimmed: 0 });
+        this.#shards.push({
+          id: `${parent.id}${side}`,
+          parent: parent.id,
+          records: [],
+          closed: false,
+          trimmed: 0,
+        });
     }
   }
 
@@ -81,7 +95,11 @@ export class StreamsServer {
     return shard;
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse, dynamodb: string): Promise<void> {
+  async #answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    dynamodb: string,
+  ): Promise<void> {
     const chunks: Buffer[] = [];
     for await (const chunk of request as AsyncIterable<Buffer>) chunks.push(chunk);
     const [api = '', operation = ''] = String(request.headers['x-amz-target']).split('.');
@@ -90,7 +108,9 @@ export class StreamsServer {
     const { status, body } = api.startsWith('DynamoDBStreams')
       ? this.#stream(operation, input)
       : await this.#table(operation, input, request, dynamodb);
-    response.writeHead(status, { 'content-type': 'application/x-amz-json-1.0' }).end(JSON.stringify(body));
+    response
+      .writeHead(status, { 'content-type': 'application/x-amz-json-1.0' })
+      .end(JSON.stringify(body));
   }
 
   /** Passed on; what changes the table is recorded. */
@@ -152,7 +172,9 @@ export class StreamsServer {
     return {
       status: 200,
       body: {
-        Records: records.map(({ sequence, change }) => ({ dynamodb: { ...change, SequenceNumber: String(sequence) } })),
+        Records: records.map(({ sequence, change }) => ({
+          dynamodb: { ...change, SequenceNumber: String(sequence) },
+        })),
         ...(shard.closed && next === shard.records.length
           ? {}
           : { NextShardIterator: `${id} ${next} ${this.#generation}` }),
@@ -162,14 +184,21 @@ export class StreamsServer {
 
   #iterator(input: Json): { status: number; body: Json } {
     const shard = this.#shards.find(({ id }) => id === input.ShardId) as FakeShard;
-    const after = shard.records.findIndex(({ sequence }) => String(sequence) === input.SequenceNumber);
+    const after = shard.records.findIndex(
+      ({ sequence }) => String(sequence) === input.SequenceNumber,
+    );
     const index =
-      { LATEST: shard.records.length, TRIM_HORIZON: shard.trimmed }[String(input.ShardIteratorType)] ?? after + 1;
+      { LATEST: shard.records.length, TRIM_HORIZON: shard.trimmed }[
+        String(input.ShardIteratorType)
+      ] ?? after + 1;
     if (index < shard.trimmed) return failure('TrimmedDataAccessException');
     return { status: 200, body: { ShardIterator: `${shard.id} ${index} ${this.#generation}` } };
   }
 }
 
 function failure(type: string): { status: number; body: Json } {
-  return { status: 400, body: { __type: `com.amazonaws.dynamodb.v20120810#${type}`, message: type } };
+  return {
+    status: 400,
+    body: { __type: `com.amazonaws.dynamodb.v20120810#${type}`, message: type },
+  };
 }

@@ -1,5 +1,11 @@
 import { createHmac } from 'node:crypto';
-import { exportJWK, generateKeyPair, type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose';
+import {
+  exportJWK,
+  generateKeyPair,
+  type JWTHeaderParameters,
+  type JWTPayload,
+  SignJWT,
+} from 'jose';
 
 export const SECRET = 'a-secret-of-at-least-thirty-two-characters';
 
@@ -13,7 +19,9 @@ export function sign(claims: JWTPayload, secret = SECRET): Promise<string> {
 }
 
 export function base64(value: unknown): string {
-  return Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString('base64url');
+  return Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)).toString(
+    'base64url',
+  );
 }
 
 /** A token with any header and payload, signed with the shared secret whatever the header says. */
@@ -27,5 +35,7 @@ export const attackersJwk = await exportJWK(attackers.publicKey);
 
 /** Signed with a key that nobody has published. */
 export function byAttacker(header: Partial<JWTHeaderParameters>): Promise<string> {
-  return new SignJWT(good()).setProtectedHeader({ alg: 'RS256', ...header }).sign(attackers.privateKey);
+  return new SignJWT(good())
+    .setProtectedHeader({ alg: 'RS256', ...header })
+    .sign(attackers.privateKey);
 }

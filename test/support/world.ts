@@ -1,18 +1,18 @@
 import { pino } from 'pino';
 import { onTestFinished } from 'vitest';
-import { loadConfig } from '../../src/config.ts';
 import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
 import { ScanFeed } from '../../src/connections/scan-feed.ts';
+import { loadConfig } from '../../src/daemon/config.ts';
+import { GatewayClient } from '../../src/gateway/gateway-client.ts';
 import { Authenticator } from '../../src/lambdas/authenticate.ts';
 import { connectHandler } from '../../src/lambdas/connect.ts';
 import { disconnectHandler } from '../../src/lambdas/disconnect.ts';
 import type { AuthSettings } from '../../src/lambdas/settings.ts';
-import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dynamodb.ts';
+import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dev-environment.ts';
 import { LocalGateway, type LocalGatewayOptions } from '../../src/local/gateway.ts';
-import { GatewayClient } from '../../src/pusher/gateway-client.ts';
-import { Relay } from '../../src/relay.ts';
-import { Exceptions } from '../../src/term/exceptions.ts';
-import type { TermSettings } from '../../src/term/term.ts';
+import { Exceptions } from '../../src/relay/exceptions.ts';
+import type { TermSettings } from '../../src/relay/leader.ts';
+import { Relay } from '../../src/relay/relay.ts';
 import { TestClient } from './client.ts';
 import type { Daemon } from './daemon.ts';
 import { TestDatabase } from './database.ts';
@@ -41,7 +41,10 @@ export class World {
   /** The callback API that relays are told. */
   readonly #callbackUrl: string;
 
-  private constructor(world: Pick<World, 'database' | 'table' | 'gateway' | 'posts'>, callbackUrl: string) {
+  private constructor(
+    world: Pick<World, 'database' | 'table' | 'gateway' | 'posts'>,
+    callbackUrl: string,
+  ) {
     this.database = world.database;
     this.table = world.table;
     this.gateway = world.gateway;
@@ -51,9 +54,16 @@ export class World {
 
   /** @param options.callbackUrl another callback API than the gateway's */
   static async start(
-    options: Partial<LocalGatewayOptions> & { table?: TestTable; callbackUrl?: string; auth?: AuthSettings } = {},
+    options: Partial<LocalGatewayOptions> & {
+      table?: TestTable;
+      callbackUrl?: string;
+      auth?: AuthSettings;
+    } = {},
   ): Promise<World> {
-    const [database, table] = await Promise.all([TestDatabase.create(), options.table ?? startTable()]);
+    const [database, table] = await Promise.all([
+      TestDatabase.create(),
+      options.table ?? startTable(),
+    ]);
     const gateway = new LocalGateway({
       stage: 'test',
       connect: connectHandler({
@@ -157,7 +167,9 @@ export class World {
 
   /** What the committed row says of connections. */
   async exceptions(): Promise<Exceptions> {
-    const [row] = await this.sql<{ exceptions: string }>('select exceptions::text from rowcast.cursor');
+    const [row] = await this.sql<{ exceptions: string }>(
+      'select exceptions::text from rowcast.cursor',
+    );
     return Exceptions.parse(row?.exceptions as string);
   }
 

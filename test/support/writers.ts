@@ -23,7 +23,9 @@ export class Writers {
 
   /** Resolves when each writer has ended `transactions` of them, or `stop` was called. */
   async run(writers: number, transactions: number): Promise<void> {
-    await Promise.all(Array.from({ length: writers }, (_, writer) => this.#write(writer, transactions)));
+    await Promise.all(
+      Array.from({ length: writers }, (_, writer) => this.#write(writer, transactions)),
+    );
   }
 
   stop(): void {
@@ -39,11 +41,14 @@ export class Writers {
         if (this.#below(4) === 0) await client.query('select count(*) from messages where id < 5');
         if (this.#below(5) === 0) {
           await client.query('savepoint undone');
-          await client.query('insert into messages (content) values ($1)', [`undone ${writer}-${i}`]);
+          await client.query('insert into messages (content) values ($1)', [
+            `undone ${writer}-${i}`,
+          ]);
           await client.query('rollback to undone');
         }
         if (this.#below(3) === 0) await client.query('savepoint kept');
-        for (const content of contents) await client.query('insert into messages (content) values ($1)', [content]);
+        for (const content of contents)
+          await client.query('insert into messages (content) values ($1)', [content]);
         const linger = this.#below(100);
         if (linger < 2) await client.query('select pg_sleep(0.3)');
         else if (linger < 20) await client.query('select pg_sleep(0.01)');

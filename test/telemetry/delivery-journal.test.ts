@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { Connection } from '../../src/connections/connection.ts';
 import { Payload } from '../../src/pusher/payload.ts';
-import type { Relay, RelayEvents } from '../../src/relay.ts';
+import type { Relay, RelayEvents } from '../../src/relay/relay.ts';
 import { DeliveryJournal } from '../../src/telemetry/delivery-journal.ts';
 
 const CONNECTION: Connection = { connectionId: 'A=', userId: 'ada', connectedAt: 1, ttl: 2 };
@@ -12,7 +12,13 @@ function journal() {
   const relay = Object.assign(new EventEmitter<RelayEvents>(), { joining: 1 });
   const kept = new DeliveryJournal({ relay: relay as unknown as Relay, known: () => 3 });
   const post = (...eventIds: string[]) =>
-    relay.emit('posted', CONNECTION, { kind: 'delivered' }, 1.5, new Payload(Buffer.alloc(1), eventIds));
+    relay.emit(
+      'posted',
+      CONNECTION,
+      { kind: 'delivered' },
+      1.5,
+      new Payload(Buffer.alloc(1), eventIds),
+    );
   return { kept, relay, post };
 }
 

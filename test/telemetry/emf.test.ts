@@ -19,7 +19,12 @@ interface EmfLine {
 test('a line says what was counted since the last one, gauges as they are, and quantiles of what was observed', async () => {
   const registry = new Registry();
   const lines: EmfLine[] = [];
-  const posts = new Counter({ name: 'rowcast_posts_total', help: '.', labelNames: ['outcome'], registers: [registry] });
+  const posts = new Counter({
+    name: 'rowcast_posts_total',
+    help: '.',
+    labelNames: ['outcome'],
+    registers: [registry],
+  });
   new Gauge({ name: 'rowcast_connections', help: '.', registers: [registry] }).set(7);
   const seconds = new Histogram({
     name: 'rowcast_post_duration_seconds',
@@ -65,7 +70,9 @@ test('a daemon that is told so prints its metrics as CloudWatch reads them, the 
   await client.received(1);
   daemon.process.kill('SIGTERM');
   expect(await daemon.exited).toBe(0);
-  const line = daemon.stdout.map((text) => JSON.parse(text) as EmfLine).find(({ _aws }) => _aws) as EmfLine;
+  const line = daemon.stdout
+    .map((text) => JSON.parse(text) as EmfLine)
+    .find(({ _aws }) => _aws) as EmfLine;
   expect(line).toMatchObject({
     events_read: 1,
     connections: 1,
@@ -76,6 +83,8 @@ test('a daemon that is told so prints its metrics as CloudWatch reads them, the 
   expect(line.post_duration_seconds_p99).toBeGreaterThan(0);
   expect(JSON.stringify(line).length).toBeLessThan(16_000);
   // Others are counted in the logs of the Lambdas.
-  const watched = ALARMS.filter(({ source, metric }) => source === 'relay' && !metric.endsWith('_errors'));
+  const watched = ALARMS.filter(
+    ({ source, metric }) => source === 'relay' && !metric.endsWith('_errors'),
+  );
   for (const { metric } of watched) expect(line, metric).toHaveProperty(metric, expect.any(Number));
 });

@@ -6,10 +6,17 @@ import { expect, test } from 'vitest';
 import { leaderOf } from '../support/command.ts';
 import { World } from '../support/world.ts';
 
-async function get(port: string, path: string, host = `127.0.0.1:${port}`): Promise<{ status: number; body: string }> {
+async function get(
+  port: string,
+  path: string,
+  host = `127.0.0.1:${port}`,
+): Promise<{ status: number; body: string }> {
   const asking = request({ host: '127.0.0.1', port, path, headers: { host } }).end();
   const [response] = (await once(asking, 'response')) as [import('node:http').IncomingMessage];
-  return { status: response.statusCode as number, body: (await response.setEncoding('utf8').toArray()).join('') };
+  return {
+    status: response.statusCode as number,
+    body: (await response.setEncoding('utf8').toArray()).join(''),
+  };
 }
 
 test('what a relay knows is told to programs on its machine, and to nobody else', async () => {
@@ -17,14 +24,24 @@ test('what a relay knows is told to programs on its machine, and to nobody else'
   const { env } = await leaderOf(world);
   await world.live({ userId: 'ada' });
   const port = env.ROWCAST_INSPECT_PORT as string;
-  expect(JSON.parse((await get(port, '/status')).body)).toMatchObject({ role: 'leader', connections: { known: 1 } });
+  expect(JSON.parse((await get(port, '/status')).body)).toMatchObject({
+    role: 'leader',
+    connections: { known: 1 },
+  });
   expect((await get(port, '/status', 'localhost')).status).toBe(200);
   // A name that a web page made resolve to this machine.
   expect(await get(port, '/status', 'rebound.example')).toMatchObject({
     status: 403,
     body: expect.not.stringMatching(/ada|leader/),
   });
-  for (const path of ['/', '/metrics', '/trace/', '/trace/x', '/trace/1%27', '/trace/99999999999999999999'])
+  for (const path of [
+    '/',
+    '/metrics',
+    '/trace/',
+    '/trace/x',
+    '/trace/1%27',
+    '/trace/99999999999999999999',
+  ])
     expect((await get(port, path)).status, path).toBe(404);
   const addresses = Object.values(networkInterfaces()).flatMap((each) => each ?? []);
   for (const { address, family } of addresses.filter(({ internal }) => !internal)) {

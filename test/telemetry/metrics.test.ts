@@ -6,8 +6,11 @@ import { World } from '../support/world.ts';
 /** The metrics of ours that a daemon has, with their types and the labels of each line. */
 async function metricsOf(port: unknown) {
   const text = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-  const types = new Map([...text.matchAll(/^# TYPE (rowcast_\w+) (\w+)$/gm)].map(([, name, type]) => [name, type]));
-  const value = (line: string) => Number(new RegExp(`^${line.replace(/[{}"]/g, '\\$&')} (\\S+)$`, 'm').exec(text)?.[1]);
+  const types = new Map(
+    [...text.matchAll(/^# TYPE (rowcast_\w+) (\w+)$/gm)].map(([, name, type]) => [name, type]),
+  );
+  const value = (line: string) =>
+    Number(new RegExp(`^${line.replace(/[{}"]/g, '\\$&')} (\\S+)$`, 'm').exec(text)?.[1]);
   return { text, types, value };
 }
 
@@ -23,11 +26,13 @@ test('each metric is documented, has help, and is on the dashboard; and nothing 
   ]);
   const names = [...types.keys()].sort();
   expect(names.length).toBeGreaterThan(25);
-  const documented = [...documentation.matchAll(/^\| (`.*?`) \| (\w+)/gm)].flatMap(([, cell = '', type]) =>
-    [...cell.matchAll(/`(rowcast_\w+)/g)].map(([, name]) => [name, type]),
+  const documented = [...documentation.matchAll(/^\| (`.*?`) \| (\w+)/gm)].flatMap(
+    ([, cell = '', type]) => [...cell.matchAll(/`(rowcast_\w+)/g)].map(([, name]) => [name, type]),
   );
   expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(types));
-  const shown = new Set([...dashboard.matchAll(/rowcast_\w+/g)].map(([name]) => name.replace(/_bucket$/, '')));
+  const shown = new Set(
+    [...dashboard.matchAll(/rowcast_\w+/g)].map(([name]) => name.replace(/_bucket$/, '')),
+  );
   expect([...shown].sort()).toEqual(names);
   for (const name of names) expect(text).toMatch(new RegExp(`^# HELP ${name} \\S.{10,}\\.$`, 'm'));
   // One EMF directive holds a hundred.
@@ -37,7 +42,10 @@ test('each metric is documented, has help, and is on the dashboard; and nothing 
 
 test('what happens is counted: frames and bytes by outcome, joins, replays, polls, rings, reconnects, events for nobody', async () => {
   const world = await World.start();
-  const daemon = world.daemon({ ROWCAST_RETENTION: '1 second', ROWCAST_RETENTION_INTERVAL_MS: '100' });
+  const daemon = world.daemon({
+    ROWCAST_RETENTION: '1 second',
+    ROWCAST_RETENTION_INTERVAL_MS: '100',
+  });
   const { port } = await daemon.logged('starting');
   await daemon.logged('asleep');
   const client = await world.live({ batch: '1' });
@@ -60,7 +68,8 @@ test('what happens is counted: frames and bytes by outcome, joins, replays, poll
       return {
         // Five rows of one statement go out as one batch.
         frames:
-          value('rowcast_frames_total{outcome="delivered"}') >= value('rowcast_posts_total{outcome="delivered"}') + 4,
+          value('rowcast_frames_total{outcome="delivered"}') >=
+          value('rowcast_posts_total{outcome="delivered"}') + 4,
         bytes: value('rowcast_posted_bytes_total{outcome="failed"}') > 100,
         replayed: value('rowcast_replayed_frames_total') >= 5,
         joins: value('rowcast_joins_total') >= 2,

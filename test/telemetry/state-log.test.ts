@@ -2,7 +2,7 @@ import { EventEmitter } from 'node:events';
 import { pino } from 'pino';
 import { afterEach, expect, test, vi } from 'vitest';
 import { LimitedLog } from '../../src/limited-log.ts';
-import type { Relay, RelayEvents } from '../../src/relay.ts';
+import type { Relay, RelayEvents } from '../../src/relay/relay.ts';
 import { RecentProblems } from '../../src/telemetry/recent-problems.ts';
 import { StateLog } from '../../src/telemetry/state-log.ts';
 import { World } from '../support/world.ts';
@@ -12,14 +12,18 @@ afterEach(() => void vi.useRealTimers());
 /** Lines of a log, parsed. */
 function lines() {
   const all: Record<string, unknown>[] = [];
-  return { all, log: pino({ base: null }, { write: (line: string) => all.push(JSON.parse(line)) }) };
+  return {
+    all,
+    log: pino({ base: null }, { write: (line: string) => all.push(JSON.parse(line)) }),
+  };
 }
 
 test('a cause that goes on is a line a minute, that says how many were left out; another cause is another line', () => {
   vi.useFakeTimers();
   const { all, log } = lines();
   const limited = new LimitedLog(log);
-  const fail = (cause: string) => limited.line('warn', cause, { event: 'post_failed', cause }, 'a post failed');
+  const fail = (cause: string) =>
+    limited.line('warn', cause, { event: 'post_failed', cause }, 'a post failed');
   for (let n = 0; n < 10_000; n++) fail('503');
   fail('403');
   expect(all).toMatchObject([{ cause: '503' }, { cause: '403' }]);
@@ -55,7 +59,10 @@ test('each change of state is logged once, with its cause, and the ids of failed
   await world.live();
   world.posts.fault = () => ({ status: 503, requestId: 'request-7' });
   await world.sql(`insert into messages (content) values ('confidential')`);
-  expect(await daemon.logged('post_failed')).toMatchObject({ status: 503, reason: expect.stringMatching(/request-7/) });
+  expect(await daemon.logged('post_failed')).toMatchObject({
+    status: 503,
+    reason: expect.stringMatching(/request-7/),
+  });
   expect(await daemon.logged('gateway_down')).toMatchObject({ outcome: { status: 503 } });
   world.posts.fault = () => null;
   await daemon.logged('gateway_up');
@@ -87,7 +94,14 @@ test('a backlog is counted down in the log, with its rate, until it is caught up
     });
     vi.advanceTimersByTime(10_000);
   }
-  expect(all.map(({ event, waiting, perSecond, etaSeconds }) => ({ event, waiting, perSecond, etaSeconds }))).toEqual([
+  expect(
+    all.map(({ event, waiting, perSecond, etaSeconds }) => ({
+      event,
+      waiting,
+      perSecond,
+      etaSeconds,
+    })),
+  ).toEqual([
     { event: 'catching_up', waiting: 100_000 },
     { event: 'catching_up', waiting: 80_000, perSecond: 2000, etaSeconds: 40 },
     { event: 'catching_up', waiting: 81_000, perSecond: -100 },
@@ -98,13 +112,22 @@ test('a backlog is counted down in the log, with its rate, until it is caught up
 
 test('the last warnings and errors are kept, twenty of them, with their reasons', () => {
   const problems = new RecentProblems();
-  const log = pino({ base: null, hooks: { streamWrite: problems.see } }, { write: () => undefined });
+  const log = pino(
+    { base: null, hooks: { streamWrite: problems.see } },
+    { write: () => undefined },
+  );
   log.info({ event: 'started' }, 'started');
   for (let n = 0; n < 25; n++) log.warn({ event: `warning_${n}`, error: 'Error: why' }, 'what');
-  log.error({ event: 'gateway_down', outcome: { kind: 'failed', status: 503, reason: 'InternalFailure' } }, 'down');
+  log.error(
+    { event: 'gateway_down', outcome: { kind: 'failed', status: 503, reason: 'InternalFailure' } },
+    'down',
+  );
   expect(problems.all).toHaveLength(20);
   expect(problems.all[0]).toMatchObject({ event: 'warning_6', message: 'what (Error: why)' });
-  log.error({ event: 'gateway_down', outcome: { kind: 'failed', status: 503, reason: 'InternalFailure' } }, 'down');
+  log.error(
+    { event: 'gateway_down', outcome: { kind: 'failed', status: 503, reason: 'InternalFailure' } },
+    'down',
+  );
   expect(problems.all[0]).toMatchObject({ event: 'warning_6' });
   expect(problems.all.at(-1)).toEqual({
     at: expect.any(String),

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { Snapshot } from '../../src/listener/snapshot.ts';
-import { PositionHistory } from '../../src/term/position-history.ts';
+import { Snapshot } from '../../src/log/snapshot.ts';
+import { PositionHistory } from '../../src/relay/position-history.ts';
 
 const HOURS_MS = 12 * 3_600_000;
 const at = (ms: number) => new Snapshot(BigInt(ms), BigInt(ms), []);

@@ -26,7 +26,8 @@ export async function listRows(table: Table): Promise<Row[]> {
 export const fetchRow = async (table: Table, id: number) =>
   JSON.parse(await call('GET', `/api/${table.name}/${id}`)) as Row;
 export const insertRow = (table: Table, row: object) => call('POST', `/api/${table.name}`, row);
-export const updateRow = (table: Table, id: number, row: object) => call('PATCH', `/api/${table.name}/${id}`, row);
+export const updateRow = (table: Table, id: number, row: object) =>
+  call('PATCH', `/api/${table.name}/${id}`, row);
 export const deleteRow = (table: Table, id: number) => call('DELETE', `/api/${table.name}/${id}`);
 
 export const sendMessage = (message: { type: string; audience: string[]; data: string }) =>

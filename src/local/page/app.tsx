@@ -61,7 +61,9 @@ export function App({ config }: { config: Config }): ReactNode {
 /** A row that was too large for a frame; a message of the application's own has none. */
 async function fetchLarge(message: TruncatedMessage<string, unknown>): Promise<Row | null> {
   const about = tableOf(message);
-  return about && about.change !== 'DELETE' ? fetchRow(about.table, (message.data as Row).id) : null;
+  return about && about.change !== 'DELETE'
+    ? fetchRow(about.table, (message.data as Row).id)
+    : null;
 }
 
 /** With AUTH_MODE=none one is who the query says. */

@@ -24,7 +24,12 @@ export function ConnectAs({
             .split(',')
             .map((each) => each.trim())
             .filter(Boolean);
-        connect({ userId: value('userId'), rooms: names('rooms'), roles: names('roles'), token: value('token') });
+        connect({
+          userId: value('userId'),
+          rooms: names('rooms'),
+          roles: names('roles'),
+          token: value('token'),
+        });
       }}
     >
       <span className="hint">Connect as</span>
@@ -41,13 +46,23 @@ export function ConnectAs({
           </label>
           <label>
             <span>Roles</span>
-            <input name="roles" defaultValue={identity.roles.join(', ')} placeholder="admin" autoComplete="off" />
+            <input
+              name="roles"
+              defaultValue={identity.roles.join(', ')}
+              placeholder="admin"
+              autoComplete="off"
+            />
           </label>
         </>
       )}
       <label>
         <span>Rooms</span>
-        <input name="rooms" defaultValue={identity.rooms.join(', ')} placeholder="lobby, office" autoComplete="off" />
+        <input
+          name="rooms"
+          defaultValue={identity.rooms.join(', ')}
+          placeholder="lobby, office"
+          autoComplete="off"
+        />
       </label>
       <button type="submit">Connect</button>
     </form>

@@ -86,7 +86,8 @@ export function DirectMessages({ identity }: { identity: Identity }): ReactNode 
         {received.map(({ id, type, data, truncated }) => (
           <li key={id} data-id={id}>
             <div className="row-text">
-              <strong>{type}</strong> <code>{truncated ? 'too large to be sent' : JSON.stringify(data)}</code>
+              <strong>{type}</strong>{' '}
+              <code>{truncated ? 'too large to be sent' : JSON.stringify(data)}</code>
             </div>
           </li>
         ))}

@@ -16,7 +16,9 @@ function useLatencies(): readonly number[] {
     onMessage({ timestamp }) {
       if (status !== 'live' || document.hidden) return;
       requestAnimationFrame(() =>
-        setTimeout(() => setLatencies((all) => [...all, Math.max(0, Date.now() - timestamp)].slice(-MAX_SAMPLES))),
+        setTimeout(() =>
+          setLatencies((all) => [...all, Math.max(0, Date.now() - timestamp)].slice(-MAX_SAMPLES)),
+        ),
       );
     },
   });
@@ -26,7 +28,8 @@ function useLatencies(): readonly number[] {
 export function Latency(): ReactNode {
   const latencies = useLatencies();
   const sorted = [...latencies].sort((a, b) => a - b);
-  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
+  const at = (share: number) =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
   const top = Math.max(20, ...latencies);
   const bar = WIDTH / MAX_SAMPLES;
   return (

@@ -75,15 +75,22 @@ function newestFirst(rows: readonly LiveRow[]): Rows {
   const sorted = [...rows].sort((a, b) => b.id - a.id);
   let there = 0;
   return new Map(
-    sorted.filter(({ change }) => change === 'DELETE' || there++ < MAX_ROWS).map((row) => [row.id, row] as const),
+    sorted
+      .filter(({ change }) => change === 'DELETE' || there++ < MAX_ROWS)
+      .map((row) => [row.id, row] as const),
   );
 }
 
 function applied(rows: Rows, table: Table, message: Message<Messages>): Rows {
   const about = tableOf(message);
   if (about?.table !== table) return rows;
-  const changed = (row: LiveRow, change: Change): LiveRow => ({ ...row, change, changes: row.changes + 1 });
-  if (about.change === 'TRUNCATE') return new Map([...rows].map(([id, row]) => [id, changed(row, 'DELETE')]));
+  const changed = (row: LiveRow, change: Change): LiveRow => ({
+    ...row,
+    change,
+    changes: row.changes + 1,
+  });
+  if (about.change === 'TRUNCATE')
+    return new Map([...rows].map(([id, row]) => [id, changed(row, 'DELETE')]));
   const row = message.data as Row;
   const known = rows.get(row.id) ?? { changes: 0 };
   const truncated = message.truncated === true && about.change !== 'DELETE';

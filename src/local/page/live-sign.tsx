@@ -35,10 +35,14 @@ export function LiveSign(): ReactNode {
         {SIGNS[status]}
       </span>
       <span className="hint" data-figure="last-update">
-        {lastUpdate === null ? 'no update yet' : `last update ${new Date(lastUpdate).toLocaleTimeString()}`}
+        {lastUpdate === null
+          ? 'no update yet'
+          : `last update ${new Date(lastUpdate).toLocaleTimeString()}`}
         {caughtUp && ` · ${caughtUp}`}
       </span>
-      {status === 'refused' && <span className="hint">the gateway answers, and does not let this page in</span>}
+      {status === 'refused' && (
+        <span className="hint">the gateway answers, and does not let this page in</span>
+      )}
       <CutButton />
     </div>
   );
@@ -46,7 +50,9 @@ export function LiveSign(): ReactNode {
 
 /** Long enough to insert a row meanwhile and to see it replayed. */
 function CutButton(): ReactNode {
-  const [secondsLeft, setSecondsLeft] = useState(() => Math.max(0, Math.ceil((wire.cutUntil - Date.now()) / 1000)));
+  const [secondsLeft, setSecondsLeft] = useState(() =>
+    Math.max(0, Math.ceil((wire.cutUntil - Date.now()) / 1000)),
+  );
   useEffect(() => {
     if (secondsLeft === 0) return;
     const timer = setTimeout(() => setSecondsLeft(secondsLeft - 1), 1000);

@@ -15,7 +15,8 @@ export function LiveTable({ table }: { table: Table }): ReactNode {
   return (
     <section className="panel" aria-labelledby={table.name}>
       <h2 id={table.name}>
-        {table.title} <span className="count">{there === MAX_ROWS ? `newest ${MAX_ROWS}` : (there ?? '…')}</span>
+        {table.title}{' '}
+        <span className="count">{there === MAX_ROWS ? `newest ${MAX_ROWS}` : (there ?? '…')}</span>
       </h2>
       <RowForm
         label={`Insert into ${table.name}`}
@@ -28,7 +29,9 @@ export function LiveTable({ table }: { table: Table }): ReactNode {
           {error}
         </p>
       )}
-      {there === 0 && <p className="empty">No rows. Insert one here, by psql, or from any program.</p>}
+      {there === 0 && (
+        <p className="empty">No rows. Insert one here, by psql, or from any program.</p>
+      )}
       <ul className="rows">
         {rows?.map((row) => (
           <RowItem key={row.id} table={table} row={row} forget={forget} />

@@ -16,13 +16,22 @@ export interface RowFormProps {
 }
 
 /** Enter saves. A form that inserts is emptied; what the database refuses stays, with what it says. */
-export function RowForm({ label, fields, row = {}, action, save, cancel }: RowFormProps): ReactNode {
+export function RowForm({
+  label,
+  fields,
+  row = {},
+  action,
+  save,
+  cancel,
+}: RowFormProps): ReactNode {
   const id = useId();
   const [began] = useState(row);
   const [error, setError] = useState<string>();
   const [saving, setSaving] = useState(false);
   const text = (values: Values, { column }: Field) => String(values[column] ?? '');
-  const outdated = fields.filter((field) => text(began, field) !== text(row, field)).map((field) => field.label);
+  const outdated = fields
+    .filter((field) => text(began, field) !== text(row, field))
+    .map((field) => field.label);
 
   const submit = async (form: HTMLFormElement) => {
     const filled = new FormData(form);
@@ -30,7 +39,9 @@ export function RowForm({ label, fields, row = {}, action, save, cancel }: RowFo
     setSaving(true);
     try {
       if (changed.length > 0 || !cancel)
-        await save(Object.fromEntries(changed.map(({ column }) => [column, String(filled.get(column))])));
+        await save(
+          Object.fromEntries(changed.map(({ column }) => [column, String(filled.get(column))])),
+        );
       setError(undefined);
       if (cancel) return cancel();
       form.reset();
@@ -44,7 +55,8 @@ export function RowForm({ label, fields, row = {}, action, save, cancel }: RowFo
 
   const onKeyDown = (event: KeyboardEvent<HTMLFormElement>) => {
     if (event.key === 'Escape') cancel?.();
-    if (event.key !== 'Enter' || event.shiftKey || !(event.target instanceof HTMLTextAreaElement)) return;
+    if (event.key !== 'Enter' || event.shiftKey || !(event.target instanceof HTMLTextAreaElement))
+      return;
     event.preventDefault();
     event.currentTarget.requestSubmit();
   };
@@ -62,7 +74,11 @@ export function RowForm({ label, fields, row = {}, action, save, cancel }: RowFo
       {fields.map((field, i) => {
         const Control = field.multiline ? 'textarea' : 'input';
         return (
-          <label key={field.column} htmlFor={id + field.column} className={field.multiline ? 'wide' : ''}>
+          <label
+            key={field.column}
+            htmlFor={id + field.column}
+            className={field.multiline ? 'wide' : ''}
+          >
             <span>{field.label}</span>
             <Control
               id={id + field.column}
@@ -86,7 +102,9 @@ export function RowForm({ label, fields, row = {}, action, save, cancel }: RowFo
         </button>
       )}
       {outdated.length > 0 && (
-        <p className="hint">Changed meanwhile: {outdated.join(', ')}. Only what you change is saved.</p>
+        <p className="hint">
+          Changed meanwhile: {outdated.join(', ')}. Only what you change is saved.
+        </p>
       )}
       {error && (
         <p className="error" role="alert">

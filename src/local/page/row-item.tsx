@@ -25,7 +25,10 @@ export function RowItem({
   // Once for each change, and not for rows that were there when the page was opened.
   useEffect(() => {
     if (row.changes === 0 || matchMedia('(prefers-reduced-motion: reduce)').matches) return;
-    item.current?.animate([{ backgroundColor: `var(--flash-${row.change?.toLowerCase()})` }, {}], FLASH_MS);
+    item.current?.animate(
+      [{ backgroundColor: `var(--flash-${row.change?.toLowerCase()})` }, {}],
+      FLASH_MS,
+    );
   }, [row.changes, row.change]);
 
   // Whoever is editing it keeps what was typed, until it is closed.
@@ -43,9 +46,15 @@ export function RowItem({
     wasEditing.current = editing;
   }, [editing]);
 
-  const remove = () => deleteRow(table, row.id).catch((failure: Error) => setError(failure.message));
+  const remove = () =>
+    deleteRow(table, row.id).catch((failure: Error) => setError(failure.message));
   return (
-    <li ref={item} data-id={row.id} data-change={row.change} className={gone && !editing ? 'gone' : ''}>
+    <li
+      ref={item}
+      data-id={row.id}
+      data-change={row.change}
+      className={gone && !editing ? 'gone' : ''}
+    >
       {editing ? (
         <RowForm
           label={`Edit row ${row.id} of ${table.name}`}
@@ -62,7 +71,11 @@ export function RowItem({
       {!editing && !gone && (
         <div className="row-actions">
           {!row.truncated && (
-            <button type="button" aria-label={`Edit row ${row.id}`} onClick={() => setEditing(true)}>
+            <button
+              type="button"
+              aria-label={`Edit row ${row.id}`}
+              onClick={() => setEditing(true)}
+            >
               Edit
             </button>
           )}
@@ -90,11 +103,14 @@ function RowText({ table, row }: { table: Table; row: LiveRow }): ReactNode {
       <strong>{row.truncated ? 'too large to be sent' : String(heading)}</strong>
       {note ? <span className="note">{String(note)}</span> : null}
       <small>
-        #{row.id} · {table.who(row)} · <span className="badge">{row.status ?? 'status unknown'}</span>
+        #{row.id} · {table.who(row)} ·{' '}
+        <span className="badge">{row.status ?? 'status unknown'}</span>
         {created && (
           <>
             {' · '}
-            <time dateTime={row.created_at}>{today ? created.toLocaleTimeString() : created.toLocaleString()}</time>
+            <time dateTime={row.created_at}>
+              {today ? created.toLocaleTimeString() : created.toLocaleString()}
+            </time>
           </>
         )}
       </small>

@@ -20,8 +20,14 @@ export function Savings(): ReactNode {
   const [, tick] = useState(0);
   useEffect(() => {
     const poll = () => {
-      const bytes = [...lists].reduce((sum, list) => sum + new Blob([JSON.stringify(list() ?? [])]).size, 0);
-      setPolled((before) => ({ transfers: before.transfers + lists.size, bytes: before.bytes + bytes }));
+      const bytes = [...lists].reduce(
+        (sum, list) => sum + new Blob([JSON.stringify(list() ?? [])]).size,
+        0,
+      );
+      setPolled((before) => ({
+        transfers: before.transfers + lists.size,
+        bytes: before.bytes + bytes,
+      }));
     };
     const first = setTimeout(poll, FIRST_POLL_MS);
     const polling = setInterval(poll, POLL_EVERY_MS);
@@ -66,5 +72,7 @@ export function Savings(): ReactNode {
 
 function kilobytes(bytes: number): string {
   if (bytes < 1000) return `${Math.round(bytes)} B`;
-  return bytes < 1_000_000 ? `${(bytes / 1000).toFixed(1)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+  return bytes < 1_000_000
+    ? `${(bytes / 1000).toFixed(1)} kB`
+    : `${(bytes / 1_000_000).toFixed(1)} MB`;
 }

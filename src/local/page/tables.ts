@@ -11,7 +11,8 @@ export interface Row {
   readonly [column: string]: unknown;
 }
 
-export type Messages = TableMessages<'MESSAGE', Row> & TableMessages<'COMPLAINT', Row> & { [type: string]: unknown };
+export type Messages = TableMessages<'MESSAGE', Row> &
+  TableMessages<'COMPLAINT', Row> & { [type: string]: unknown };
 
 export interface Field {
   readonly column: string;
@@ -67,7 +68,9 @@ export const COMPLAINTS: Table = {
 export type Change = 'NEW' | 'UPDATE' | 'DELETE' | 'TRUNCATE';
 
 /** The table that a message is about, where it is about one of the two; anything else is a message of the application's own. */
-export function tableOf({ type }: Pick<Message<Messages>, 'type'>): { table: Table; change: Change } | undefined {
+export function tableOf({
+  type,
+}: Pick<Message<Messages>, 'type'>): { table: Table; change: Change } | undefined {
   for (const table of [MESSAGES, COMPLAINTS])
     for (const change of ['NEW', 'UPDATE', 'DELETE', 'TRUNCATE'] as const)
       if (type === `${change}_${table.entity}`) return { table, change };

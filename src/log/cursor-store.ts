@@ -1,0 +1,197 @@
+import type { Session } from '../postgres/session.ts';
+import type { Position } from './event-log.ts';
+import { Snapshot } from './snapshot.ts';
+
+/** Row of rowcast.cursor: there is one consumer of the log. */
+export const CONSUMER = 'relay';
+
+/** Rows that one statement of `adopt` deletes. */
+const ADOPT_ROWS = 20_000;
+
+const EMPTY_LOG =
+  'delete from rowcast.event where id in (select id from rowcast.event order by id limit $1) returning 1';
+
+const ANOTHER =
+  'the database has become another installation (rowcast.adopt() or rowcast.refetch()), or has lost its cursor';
+
+/**
+ * The cursor's row, which only the holder of the lease writes, on the connection that holds it. Knows the installation as it was when
+ * the cursor was read: once the database has become another one (rowcast.adopt(), rowcast.refetch()) nothing is committed.
+ */
+export class CursorStore {
+  readonly #session: Session;
+  /** The installation that the cursor was of when it was read. */
+  #fence: string | null = null;
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  /**
+   * The installation this database is, and the place in the log up to which everything was delivered.
+   * @param hasConnections clients are connected that may have missed something where the installation is new
+   */
+  async read(hasConnections: boolean): Promise<StoredCursor | UnusableCursor> {
+    await this.#session.query(NOTICE, [hasConnections]);
+    const [row] = await this.#session.query<CursorRow>(READ, [CONSUMER]);
+    if (!row || row.snapshot === null) return { usable: false, reason: 'empty' };
+    this.#fence = row.fence;
+    if (!row.ours) return { usable: false, reason: 'copy' };
+    const position = Snapshot.parse(row.snapshot);
+    if (position.xmax > BigInt(row.xmax)) return { usable: false, reason: 'void' };
+    if (row.replaced) return { usable: false, reason: 'replaced' };
+    return {
+      usable: true,
+      installation: row.installation,
+      floor: BigInt(row.floor),
+      adoptedAtMs: Number(row.adopted_at),
+      xmax: BigInt(row.xmax),
+      commits: Number(row.commits),
+      position: {
+        snapshot: position,
+        ...(row.until && row.after_id && row.through_id
+          ? {
+              backlog: {
+                until: Snapshot.parse(row.until),
+                afterId: row.after_id,
+                throughId: row.through_id,
+              },
+            }
+          : {}),
+      },
+      exceptions: row.exceptions,
+      served: { untilMs: Number(row.served_until), snapshot: Snapshot.parse(row.served_snapshot) },
+    };
+  }
+
+  /** Starts over from now, as an installation of its own: every cursor of a client is void then, and known to be. */
+  async adopt(): Promise<void> {
+    // A large log takes longer to delete than a statement may take, and than a heartbeat may wait.
+    for (let deleted = ADOPT_ROWS; deleted === ADOPT_ROWS; )
+      deleted = (await this.#session.query(EMPTY_LOG, [ADOPT_ROWS])).length;
+    await this.#session.query('select rowcast.adopt()');
+  }
+
+  /** Every client is told to fetch again; what waits in the log is delivered. */
+  async refetch(): Promise<void> {
+    await this.#session.query('select rowcast.refetch()');
+  }
+
+  /**
+   * Commits how far delivery has come. The commit is flushed to disk, and with it the WAL of every transaction that ended before: once it
+   * is made, no crash of Postgres undoes a transaction that `row` or an earlier read of the log sees.
+   * @param row `exceptions` null: as they were committed last
+   * @throws where the database has become another installation since the cursor was read
+   */
+  async commit({ position, delivered, exceptions, served }: CommittedCursor): Promise<void> {
+    const { snapshot, backlog } = position;
+    const rows = await this.#session.query(
+      COMMIT,
+      [
+        CONSUMER,
+        this.#fence,
+        snapshot.text,
+        backlog?.until.text ?? null,
+        backlog?.afterId ?? null,
+        backlog?.throughId ?? null,
+        delivered.text,
+        exceptions,
+        served.untilMs,
+        served.snapshot.text,
+      ],
+      'commit_cursor',
+    );
+    if (rows.length === 0) throw new Error(ANOTHER);
+  }
+
+  /** @throws where the database has become another installation since the cursor was read */
+  async check(): Promise<void> {
+    const rows = await this.#session.query(
+      'select from rowcast.cursor where consumer = $1 and installation = $2',
+      [CONSUMER, this.#fence],
+    );
+    if (rows.length === 0) throw new Error(ANOTHER);
+  }
+}
+
+const NOTICE = `
+  update rowcast.installation set adopted_at = case when $1 then clock_timestamp() else '-infinity' end
+  where adopted_at is null and identity = rowcast.database_identity()`;
+
+const READ = `
+  select c.snapshot::text, c.until::text, c.after_id::text, c.through_id::text, c.exceptions::text, c.commits::text,
+    c.served_snapshot::text, (extract(epoch from c.served_until) * 1000)::float8 as served_until, c.installation::text as fence,
+    i.id::text as installation, i.floor::text, (extract(epoch from i.adopted_at) * 1000)::float8 as adopted_at,
+    i.identity = rowcast.database_identity() as ours, i.timeline <> rowcast.timeline() as replaced,
+    pg_snapshot_xmax(pg_current_snapshot())::text as xmax
+  from rowcast.installation i left join rowcast.cursor c on c.consumer = $1`;
+
+const COMMIT = `
+  update rowcast.cursor set snapshot = $3, until = $4, after_id = $5, through_id = $6, delivered = $7,
+    exceptions = coalesce($8, exceptions), served_until = to_timestamp($9::float8 / 1000), served_snapshot = $10,
+    commits = commits + 1, updated_at = now()
+  where consumer = $1 and installation = $2 returning 1`;
+
+/** Which connections have had their replay. */
+export interface Served {
+  /** Those made before, epoch ms. */
+  readonly untilMs: number;
+  /** It sees nothing that was committed after that instant. */
+  readonly snapshot: Snapshot;
+}
+
+/** What is committed together: nothing of it is ahead of what a connection has. */
+export interface CommittedCursor {
+  /** Delivered, in order, to everybody but those that `exceptions` names. */
+  readonly position: Position;
+  /** Delivered to everybody. */
+  readonly delivered: Snapshot;
+  /** JSON, see term/exceptions.ts; null where nothing changed since the last commit. */
+  readonly exceptions: string | null;
+  readonly served: Served;
+}
+
+/**
+ * `empty`: the schema was restored without its data. `copy`: the database is a copy of the one where Rowcast was installed. `void`: the cursor names transactions that never were.
+ * `replaced`: a replica, or a restore to an earlier moment, has taken the database's place and may lack its last transactions.
+ */
+export interface UnusableCursor {
+  readonly usable: false;
+  readonly reason: 'empty' | 'copy' | 'void' | 'replaced';
+}
+
+export interface StoredCursor {
+  readonly usable: true;
+  /** uuid of the installation. */
+  readonly installation: string;
+  /** Rows of transactions below may have been removed. */
+  readonly floor: bigint;
+  /** Connections made before are to fetch again, epoch ms; -Infinity where there are none. */
+  readonly adoptedAtMs: number;
+  /** No transaction from here on had begun when the cursor was read. */
+  readonly xmax: bigint;
+  /** Commits of this row, of all relays. */
+  readonly commits: number;
+  readonly position: Position;
+  /** JSON, see term/exceptions.ts. */
+  readonly exceptions: string;
+  readonly served: Served;
+}
+
+interface CursorRow {
+  installation: string;
+  fence: string | null;
+  floor: string;
+  adopted_at: string;
+  ours: boolean;
+  replaced: boolean;
+  xmax: string;
+  snapshot: string | null;
+  until: string | null;
+  after_id: string | null;
+  through_id: string | null;
+  exceptions: string;
+  commits: string;
+  served_until: string;
+  served_snapshot: string;
+}

@@ -1,0 +1,11 @@
+import { eventFrame, truncatedFrame } from '../protocol/frame.ts';
+import type { LoggedEvent } from './logged-event.ts';
+
+/** A row of the log as the bytes of a frame; shortened to its key where it would be larger than `maxFrameBytes`. */
+export function encodeEvent(event: LoggedEvent, cursor: string, maxFrameBytes: number): Buffer {
+  if (!event.oversize) {
+    const payload = Buffer.from(eventFrame({ ...event, cursor }));
+    if (payload.length <= maxFrameBytes) return payload;
+  }
+  return Buffer.from(truncatedFrame({ ...event, cursor }, event.key));
+}

@@ -1,0 +1,81 @@
+import { EventEmitter } from 'node:events';
+import type { Logger } from 'pino';
+import { pause } from '../backoff.ts';
+import type { Session } from '../postgres/session.ts';
+
+/** Rows that one statement removes: some 50 ms of work. */
+const BATCH_ROWS = 5000;
+/** Between two statements while there is more to remove. */
+const BREATH_MS = 50;
+
+/**
+ * Keeps the log from growing: rows that were delivered go after `keep`. Rows that could not be delivered hold out
+ * until `keepUndelivered`; then they go too, and whoever should have had them is told so (`lost`).
+ *
+ * Runs while a relay leads. Deleting old rows blocks no writer, and vacuum makes their space free for new ones.
+ */
+export class Retention extends EventEmitter<RetentionEvents> {
+  readonly #deps: RetentionDeps;
+  #floor: bigint;
+
+  constructor(deps: RetentionDeps) {
+    super();
+    this.#deps = deps;
+    this.#floor = deps.floor;
+  }
+
+  /** Rows of transactions below may be gone. */
+  get floor(): bigint {
+    return this.#floor;
+  }
+
+  /** Runs until the signal aborts. @throws when the database is lost */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const more = await this.#removeSome();
+      await pause(more ? BREATH_MS : this.#deps.settings.intervalMs, signal);
+    }
+  }
+
+  /** @returns whether there is more to remove */
+  async #removeSome(): Promise<boolean> {
+    const { session, settings, log } = this.#deps;
+    const [row] = await session.query<{ removed: number; undelivered: number; floor: string }>(
+      'select removed, undelivered, floor::text from rowcast.remove_old($1::interval, $2::interval, $3)',
+      [settings.keep, settings.keepUndelivered, BATCH_ROWS],
+      'remove_old',
+    );
+    if (!row || row.removed === 0) return false;
+    this.#floor = BigInt(row.floor);
+    if (row.undelivered > 0) {
+      log.error(
+        { event: 'events_lost', undelivered: row.undelivered, limit: settings.keepUndelivered },
+        'removed events that could not be delivered in time; every client is told to fetch again',
+      );
+      this.emit('lost', row.undelivered);
+    }
+    this.emit('removed', row.removed);
+    return row.removed === BATCH_ROWS;
+  }
+}
+
+export interface RetentionEvents {
+  removed: [rows: number];
+  /** Events that nobody will get any more. */
+  lost: [rows: number];
+}
+
+export interface RetentionDeps {
+  readonly session: Session;
+  readonly settings: RetentionSettings;
+  /** As the last leader left it. */
+  readonly floor: bigint;
+  readonly log: Logger;
+}
+
+/** Intervals as Postgres reads them. */
+export interface RetentionSettings {
+  readonly keep: string;
+  readonly keepUndelivered: string;
+  readonly intervalMs: number;
+}

@@ -1,0 +1,47 @@
+import { type Addressee, termsOf } from '../protocol/audience.ts';
+
+/**
+ * Who is reached by a term. Members are found by what an event names, so that its cost follows its receivers
+ * and not the number of connections.
+ */
+export class AudienceIndex<Member extends object> {
+  /** Most terms reach one member, and a set of one costs more than all else of a connection: it is left out. */
+  readonly #byTerm = new Map<string, Member | Set<Member>>();
+
+  add(addressee: Addressee, member: Member): void {
+    for (const term of termsOf(addressee)) {
+      const members = this.#byTerm.get(term);
+      if (members === undefined) this.#byTerm.set(term, member);
+      else if (members instanceof Set) members.add(member);
+      else if (members !== member) this.#byTerm.set(term, new Set([members, member]));
+    }
+  }
+
+  remove(addressee: Addressee, member: Member): void {
+    for (const term of termsOf(addressee)) {
+      const members = this.#byTerm.get(term);
+      if (members === member) this.#byTerm.delete(term);
+      else if (members instanceof Set && members.delete(member) && members.size === 0)
+        this.#byTerm.delete(term);
+    }
+  }
+
+  /** Each member once, however many of the terms reach it. */
+  reach(audience: readonly string[]): Iterable<Member> {
+    if (audience.length === 1) return this.#members(audience[0] as string);
+    if (audience.includes('all')) return this.#members('all');
+    const union = new Set<Member>();
+    for (const term of audience) {
+      for (const member of this.#members(term)) union.add(member);
+    }
+    return union;
+  }
+
+  #members(term: string): Iterable<Member> {
+    const members = this.#byTerm.get(term);
+    if (members === undefined) return NOBODY;
+    return members instanceof Set ? members : [members];
+  }
+}
+
+const NOBODY: Iterable<never> = [];

@@ -1,0 +1,242 @@
+import type { Logger } from 'pino';
+import type { Connection } from '../connections/connection.ts';
+import { encodeEvent } from '../log/event-encoding.ts';
+import { type EventLog, endOf, type Page, type Position } from '../log/event-log.ts';
+import type { Snapshot } from '../log/snapshot.ts';
+import { formatCursor, nowhere } from '../protocol/cursor.ts';
+import { readyFrame } from '../protocol/frame.ts';
+import { AudienceIndex } from '../pusher/audience-index.ts';
+import type { Fanout } from '../pusher/fanout.ts';
+import { Payload } from '../pusher/payload.ts';
+import { PageSending } from './page-sending.ts';
+
+/** A page goes out to all of a group within this, or those who have not got it yet go on as a group of their own. */
+const STRAGGLER_MS = 1000;
+
+/** After so many differences read and found outdated, the feed is held for the next. */
+const CHASES = 5;
+
+/**
+ * Connections that join together, and share one read of the log:
+ *
+ *     backlog, page by page ──▶ the difference to where the feed is ──▶ announced ──▶ what came meanwhile ──▶ READY, live
+ *
+ * The seam has no hole: a group reads up to the end of the feed's last window, and goes live in the same
+ * turn of the event loop in which it finds that the feed has not moved on; otherwise it reads the difference.
+ */
+export class ReplayGroup {
+  readonly #deps: ReplayGroupDeps;
+  readonly #events: ReplayGroupEvents;
+  readonly #members: Set<Member>;
+  readonly #audience = new AudienceIndex<Member>();
+  #position: Position;
+
+  /** @param start the first window's beginning, or the middle of a window */
+  constructor(
+    deps: ReplayGroupDeps,
+    members: Iterable<Member>,
+    start: Position,
+    events: ReplayGroupEvents,
+  ) {
+    this.#deps = deps;
+    this.#events = events;
+    this.#members = new Set(members);
+    this.#position = start;
+  }
+
+  /**
+   * Resolves when each member is live, over, or in another group.
+   * @param sending the page before the start, where that is still going out to them
+   */
+  async run(sending?: PageSending<Member>): Promise<void> {
+    if (sending) await this.#untilSent(sending);
+    for (const member of this.#members) this.#audience.add(member.connection, member);
+    for (let chases = 0; ; ) {
+      for (const member of this.#members)
+        if (!this.#deps.fanout.has(member.connection)) this.#leave(member);
+      if (this.#members.size === 0) return;
+      if (this.#position.backlog) {
+        const page = await this.#deps.log.read(this.#position);
+        this.#position = page.next;
+        await this.#untilSent(this.#send(page));
+      } else if (!this.#announced()) await this.#announce();
+      else if (chases++ < CHASES) await this.#chase();
+      else await this.#deps.holdFeed(() => this.#chase());
+    }
+  }
+
+  #announced(): boolean {
+    for (const { announced } of this.#members) if (!announced) return false;
+    return true;
+  }
+
+  /** Once they have everything up to where the feed is, that is made known to whoever takes over; only then comes READY. */
+  async #announce(): Promise<void> {
+    const { sending, until } = await this.#readDifference();
+    await this.#untilSent(sending);
+    if (this.#position.backlog) return;
+    const whole = [...this.#members].filter((member) => this.#isWhole(member));
+    if (whole.length > 0)
+      await this.#deps.announce(
+        whole.map(({ connection }) => connection),
+        until,
+      );
+    for (const member of this.#members) {
+      member.from = until;
+      member.announced = true;
+    }
+  }
+
+  /** Reads the difference to where the feed is now; where that is not outdated by then, the group goes live. */
+  async #chase(): Promise<void> {
+    const { until } = await this.#readDifference();
+    if (this.#position.backlog) return;
+    if (endOf(this.#deps.position()).text === until.text) this.#goLive(until);
+    else for (const member of this.#members) member.from = until;
+  }
+
+  async #readDifference(): Promise<{ sending: PageSending<Member>; until: Snapshot }> {
+    const until = endOf(this.#deps.position());
+    if (this.#deps.isQuietSince(this.#position.snapshot)) {
+      this.#position = { snapshot: until };
+      return { sending: new PageSending(new Map()), until };
+    }
+    const page = await this.#deps.log.between(this.#position.snapshot, until);
+    this.#position = page.next;
+    return { sending: this.#send(page), until };
+  }
+
+  /** Lets a page go out before the next is read. Members that take too long for it go on without the others. */
+  async #untilSent(sending: PageSending<Member>): Promise<void> {
+    await sending.over(STRAGGLER_MS);
+    if (sending.waiting.size === 0) return;
+    const stragglers = [...sending.waiting];
+    for (const member of stragglers) this.#remove(member);
+    this.#events.straggling(stragglers, this.#position, sending);
+  }
+
+  #remove(member: Member): void {
+    this.#members.delete(member);
+    this.#audience.remove(member.connection, member);
+  }
+
+  /** The connection is over. */
+  #leave(member: Member): void {
+    this.#remove(member);
+    this.#events.ended(member);
+  }
+
+  #send(page: Page): PageSending<Member> {
+    const { fanout, maxFrameBytes } = this.#deps;
+    const frames = new Map<Member, Payload[]>();
+    // Nothing that a cursor is made of changes while a page is sent.
+    const cursors = new Map(
+      Array.from(this.#members, (member) => [member, this.#cursorOf(member)]),
+    );
+    for (const event of page.events) {
+      const xid = BigInt(event.xid);
+      const encoded = new Map<string, Payload>();
+      for (const member of this.#audience.reach(event.audience)) {
+        if (member.from.sees(xid)) continue;
+        const cursor = cursors.get(member) as string;
+        const payload =
+          encoded.get(cursor) ?? new Payload(encodeEvent(event, cursor, maxFrameBytes), [event.id]);
+        encoded.set(cursor, payload);
+        const waiting = frames.get(member);
+        if (waiting) waiting.push(payload);
+        else frames.set(member, [payload]);
+      }
+    }
+    for (const payloads of frames.values()) this.#events.replayed(payloads.length);
+    return new PageSending(
+      new Map(
+        [...frames].map(([member, payloads]) => [member, fanout.send(member.connection, payloads)]),
+      ),
+    );
+  }
+
+  /**
+   * Where that replay began: a client that is cut off starts it again. A replay that is not whole has no such place: a client that is
+   * cut off before READY would else never hear of it.
+   */
+  #cursorOf(member: Member): string {
+    const { installation, durable } = this.#deps;
+    return this.#isWhole(member)
+      ? formatCursor(durable(member.from), installation)
+      : nowhere(installation);
+  }
+
+  /** Retention may have removed rows that this replay was still to read; of a transaction that is still open it has removed none. */
+  #isWhole({ complete, start }: Member): boolean {
+    const floor = this.#deps.floor();
+    if (!complete || start.xmax < floor) return false;
+    const now = endOf(this.#deps.position());
+    return start.xip.every((xid) => xid >= floor || !now.sees(xid));
+  }
+
+  /** Synchronous: nothing can be dispatched between READY and being live. */
+  #goLive(until: Snapshot): void {
+    const { fanout, installation, durable, logger } = this.#deps;
+    const cursor = formatCursor(durable(until), installation);
+    for (const member of this.#members) {
+      const { connection } = member;
+      const recovered = this.#isWhole(member);
+      this.#events.ready(connection, recovered);
+      // A lane keeps its order: once READY is delivered, the replay is.
+      void fanout
+        .send(connection, [new Payload(Buffer.from(readyFrame(cursor, recovered)))])
+        .then(() => this.#events.delivered(member, until));
+      this.#deps.goLive(connection);
+    }
+    logger.debug({ event: 'joined', connections: this.#members.size }, 'connections are live');
+    this.#members.clear();
+  }
+}
+
+export interface Member {
+  readonly connection: Connection;
+  /** It has everything that this sees. */
+  from: Snapshot;
+  /** Where its replay began. */
+  start: Snapshot;
+  /** That is where the client left off, and not later. */
+  complete: boolean;
+  /** Whoever takes over knows that it has everything up to where it is, or has to begin anew. */
+  announced: boolean;
+}
+
+/** What the owner of the members hears. */
+export interface ReplayGroupEvents {
+  replayed(frames: number): void;
+  ready(connection: Connection, recovered: boolean): void;
+  /** It has its whole replay up to there, READY included. Called too when the connection was closed meanwhile. */
+  delivered(member: Member, until: Snapshot): void;
+  /** The connection is over. */
+  ended(member: Member): void;
+  /** These go on as another group once they have got the page. */
+  straggling(members: readonly Member[], position: Position, sending: PageSending<Member>): void;
+}
+
+export interface ReplayGroupDeps {
+  /** On a session of its own: a long replay must not hold up the feed's reads. */
+  readonly log: EventLog;
+  readonly fanout: Fanout;
+  /** Tag of the installation, as cursors carry it. */
+  readonly installation: string;
+  readonly maxFrameBytes: number;
+  readonly logger: Logger;
+  /** Where the feed is. */
+  position(): Position;
+  /** The feed has read everything after the place, and found nothing. */
+  isQuietSince(place: Snapshot): boolean;
+  /** The latest place for a client's cursor that is not after `place`. */
+  durable(place: Snapshot): Snapshot;
+  /** Rows of transactions below may be gone. */
+  floor(): bigint;
+  /** Resolves once it is committed that these have everything up to there. */
+  announce(connections: readonly Connection[], until: Snapshot): Promise<void>;
+  /** From the feed's next window on the connection gets what is dispatched. */
+  goLive(connection: Connection): void;
+  /** Runs while the feed does not read. */
+  holdFeed<Result>(work: () => Promise<Result>): Promise<Result>;
+}

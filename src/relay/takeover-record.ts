@@ -1,0 +1,139 @@
+import type { CommittedCursor } from '../log/cursor-store.ts';
+import { endOf, type Position } from '../log/event-log.ts';
+import { Snapshot } from '../log/snapshot.ts';
+import { Exceptions, nameOf } from './exceptions.ts';
+import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
+import type { Recipient } from './recipient.ts';
+
+/**
+ * `connectedAt` is when the upgrade began; `$connect` stores the item up to 29 s later. A connection is surely in a
+ * read of the table only if it was made this long before the read began.
+ */
+const LATE_ITEM_MS = 30_000 + CLOCK_MARGIN_MS;
+
+/** Names in the cursor's row, some 30 bytes each; the row is written some hundred times a second. */
+const MAX_NAMES = 500;
+
+/**
+ * What the cursor's row says of the recipients, for whoever takes over: by the two rules of recipient.ts it is never ahead of
+ * anybody, and waits for nobody while there is room for names.
+ */
+export class TakeoverRecord {
+  readonly #deps: TakeoverRecordDeps;
+  readonly #unserved = new Set<Recipient>();
+  readonly #pinned = new Set<Recipient>();
+  /** Served, and made after `#servedUntilMs`. */
+  readonly #young = new Set<Recipient>();
+  #servedUntilMs: number;
+  /** As recorded last; null once somebody's place has changed since. */
+  #named: Named | null = null;
+
+  constructor(deps: TakeoverRecordDeps) {
+    this.#deps = deps;
+    // A directory that has not been read for long does not know whom the leader before has served meanwhile.
+    this.#servedUntilMs = Math.min(deps.servedUntilMs, deps.knownUntilMs() - LATE_ITEM_MS);
+  }
+
+  get pinned(): Iterable<Recipient> {
+    return this.#pinned;
+  }
+
+  /** To be called whenever served, pin or stage of the recipient has changed. */
+  note(recipient: Recipient): void {
+    const { served, pin, connection } = recipient;
+    place(this.#unserved, recipient, !served);
+    place(this.#pinned, recipient, pin !== null);
+    place(this.#young, recipient, served && connection.connectedAt >= this.#servedUntilMs);
+    this.#named = null;
+  }
+
+  /** @returns whether the cursor may go on where it could not */
+  remove(recipient: Recipient): boolean {
+    const waitedFor = this.#unserved.has(recipient) || this.#pinned.has(recipient);
+    for (const set of [this.#unserved, this.#pinned, this.#young]) set.delete(recipient);
+    this.#named = null;
+    return waitedFor;
+  }
+
+  /** @param settled delivered, in order, to everybody who is live */
+  row(settled: Position): CommittedCursor {
+    this.#advance();
+    const isNews = this.#named === null;
+    this.#named ??= this.#name();
+    const { exceptions, pins, unnamed, servedUntilMs } = this.#named;
+    // Of a window that is read page by page, the unnamed may lack every page.
+    const held = unnamed.filter((pin) => !endOf(settled).isWithin(pin));
+    return {
+      position:
+        held.length === 0 ? settled : { snapshot: Snapshot.meet([settled.snapshot, ...held]) },
+      delivered: Snapshot.meet([settled.snapshot, ...pins]),
+      exceptions: isNews ? exceptions.toString() : null,
+      served: {
+        untilMs: servedUntilMs,
+        snapshot: this.#deps.history.at(servedUntilMs - CLOCK_MARGIN_MS).snapshot,
+      },
+    };
+  }
+
+  /** Those that the cursor alone is wrong about. Past the bound the cursor waits for pins that found no place. */
+  #name(): Named {
+    const exceptions = new Exceptions();
+    const pins: Snapshot[] = [];
+    const unnamed: Snapshot[] = [];
+    let servedUntilMs = this.#servedUntilMs;
+    const full = () => exceptions.size >= MAX_NAMES;
+    // For these nothing else would tell; past the bound all younger ones are replayed to once more.
+    for (const { connection } of this.#unserved) {
+      if (connection.connectedAt >= this.#servedUntilMs) continue;
+      if (full()) servedUntilMs = Math.min(servedUntilMs, connection.connectedAt);
+      else exceptions.unserved.add(nameOf(connection));
+    }
+    for (const { connection, served, pin } of this.#pinned) {
+      if (!served || !pin) continue;
+      pins.push(pin);
+      if (full()) unnamed.push(pin);
+      else exceptions.pinned.set(nameOf(connection), pin);
+    }
+    for (const { connection, pin } of this.#young) {
+      if (full()) break;
+      if (!pin) exceptions.served.add(nameOf(connection));
+    }
+    exceptions.more = full() || this.#deps.history.at(servedUntilMs - CLOCK_MARGIN_MS).forgotten;
+    return { exceptions, pins, unnamed, servedUntilMs };
+  }
+
+  /** Every connection made before has had its replay, or is named. It goes on until one that has not, or has not had its READY. */
+  #advance(): void {
+    let untilMs = this.#deps.knownUntilMs() - LATE_ITEM_MS;
+    for (const { connection } of this.#unserved)
+      untilMs = Math.min(untilMs, connection.connectedAt);
+    for (const { connection, hadReady } of this.#pinned)
+      if (!hadReady) untilMs = Math.min(untilMs, connection.connectedAt);
+    if (untilMs <= this.#servedUntilMs) return;
+    this.#servedUntilMs = untilMs;
+    this.#named = null;
+    for (const recipient of this.#young)
+      if (recipient.connection.connectedAt < untilMs) this.note(recipient);
+  }
+}
+
+function place<Member>(set: Set<Member>, member: Member, belongs: boolean): void {
+  if (belongs) set.add(member);
+  else set.delete(member);
+}
+
+interface Named {
+  readonly exceptions: Exceptions;
+  readonly pins: readonly Snapshot[];
+  /** Pins past the bound. */
+  readonly unnamed: readonly Snapshot[];
+  readonly servedUntilMs: number;
+}
+
+export interface TakeoverRecordDeps {
+  readonly history: PositionHistory;
+  /** As the leader before left it, epoch ms. */
+  readonly servedUntilMs: number;
+  /** Every connection that was stored before is known, epoch ms. */
+  knownUntilMs(): number;
+}

@@ -1,0 +1,67 @@
+import { once } from 'node:events';
+import { createServer, type Server } from 'node:http';
+import { type AddressInfo, isIPv4 } from 'node:net';
+
+/** Small answers to GET, by path. */
+export class HttpService {
+  readonly #options: HttpServiceOptions;
+  readonly #server: Server;
+
+  constructor(options: HttpServiceOptions) {
+    this.#options = options;
+    this.#server = createServer(async (request, response) => {
+      const path = request.url?.split('?')[0] ?? '/';
+      const answer = this.#foreign(request.headers.host)
+        ? { status: 403, body: { error: 'this is for programs on this machine; ask 127.0.0.1' } }
+        : await options.answer(path).catch((error: unknown) => ({
+            status: 500,
+            body: { error: error instanceof Error ? error.message : 'error' },
+          }));
+      const { status, body } = answer ?? {
+        status: 404,
+        body: { error: `not found; there are ${options.paths}` },
+      };
+      const text = typeof body === 'string';
+      const type = text ? 'text/plain; version=0.0.4; charset=utf-8' : 'application/json';
+      response
+        .writeHead(status, { 'content-type': type })
+        .end(text ? body : `${JSON.stringify(body)}\n`);
+    });
+  }
+
+  /** @returns the port, chosen by the system for port 0. @throws EADDRINUSE and the like */
+  async start(): Promise<number> {
+    this.#server.listen(this.#options.port, this.#options.host);
+    await once(this.#server, 'listening');
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections();
+    if (this.#server.listening) await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  /** A web page may point a name of its own at 127.0.0.1 and read the answers (DNS rebinding). */
+  #foreign(host: string | undefined): boolean {
+    if (!this.#options.localOnly) return false;
+    const name = host?.replace(/:\d+$/, '') ?? '';
+    return !(isIPv4(name) || name === 'localhost');
+  }
+}
+
+export interface HttpServiceOptions {
+  readonly port: number;
+  /** The address to listen on; all without it. */
+  readonly host?: string | undefined;
+  /** Answers no request that names another host than this machine. */
+  readonly localOnly?: boolean;
+  /** For whoever asks for another. */
+  readonly paths: string;
+  /** Text, or what becomes JSON; null for a path that there is not. */
+  answer(path: string): Promise<Answer | null>;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly body: string | object;
+}

@@ -1,0 +1,189 @@
+import { pino } from 'pino';
+import { expect, onTestFinished, test } from 'vitest';
+import type { Connection } from '../../src/connections/connection.ts';
+import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
+import type { ConnectionStore } from '../../src/connections/connection-store.ts';
+import type { Position } from '../../src/log/event-log.ts';
+import { Snapshot } from '../../src/log/snapshot.ts';
+import { Fanout } from '../../src/pusher/fanout.ts';
+import { Exceptions, nameOf } from '../../src/relay/exceptions.ts';
+import { PositionHistory } from '../../src/relay/position-history.ts';
+import { Recipients } from '../../src/relay/recipients.ts';
+import type { Joining, Replay } from '../../src/relay/replay.ts';
+
+const HOUR_MS = 3_600_000;
+const at = (xid: number): Position => ({ snapshot: new Snapshot(BigInt(xid), BigInt(xid), []) });
+
+/** The recipients of a term on a fan-out that delivers nothing, with replays that end when the test says so. */
+function start(
+  options: { connections?: Connection[]; exceptions?: Exceptions; readAtMs?: number } = {},
+) {
+  const now = Date.now();
+  const directory = new ConnectionDirectory();
+  directory.replaceAll(options.connections ?? [], options.readAtMs ?? now);
+  const fanout = new Fanout({
+    gateway: {
+      post: () => new Promise(() => undefined),
+      close: () => new Promise(() => undefined),
+    },
+    log: pino({ level: 'silent' }),
+    mayPost: () => true,
+    maxPostsInFlight: 10,
+    postsPerSecondLimit: 1000,
+    maxFrameBytes: 32_000,
+    deliveryDeadlineMs: 1000,
+  });
+  const joins: Joining[] = [];
+  const served = { untilMs: now - HOUR_MS, snapshot: at(1).snapshot };
+  const recipients = new Recipients({
+    directory,
+    store: { remove: async () => undefined } as unknown as ConnectionStore,
+    fanout,
+    replay: { join: (joining: Joining) => joins.push(joining) } as unknown as Replay,
+    history: new PositionHistory({ atMs: served.untilMs, snapshot: served.snapshot }),
+    served,
+    exceptions: String(options.exceptions ?? new Exceptions()),
+    log: pino({ level: 'silent' }),
+    start: at(50).snapshot,
+    readUpTo: () => at(100),
+    committed: () => at(50),
+    commit: async () => undefined,
+  });
+  recipients.start();
+  onTestFinished(() => {
+    recipients.stop();
+    fanout.stop();
+  });
+  const record = (position: Position) => {
+    const { exceptions, ...row } = recipients.record(position);
+    return { ...row, exceptions: exceptions === null ? null : Exceptions.parse(exceptions) };
+  };
+  return { directory, fanout, recipients, joins, record, now };
+}
+
+let made = 0;
+const connection = (agoMs: number, more: Partial<Connection> = {}): Connection => ({
+  connectionId: `c${made++}`,
+  userId: 'u',
+  connectedAt: Date.now() - agoMs,
+  ttl: Date.now() / 1000 + 3600,
+  ...more,
+});
+
+test('a leader names nobody whom only the leader before knew, and nobody whom it is still replaying to', () => {
+  const [known, replaying, unseen] = [connection(1000), connection(1000), connection(1000)];
+  const before = new Exceptions();
+  for (const each of [known, unseen]) before.served.add(nameOf(each));
+  before.pinned.set(nameOf(unseen), at(10).snapshot);
+  const { record, joins } = start({ connections: [known, replaying], exceptions: before });
+  expect(joins.map((join) => join.connection)).toEqual([replaying]);
+  const { exceptions } = record(at(60));
+  expect([...(exceptions?.served ?? [])]).toEqual([nameOf(known)]);
+  expect(exceptions?.pinned.size).toBe(0);
+});
+
+test('who was named with a pin goes on from there, whether it is in the table now or read from it later', () => {
+  const [now, later] = [connection(2 * HOUR_MS), connection(1000)];
+  const before = new Exceptions();
+  before.pinned.set(nameOf(now), at(10).snapshot).set(nameOf(later), at(20).snapshot);
+  const { directory, joins, record } = start({ connections: [now], exceptions: before });
+  directory.put(later);
+  expect(joins.map(({ connection: { connectionId }, from }) => [connectionId, from?.text])).toEqual(
+    [
+      [now.connectionId, '10:10:'],
+      [later.connectionId, '20:20:'],
+    ],
+  );
+  const { position, delivered, exceptions } = record(at(60));
+  expect([position.snapshot.text, delivered.text]).toEqual(['60:60:', '10:10:']);
+  expect(exceptions?.pinned.get(nameOf(now))?.text).toBe('10:10:');
+});
+
+test('one that the leader before has served, and that is read only later, lacks what was dispatched since the term began', () => {
+  const [young, old] = [connection(1000), connection(2 * HOUR_MS)];
+  const before = new Exceptions();
+  before.served.add(nameOf(young));
+  const { directory, joins } = start({ exceptions: before });
+  directory.put(young);
+  directory.put(old);
+  expect(joins.map(({ connection: { connectionId }, from }) => [connectionId, from?.text])).toEqual(
+    [
+      [young.connectionId, '50:50:'],
+      [old.connectionId, '50:50:'],
+    ],
+  );
+});
+
+test('an item that is changed before its first replay is through begins it anew, from its own cursor', () => {
+  const before = connection(1000, { cursor: 'its own' });
+  const { directory, joins } = start({ connections: [before] });
+  directory.put({ ...before, rooms: ['lobby'] });
+  expect(joins.map(({ connection: { rooms }, from }) => [rooms, from])).toEqual([
+    [undefined, undefined],
+    [['lobby'], undefined],
+  ]);
+});
+
+test('one that falls behind again keeps its earlier pin until the last of its replays is through', async () => {
+  const slow = connection(2 * HOUR_MS);
+  const { fanout, joins, record, recipients } = start({ connections: [slow] });
+  fanout.emit('behind', slow, at(30).snapshot);
+  fanout.emit('behind', slow, at(40).snapshot);
+  joins[0]?.ready(at(70).snapshot);
+  expect(record(at(80)).exceptions?.pinned.get(nameOf(slow))?.text).toBe('30:30:');
+  joins[1]?.ready(at(90).snapshot);
+  expect(record(at(95)).exceptions?.pinned.get(nameOf(slow))?.text).toBe('90:90:');
+  recipients.committed(at(95));
+  expect(record(at(95)).exceptions?.pinned.size).toBe(0);
+  expect(record(at(96)).exceptions).toBeNull();
+});
+
+test('past the bound of names the cursor waits for the pins that found no place, and not in the middle of a window', () => {
+  const many = Array.from({ length: 510 }, () => connection(2 * HOUR_MS));
+  const { fanout, record } = start({ connections: many });
+  const pins = many.map((_, i) => new Snapshot(30n, 60n, [30n, BigInt(40 + (i % 10))]));
+  for (const [i, each] of many.entries()) fanout.emit('behind', each, pins[i] as Snapshot);
+  const { position, exceptions } = record({
+    snapshot: at(50).snapshot,
+    backlog: { until: at(90).snapshot, afterId: '5', throughId: '9' },
+  });
+  expect(exceptions?.pinned.size).toBe(500);
+  expect(exceptions?.more).toBe(true);
+  expect(position.backlog).toBeUndefined();
+  const unnamed = pins.filter((_, i) => !exceptions?.pinned.has(nameOf(many[i] as Connection)));
+  expect(unnamed).toHaveLength(10);
+  for (const pin of unnamed) expect(position.snapshot.isWithin(pin)).toBe(true);
+});
+
+test('an old connection that has not had its replay is named, before pins that the cursor can wait for', () => {
+  const old = connection(10 * HOUR_MS);
+  const before = new Exceptions();
+  before.unserved.add(nameOf(old));
+  const many = Array.from({ length: 510 }, () => connection(2 * HOUR_MS));
+  const { fanout, record, now } = start({ connections: [old, ...many], exceptions: before });
+  for (const each of many) fanout.emit('behind', each, at(30).snapshot);
+  const { served, exceptions, position } = record(at(60));
+  expect(served.untilMs).toBeLessThan(now - 30_000);
+  expect([...(exceptions?.unserved ?? [])]).toEqual([nameOf(old)]);
+  expect(exceptions?.pinned.size).toBe(499);
+  expect(position.snapshot.text).toBe('30:30:');
+});
+
+test('served_until does not pass one whose READY is not delivered, though it is named as served', async () => {
+  const waiting = connection(40_000);
+  const { directory, recipients, joins, record, now } = start();
+  directory.put(waiting);
+  await recipients.announce([waiting], at(70).snapshot);
+  expect(record(at(80)).served.untilMs).toBeLessThanOrEqual(waiting.connectedAt);
+  joins[0]?.ready(at(75).snapshot);
+  directory.current(now);
+  expect(record(at(81)).served.untilMs).toBeGreaterThan(waiting.connectedAt);
+});
+
+test('a leader whose directory is old does not say of those made since that they were served', () => {
+  const now = Date.now();
+  const { record } = start({ readAtMs: now - 2 * HOUR_MS });
+  const { served, exceptions } = record(at(60));
+  expect(served.untilMs).toBeLessThan(now - 2 * HOUR_MS);
+  expect(exceptions?.more).toBe(true);
+});

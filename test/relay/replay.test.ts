@@ -1,0 +1,127 @@
+import { pino } from 'pino';
+import { expect, onTestFinished, test } from 'vitest';
+import type { Connection } from '../../src/connections/connection.ts';
+import { EventLog, type Position } from '../../src/log/event-log.ts';
+import { Snapshot } from '../../src/log/snapshot.ts';
+import { Session } from '../../src/postgres/session.ts';
+import { Fanout } from '../../src/pusher/fanout.ts';
+import { PositionHistory } from '../../src/relay/position-history.ts';
+import { Replay, type ReplayDeps } from '../../src/relay/replay.ts';
+import { TestDatabase } from '../support/database.ts';
+
+/** Replays of a real log, on a fan-out that delivers everything at once. */
+async function start(
+  overrides: (setup: { here(): Promise<Position> }) => Partial<ReplayDeps> = () => ({}),
+) {
+  const database = await TestDatabase.create();
+  const session = await Session.open({
+    database: { connectionString: database.url },
+    applicationName: 'test',
+    queryTimeoutMs: 5000,
+  });
+  onTestFinished(async () => {
+    await session.close();
+    await database.close();
+  });
+  const here = async (): Promise<Position> => {
+    const [row] = await database.sql<{ s: string }>('select pg_current_snapshot()::text as s');
+    return { snapshot: Snapshot.parse(row?.s as string) };
+  };
+  const posted: string[] = [];
+  const fanout = new Fanout({
+    gateway: {
+      post: async (_, payload) => {
+        posted.push(payload.bytes.toString());
+        return { kind: 'delivered' };
+      },
+      close: async () => ({ kind: 'delivered' }),
+    },
+    log: pino({ level: 'silent' }),
+    mayPost: () => true,
+    maxPostsInFlight: 10,
+    postsPerSecondLimit: 1000,
+    maxFrameBytes: 32_000,
+    deliveryDeadlineMs: 1000,
+  });
+  onTestFinished(() => fanout.stop());
+  const feed = { position: await here() };
+  const start = feed.position.snapshot;
+  const log = new EventLog({ session, pageRows: 100, maxDataBytes: 32_000 });
+  const announced: string[] = [];
+  const replay = new Replay({
+    log,
+    fanout,
+    history: new PositionHistory({ atMs: 0, snapshot: start }),
+    installation: '00000000',
+    xmax: start.xmax,
+    adoptedAtMs: Number.NEGATIVE_INFINITY,
+    maxFrameBytes: 32_000,
+    logger: pino({ level: 'silent' }),
+    position: () => feed.position,
+    isQuietSince: () => false,
+    floor: () => 0n,
+    durable: (place) => place,
+    announce: async (connections) => {
+      announced.push(...connections.map(({ connectionId }) => connectionId));
+    },
+    goLive: (each) => fanout.goLive(each),
+    holdFeed: (work) => work(),
+    fail: (error) => {
+      throw error;
+    },
+    ...overrides({ here }),
+  });
+  const join = (from?: Snapshot) => {
+    const connection: Connection = {
+      connectionId: 'c',
+      userId: 'u',
+      connectedAt: Date.now(),
+      ttl: 0,
+    };
+    fanout.open(connection);
+    replay.join({ connection, from, mayHaveBeenServed: false, ready: () => undefined });
+  };
+  return { database, here, feed, log, posted, announced, join };
+}
+
+const kinds = (posted: readonly string[]) =>
+  posted.map((text) => /meanwhile \d|old|new|READY/.exec(text)?.[0]);
+
+test('the feed moves on while a join reads the log: what it dispatched meanwhile is not missed', async () => {
+  const { database, here, feed, log, posted, announced, join } = await start();
+  let moves = 2;
+  const between = log.between.bind(log);
+  // The moment that matters, made certain: a row is committed and dispatched to those live while the join's read is under way.
+  log.between = async (from, until) => {
+    const page = await between(from, until);
+    if (moves-- > 0) {
+      await database.sql(`insert into messages (content) values ('meanwhile ' || $1)`, [moves]);
+      feed.position = await here();
+    }
+    return page;
+  };
+  join();
+  await expect.poll(() => posted.at(-1)).toContain('READY');
+  expect(kinds(posted)).toEqual(['meanwhile 1', 'meanwhile 0', 'READY']);
+  expect(announced).toEqual(['c']);
+});
+
+test('one that has more than the feed has read waits for it, and does not go back', async () => {
+  const { database, here, feed, posted, join } = await start();
+  await database.sql(`insert into messages (content) values ('old')`);
+  const { snapshot } = await here();
+  join(snapshot);
+  await database.sql(`insert into messages (content) values ('new')`);
+  setTimeout(async () => {
+    feed.position = await here();
+  }, 200);
+  await expect.poll(() => posted.at(-1)).toContain('READY');
+  expect(kinds(posted)).toEqual(['new', 'READY']);
+});
+
+test('one whose replay is not whole is not announced: whoever takes over has to tell it again', async () => {
+  const { posted, announced, join } = await start(() => ({ adoptedAtMs: Date.now() + 60_000 }));
+  join();
+  await expect.poll(() => posted.at(-1)).toContain('"recovered":false');
+  expect(announced).toEqual([]);
+});
