@@ -1,4 +1,6 @@
 /** One way to post, in a process of its own: `NAME URL CONNECTIONS`; told how many frames to broadcast, answers what that cost. */
+
+import { EventEmitter } from 'node:events';
 import {
   ApiGatewayManagementApiClient,
   type ApiGatewayManagementApiClientConfig,
@@ -6,8 +8,10 @@ import {
 } from '@aws-sdk/client-apigatewaymanagementapi';
 import { pino } from 'pino';
 import { Pool } from 'undici';
+import { systemClock } from '../src/clock.ts';
 import { GatewayClient } from '../src/gateway/gateway-client.ts';
 import { Fanout } from '../src/pusher/fanout.ts';
+import type { FanoutEvents } from '../src/pusher/fanout-owner.ts';
 
 const CREDENTIALS = {
   accessKeyId: 'AKIDBENCH',
@@ -56,6 +60,8 @@ function ours(endpoint: string, ids: readonly string[]): Contender {
     requestTimeoutMs: 5000,
   });
   const fanout = new Fanout({
+    clock: systemClock,
+    events: new EventEmitter<FanoutEvents>(),
     gateway,
     log: pino({ level: 'silent' }),
     mayPost: () => true,

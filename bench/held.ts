@@ -1,14 +1,20 @@
 /** Prints the heap, in MB, that so many connections take with everything the relay keeps of them. */
+import { EventEmitter } from 'node:events';
 import { pino } from 'pino';
+import { systemClock } from '../src/clock.ts';
 import { ConnectionDirectory } from '../src/connections/connection-directory.ts';
 import { Fanout } from '../src/pusher/fanout.ts';
+import type { FanoutEvents } from '../src/pusher/fanout-owner.ts';
 
 const collect = globalThis.gc as () => void;
 collect();
 const before = process.memoryUsage().heapUsed;
 const directory = new ConnectionDirectory();
 const fanout = new Fanout({
+  clock: systemClock,
+  events: new EventEmitter<FanoutEvents>(),
   gateway: {
+    knownWithinMs: 30_000,
     post: async () => ({ kind: 'delivered' }),
     close: async () => ({ kind: 'delivered' }),
   },

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { backoffDelayMs } from '../src/backoff.ts';
+import { systemClock } from '../src/clock.ts';
 
 test('delays double with jitter up to the cap, for ever', () => {
   for (const [attempt, least, most] of [
@@ -10,7 +11,7 @@ test('delays double with jitter up to the cap, for ever', () => {
     [10_000, 2500, 5000],
   ] as const) {
     for (let i = 0; i < 50; i++) {
-      const delay = backoffDelayMs({ baseMs: 100, capMs: 5000 }, attempt);
+      const delay = backoffDelayMs(systemClock, { baseMs: 100, capMs: 5000 }, attempt);
       expect(delay).toBeGreaterThanOrEqual(least);
       expect(delay).toBeLessThanOrEqual(most);
     }

@@ -101,7 +101,7 @@ test('the bundles run in the local gateway as they are deployed, with the secret
 
 test('the build knows the authorities of RDS', async () => {
   const url = 'postgres://u:p@db.abc.eu-west-1.rds.amazonaws.com/app';
-  const ask = `const { databaseAccess } = await import('./dist/database.js');
+  const ask = `const { databaseAccess } = await import('./dist/postgres/access.js');
     const { client } = await databaseAccess({ url: '${url}', password: { from: 'url' }, region: 'eu-west-1' });
     console.log(client.ssl.ca.length, client.ssl.rejectUnauthorized)`;
   const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', ask]);

@@ -2,14 +2,14 @@ import { loadCommandConfig } from '../daemon/config.ts';
 import { type DevEnvironment, devEnvironment } from '../local/dev-environment.ts';
 import { DevFolder } from '../local/dev-folder.ts';
 import type { DatabaseSettings } from '../postgres/access.ts';
-import { RelayInspector } from '../telemetry/relay-inspector.ts';
+import { InspectionClient } from '../telemetry/inspection-client.ts';
 import { endWithReader, note, stopOnSignal } from './process.ts';
 import { Terminal } from './terminal.ts';
 
 /** What the commands that look at a running system share. */
 export interface CommandContext {
   readonly database: DatabaseSettings;
-  readonly inspector: RelayInspector;
+  readonly inspector: InspectionClient;
   readonly terminal: Terminal;
   /** Writes a line beside the output, to stderr. */
   note(line: string): void;
@@ -49,7 +49,7 @@ export async function withContext(
   stopOnSignal(async () => ending.abort());
   const found = await command({
     database,
-    inspector: new RelayInspector(inspectPort),
+    inspector: new InspectionClient(inspectPort),
     terminal: new Terminal(process.stdout, env),
     note,
     signal: ending.signal,

@@ -1,4 +1,4 @@
-import { type Left, paceOf } from '../telemetry/pace.ts';
+import { type Remaining, rateOf } from '../telemetry/pace.ts';
 import { count, duration, type Terminal } from './terminal.ts';
 
 const REWRITE_MS = 100;
@@ -14,7 +14,7 @@ export class Progress {
   readonly #terminal: Terminal;
   readonly #label: string;
   readonly #total: number;
-  readonly #started: Left;
+  readonly #started: Remaining;
   #shownAt: number;
 
   /** @param total in whatever unit `update` counts */
@@ -51,7 +51,7 @@ export class Progress {
     const share =
       this.#total > 0 ? Math.floor((100 * Math.min(done, this.#total)) / this.#total) : 100;
     const now = { left: Math.max(0, this.#total - done), atMs: performance.now() };
-    const { perSecond, etaSeconds } = paceOf(this.#started, now);
+    const { perSecond, etaSeconds } = rateOf(this.#started, now);
     const eta =
       now.left === 0
         ? `, took ${duration((now.atMs - this.#started.atMs) / 1000)}`

@@ -4,9 +4,9 @@ import {
   type RelaySession,
   silenceOf,
 } from '../log/log-status.ts';
-import type { RelayStatus } from '../telemetry/inspection.ts';
+import type { RelayStatus } from '../telemetry/inspection-api.ts';
+import type { InspectionClient } from '../telemetry/inspection-client.ts';
 import type { Pace } from '../telemetry/pace.ts';
-import type { RelayInspector } from '../telemetry/relay-inspector.ts';
 import {
   clockTime,
   count,
@@ -91,7 +91,7 @@ function logSections(
 
 interface Screen {
   readonly terminal: Terminal;
-  readonly inspector: RelayInspector;
+  readonly inspector: InspectionClient;
   /** Of a backlog that shrinks; null where nobody has looked twice. */
   readonly pace: Pace | null;
 }

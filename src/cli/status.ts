@@ -1,9 +1,9 @@
-import { pause } from '../backoff.ts';
+import { pause, systemClock } from '../clock.ts';
 import { errorText } from '../error-text.ts';
 import { installationOf, readLogStatus } from '../log/log-status.ts';
 import { openSession } from '../postgres/access.ts';
 import type { Session } from '../postgres/session.ts';
-import { type Left, type Pace, paceOf } from '../telemetry/pace.ts';
+import { type Pace, type Remaining, rateOf } from '../telemetry/pace.ts';
 import type { CommandContext } from './context.ts';
 import { type Status, statusScreen } from './status-screen.ts';
 import { printable } from './terminal.ts';
@@ -32,10 +32,10 @@ export async function status(
     let before = await source.read();
     show(before, null);
     while (options.watch && !signal.aborted) {
-      await pause(REDRAW_MS, signal);
+      await pause(systemClock, REDRAW_MS, signal);
       try {
         const now = await source.read();
-        show(now, paceOf(leftOf(before), leftOf(now)));
+        show(now, rateOf(leftOf(before), leftOf(now)));
         before = now;
       } catch (error) {
         context.note(
@@ -49,7 +49,7 @@ export async function status(
   }
 }
 
-function leftOf({ at, database }: Status): Left {
+function leftOf({ at, database }: Status): Remaining {
   return { left: database?.installed ? database.lag.backlog : 0, atMs: Date.parse(at) };
 }
 

@@ -1,4 +1,5 @@
-import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { type Backoff, backoffDelayMs } from '../backoff.ts';
+import { pause, systemClock } from '../clock.ts';
 import { errorText } from '../error-text.ts';
 import { encodeEvent } from '../log/event-encoding.ts';
 import { EventLog, type Position } from '../log/event-log.ts';
@@ -52,14 +53,14 @@ export async function tail(context: CommandContext, filter: TailFilter): Promise
             );
         position = page.next;
         await terminal.drained(signal);
-        if (!page.more) await pause(POLL_MS, signal);
+        if (!page.more) await pause(systemClock, POLL_MS, signal);
       }
       await session.close();
     } catch (error) {
       session?.destroy();
       if (!position) throw error;
       context.note(`lost the database (${errorText(error)}); connecting again …`);
-      await pause(backoffDelayMs(RETRY, ++failures), signal);
+      await pause(systemClock, backoffDelayMs(systemClock, RETRY, ++failures), signal);
     }
   }
 }

@@ -1,6 +1,6 @@
 import type { InstalledLogStatus, LogStatus } from '../log/log-status.ts';
 import type { PostOutcome } from '../pusher/gateway.ts';
-import type { DeliveryTrace, EventTrace } from '../telemetry/inspection.ts';
+import type { DeliveryTrace, EventTrace } from '../telemetry/inspection-api.ts';
 import { clockTime, count, counted, duration, size, type Terminal, wrap } from './terminal.ts';
 
 const SHOWN = 20;

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
-import { type Connection, isSame } from './connection.ts';
+import { type Clock, systemClock } from '../clock.ts';
+import { type Connection, hasSameAudience } from './connection.ts';
 
 /**
  * All open connections, in memory: an event costs DynamoDB nothing. A feed (scan-feed.ts, stream-feed.ts) fills it; whoever
@@ -13,8 +14,14 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
   /** Connections that delivery found gone, until a read that began later no longer shows them. */
   readonly #forgotten = new Map<string, { connectedAt: number; forgottenAt: number }>();
   /** Past their ttl, and not known to be closed: nothing is delivered to them, but their sockets may still be open. */
-  readonly #overdue = new Map<string, Connection>();
+  readonly #expired = new Map<string, Connection>();
+  readonly #clock: Clock;
   #asOf = 0;
+
+  constructor(clock: Clock = systemClock) {
+    super();
+    this.#clock = clock;
+  }
 
   get size(): number {
     return this.#connections.size;
@@ -34,19 +41,19 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     return this.#connections.values();
   }
 
-  overdue(): Iterable<Connection> {
-    return this.#overdue.values();
+  expired(): Iterable<Connection> {
+    return this.#expired.values();
   }
 
   replaceAll(seen: Iterable<Connection>, readBeganAt: number): void {
     const missing = new Map(this.#connections);
-    this.#overdue.clear();
+    this.#expired.clear();
     for (const connection of seen) {
       missing.delete(connection.connectionId);
       this.#see(connection, readBeganAt);
     }
     for (const connection of missing.values()) this.#leave(connection);
-    this.current(readBeganAt);
+    this.upToDate(readBeganAt);
   }
 
   /** A connection was stored, or changed. What is known already, or is older than what is known, is no news. */
@@ -54,44 +61,44 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     const { connectionId, connectedAt } = connection;
     if (this.#forgotten.get(connectionId)?.connectedAt === connectedAt) return;
     const known = this.#connections.get(connectionId);
-    if (!known || known.connectedAt <= connectedAt) this.#see(connection, Date.now());
+    if (!known || known.connectedAt <= connectedAt) this.#see(connection, this.#clock.epochMs());
   }
 
   /** A connection was removed from the table. */
   removed({ connectionId, connectedAt }: Connection): void {
-    this.#overdue.delete(connectionId);
+    this.#expired.delete(connectionId);
     const known = this.#connections.get(connectionId);
     if (known && known.connectedAt <= connectedAt) this.#leave(known);
   }
 
   /** All that was in the table at that time is known. */
-  current(asOf: number): void {
+  upToDate(asOf: number): void {
     for (const [id, { forgottenAt }] of this.#forgotten)
       if (forgottenAt < asOf) this.#forgotten.delete(id);
-    this.#asOf = Math.max(this.#asOf, Math.min(asOf, Date.now()));
-    this.emit('refreshed', this.#asOf);
+    this.#asOf = Math.max(this.#asOf, Math.min(asOf, this.#clock.epochMs()));
+    this.emit('upToDate', this.#asOf);
   }
 
   /** Connections past their ttl leave, whether or not the table can be read. @param now epoch ms */
   expire(now: number): void {
     for (const connection of this.#connections.values()) {
       if (connection.ttl * 1000 > now) continue;
-      this.#overdue.set(connection.connectionId, connection);
+      this.#expired.set(connection.connectionId, connection);
       this.#leave(connection);
     }
   }
 
-  unreadable(): void {
-    this.emit('unreadable');
+  readFailed(): void {
+    this.emit('readFailed');
   }
 
   /** Delivery found the connection gone before the feed did. */
-  forget(connection: Connection): void {
+  gone(connection: Connection): void {
     this.#forgotten.set(connection.connectionId, {
       connectedAt: connection.connectedAt,
-      forgottenAt: Date.now(),
+      forgottenAt: this.#clock.epochMs(),
     });
-    this.#overdue.delete(connection.connectionId);
+    this.#expired.delete(connection.connectionId);
     const known = this.#connections.get(connection.connectionId);
     if (known?.connectedAt === connection.connectedAt) this.#leave(known);
   }
@@ -105,17 +112,17 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     if (known) this.#leave(known);
     if (this.#isForgotten(connection, readBeganAt)) return;
     if (connection.ttl * 1000 <= readBeganAt) {
-      this.#overdue.set(connection.connectionId, connection);
-      this.emit('overdue', connection);
+      this.#expired.set(connection.connectionId, connection);
+      this.emit('expired', connection);
       return;
     }
     this.#connections.set(connection.connectionId, connection);
     this.emit('joined', connection);
   }
 
-  /** Its end is its own matter; whatever else it is now, it is to whoever delivers. */
+  /** A new ttl is taken over silently. Any other change is announced: it changes who gets what. */
   #change(known: Connection, connection: Connection): void {
-    if (isSame(known, connection)) (known as { ttl: number }).ttl = connection.ttl;
+    if (hasSameAudience(known, connection)) (known as { ttl: number }).ttl = connection.ttl;
     else {
       this.#connections.set(connection.connectionId, connection);
       this.emit('changed', known, connection);
@@ -132,7 +139,7 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     if (this.#forgotten.get(connectionId)?.connectedAt !== connectedAt) return false;
     this.#forgotten.set(connectionId, {
       connectedAt,
-      forgottenAt: Math.max(Date.now(), readBeganAt),
+      forgottenAt: Math.max(this.#clock.epochMs(), readBeganAt),
     });
     return true;
   }
@@ -144,10 +151,34 @@ export interface DirectoryEvents {
   /** Its item was changed in place. */
   changed: [before: Connection, Connection];
   /** Was past its ttl already when it was read. */
-  overdue: [Connection];
-  refreshed: [asOf: number];
+  expired: [Connection];
+  upToDate: [asOf: number];
   /** The table could not be read; it goes on with what is known. */
-  unreadable: [];
+  readFailed: [];
+}
+
+/** Hears what becomes of connections; see DirectoryEvents. */
+export interface DirectoryFollower {
+  joined(connection: Connection): void;
+  left(connection: Connection): void;
+  changed(before: Connection, connection: Connection): void;
+  expired(connection: Connection): void;
+}
+
+/** @returns what ends it */
+export function follow(directory: ConnectionDirectory, follower: DirectoryFollower): () => void {
+  const listeners = {
+    joined: (connection: Connection) => follower.joined(connection),
+    left: (connection: Connection) => follower.left(connection),
+    expired: (connection: Connection) => follower.expired(connection),
+    changed: (before: Connection, now: Connection) => follower.changed(before, now),
+  };
+  const { joined, left, expired, changed } = listeners;
+  directory.on('joined', joined).on('left', left).on('expired', expired).on('changed', changed);
+  return () => {
+    directory.off('joined', joined).off('left', left);
+    directory.off('expired', expired).off('changed', changed);
+  };
 }
 
 /** Fills a directory, and keeps it up to date. */
@@ -165,7 +196,7 @@ export interface DirectorySink {
   put(connection: Connection): void;
   removed(connection: Connection): void;
   /** @param asOf epoch ms */
-  current(asOf: number): void;
+  upToDate(asOf: number): void;
   /** A round failed; another follows. */
-  unreadable(): void;
+  readFailed(): void;
 }

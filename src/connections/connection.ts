@@ -51,7 +51,7 @@ export function fromItem(item: Record<string, unknown>): Connection | null {
 const BROKEN_TEXT = /\p{Surrogate}/u;
 
 /** Nothing has changed of who it is, what it may see and in which form. Its cursor counts only as it joins. */
-export function isSame(one: Connection, other: Connection): boolean {
+export function hasSameAudience(one: Connection, other: Connection): boolean {
   return (
     one.userId === other.userId &&
     one.batch === other.batch &&

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
-import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { type Backoff, backoffDelayMs } from '../backoff.ts';
+import { pause, systemClock } from '../clock.ts';
 import { LimitedLog } from '../limited-log.ts';
 import type { ConnectionFeed, DirectorySink } from './connection-directory.ts';
 
@@ -51,10 +52,11 @@ export abstract class FeedLoop<Deps extends FeedLoopDeps> implements ConnectionF
       } catch (error) {
         if (this.signal.aborted) break;
         this.failed(error, ++failures);
-        this.deps.sink.unreadable();
+        this.deps.sink.readFailed();
       }
       await pause(
-        failures ? backoffDelayMs(RETRY, failures) : this.deps.refreshIntervalMs,
+        systemClock,
+        failures ? backoffDelayMs(systemClock, RETRY, failures) : this.deps.refreshIntervalMs,
         this.signal,
       );
     }

@@ -25,7 +25,7 @@ export class ScanFeed extends FeedLoop<ScanFeedDeps> {
 
   protected failed(error: unknown, failures: number): void {
     const { table } = this.deps;
-    this.log.line(
+    this.log.log(
       'warn',
       'directory_scan_failed',
       { event: 'directory_scan_failed', table, failures, error: errorText(error) },

@@ -51,7 +51,7 @@ export class StreamFeed extends FeedLoop<StreamFeedDeps> {
   protected failed(error: unknown, failures: number): void {
     const { table } = this.deps;
     if (error instanceof GapError) this.#synced = false;
-    this.log.line(
+    this.log.log(
       'warn',
       'directory_stream_failed',
       {
@@ -92,7 +92,7 @@ export class StreamFeed extends FeedLoop<StreamFeedDeps> {
         [...this.#readers.values()].some(({ endedAtMs }) => endedAtMs) && (await this.#addShards());
     }
     const upTo = Math.min(...[...this.#readers.values()].map(({ caughtUpAtMs }) => caughtUpAtMs));
-    this.deps.sink.current(upTo - STREAM_LAG_MS);
+    this.deps.sink.upToDate(upTo - STREAM_LAG_MS);
   }
 
   /** Waits for all, whatever becomes of one: two reads of one shard at a time would mix its records up. */

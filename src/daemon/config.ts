@@ -1,7 +1,8 @@
 import * as v from 'valibot';
 import type { DatabaseSettings } from '../postgres/access.ts';
 import { readPostgresUrl } from '../postgres/connection-url.ts';
-import type { TermSettings } from '../relay/leader.ts';
+import type { DeliverySettings } from '../relay/relay-events.ts';
+
 import {
   DatabaseUrl,
   flag,
@@ -36,7 +37,7 @@ export interface Config {
   readonly directoryRefreshMs: number;
   /** CloudWatch's namespace for a line of metrics a minute; null prints none. */
   readonly emfNamespace: string | null;
-  readonly relay: TermSettings;
+  readonly relay: DeliverySettings;
 }
 
 /** All that is wrong with the settings, one line a setting. Values are not repeated: one may be a password. */

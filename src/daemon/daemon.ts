@@ -2,7 +2,8 @@ import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBStreamsClient } from '@aws-sdk/client-dynamodb-streams';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import type { Logger } from 'pino';
-import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { type Backoff, backoffDelayMs } from '../backoff.ts';
+import { pause, systemClock } from '../clock.ts';
 import { ConnectionDirectory } from '../connections/connection-directory.ts';
 import { ConnectionStore } from '../connections/connection-store.ts';
 import { ScanFeed } from '../connections/scan-feed.ts';
@@ -22,11 +23,12 @@ import { DeliveryJournal } from '../telemetry/delivery-journal.ts';
 import { EmfReporter } from '../telemetry/emf.ts';
 import { healthRoutes, type Readiness } from '../telemetry/health.ts';
 import { HttpService } from '../telemetry/http-service.ts';
-import { Inspection } from '../telemetry/inspection.ts';
+import { InspectionApi } from '../telemetry/inspection-api.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import type { RecentProblems } from '../telemetry/recent-problems.ts';
 import { StateLog } from '../telemetry/state-log.ts';
 import type { Config } from './config.ts';
+import { relayDatabase } from './relay-database.ts';
 import { type Check, SelfCheck } from './self-check.ts';
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
@@ -92,7 +94,8 @@ export class Daemon {
       log,
     };
     this.relay = new Relay({
-      database: database.client,
+      clock: systemClock,
+      ...relayDatabase(database.client, log),
       directory: this.#directory,
       feed:
         config.directoryFeed === 'stream'
@@ -120,7 +123,7 @@ export class Daemon {
       answer: healthRoutes({ readiness, metrics: () => metrics.text() }),
     });
     const journal = new DeliveryJournal({ relay, known: () => this.#directory.size });
-    const inspection = new Inspection({ ...observed, journal, problems, readiness });
+    const inspection = new InspectionApi({ ...observed, journal, problems, readiness });
     this.#inspect = new HttpService({
       port: config.inspectPort,
       host: '127.0.0.1',
@@ -249,13 +252,17 @@ export class Daemon {
       throw new Error(`cannot use the database that DATABASE_URL names${advice}`, { cause: error });
     }
     this.#databaseProblem = `the database cannot be reached: ${errorText(error)}`;
-    this.#limited.line(
+    this.#limited.log(
       'warn',
       'database_awaited',
       { event: 'database_awaited', failures, error: errorText(error) },
       'the database cannot be reached; waiting for it, not ready',
     );
-    await pause(backoffDelayMs(DATABASE_RETRY, failures), this.#abort.signal);
+    await pause(
+      systemClock,
+      backoffDelayMs(systemClock, DATABASE_RETRY, failures),
+      this.#abort.signal,
+    );
   }
 
   async #stop(): Promise<void> {

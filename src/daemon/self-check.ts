@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
-import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { type Backoff, backoffDelayMs } from '../backoff.ts';
+import { pause, systemClock } from '../clock.ts';
 
 const RETRY: Backoff = { baseMs: 1000, capMs: 30_000 };
 
@@ -57,7 +58,7 @@ export class SelfCheck {
       if (problem !== this.#problems.get(name))
         this.#log.error({ event: 'check_failed', check: name }, problem);
       this.#problems.set(name, problem);
-      await pause(backoffDelayMs(RETRY, failures), signal);
+      await pause(systemClock, backoffDelayMs(systemClock, RETRY, failures), signal);
     }
   }
 }

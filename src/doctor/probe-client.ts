@@ -2,7 +2,7 @@ import { request } from 'node:http';
 import { request as secureRequest } from 'node:https';
 import { setTimeout } from 'node:timers/promises';
 import { WebSocket } from 'undici';
-import { aborted } from '../backoff.ts';
+import { aborted } from '../clock.ts';
 import { SUBPROTOCOL } from '../protocol/handshake.ts';
 
 /** Each step of the probe has this long. */

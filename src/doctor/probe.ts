@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
-import { pause } from '../backoff.ts';
+import { pause, systemClock } from '../clock.ts';
 import type { Connection } from '../connections/connection.ts';
 import { scanConnections } from '../connections/scan-feed.ts';
 import type { Config } from '../daemon/config.ts';
 import { errorText } from '../error-text.ts';
 import { openSession } from '../postgres/access.ts';
-import { RelayInspector } from '../telemetry/relay-inspector.ts';
+import { InspectionClient } from '../telemetry/inspection-client.ts';
 import { type Finding, type Findings, findingsOf } from './finding.ts';
 import { ProbeClient, STEP_TIMEOUT_MS } from './probe-client.ts';
 
@@ -74,7 +74,7 @@ async function* eventFindings(
   );
   const frame = await client.frame((each) => each.id === id);
   if (!frame) return yield problem('received', client.silence('frame'), `rowcast trace ${id}`);
-  yield await hopsFinding(new RelayInspector(target.config.inspectPort), id, committedAt);
+  yield await hopsFinding(new InspectionClient(target.config.inspectPort), id, committedAt);
   const tookMs = Math.max(0, frame.at - committedAt);
   const arrived = `the frame arrived ${tookMs} ms after the commit`;
   yield tookMs > LATE_MS
@@ -88,7 +88,7 @@ async function* eventFindings(
 
 /** What happened within the relay, where it runs on this machine. */
 async function hopsFinding(
-  inspector: RelayInspector,
+  inspector: InspectionClient,
   id: string,
   committedAt: number,
 ): Promise<Finding> {
@@ -146,7 +146,7 @@ async function findConnection(
       );
       const own = all.find(({ cursor }) => cursor === mark);
       if (own) return own;
-      await pause(waitMs, signal);
+      await pause(systemClock, waitMs, signal);
     }
     return null;
   } finally {

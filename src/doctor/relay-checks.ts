@@ -5,8 +5,8 @@ import {
   type RelaySession,
   silenceOf,
 } from '../log/log-status.ts';
-import type { RelayStatus } from '../telemetry/inspection.ts';
-import { RelayInspector } from '../telemetry/relay-inspector.ts';
+import type { RelayStatus } from '../telemetry/inspection-api.ts';
+import { InspectionClient } from '../telemetry/inspection-client.ts';
 import { type Finding, type Findings, findingsOf } from './finding.ts';
 
 const { ok, warning, problem, skipped } = findingsOf('relay');
@@ -52,7 +52,7 @@ async function ownStatus(
   status: InstalledLogStatus,
   { inspectPort }: RelaySettings,
 ): Promise<RelayStatus | null> {
-  return inspectPort ? new RelayInspector(inspectPort).status(installationOf(status)) : null;
+  return inspectPort ? new InspectionClient(inspectPort).status(installationOf(status)) : null;
 }
 
 function leaderFinding(

@@ -15,6 +15,11 @@ import { PostClient } from './post-client.ts';
  * has no time-outs of its own, and retries: both are set here.
  */
 export class GatewayClient implements Gateway {
+  /**
+   * API Gateway answers 410 until `$connect` has returned, and knows a connection for at most the
+   * Lambda's 29 s before that.
+   */
+  readonly knownWithinMs = 30_000;
   readonly #client: ApiGatewayManagementApiClient;
   readonly #posts: PostClient;
   readonly #requestTimeoutMs: number;

@@ -1,6 +1,10 @@
 import type { PostOutcome } from '../pusher/gateway.ts';
 
-/** By HTTP status, never by name: proxies and the gateway itself leave names out. @param status undefined where none came */
+/**
+ * By HTTP status, never by name: proxies and API Gateway itself leave names out.
+ * 410 gone, 429 throttled, 400 and 413 rejected; 403, 5xx and no answer failed.
+ * @param status undefined without an answer
+ */
 export function outcomeOf(status: number | undefined, reason: () => string): PostOutcome {
   if (status === undefined) return { kind: 'failed', reason: reason() };
   if (status >= 200 && status < 300) return DELIVERED;

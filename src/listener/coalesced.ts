@@ -1,4 +1,4 @@
-import { pause } from '../backoff.ts';
+import { pause, systemClock } from '../clock.ts';
 
 /**
  * Work that may be asked for more often than it should be done: one run at a time and one more for all who asked meanwhile, at most
@@ -29,7 +29,7 @@ export class Coalesced {
     while (this.#again && !this.#signal.aborted) {
       this.#again = false;
       await this.#work();
-      await pause(this.#intervalMs, this.#signal);
+      await pause(systemClock, this.#intervalMs, this.#signal);
     }
     this.#running = false;
   }

@@ -1,4 +1,4 @@
-import type { Session } from '../postgres/session.ts';
+import type { SqlSession } from '../postgres/session.ts';
 
 /** Second key of its lock: see rowcast.lock_class(). */
 export const DOORBELL = 1;
@@ -16,10 +16,10 @@ export const DOORBELL = 1;
  * The session is the lease's: the lock goes when the relay goes, and nobody rings for a dead one.
  */
 export class Doorbell {
-  readonly #session: Session;
+  readonly #session: SqlSession;
   #asleep = false;
 
-  constructor(deps: { session: Session }) {
+  constructor(deps: { session: SqlSession }) {
     this.#session = deps.session;
   }
 

@@ -1,4 +1,5 @@
-import { Session, type SessionOptions } from '../postgres/session.ts';
+import { type Clock, every, type Timer } from '../clock.ts';
+import type { SqlSession } from '../postgres/session.ts';
 
 /** A standby tries this often; a leader that stops says so by a notification, and is followed at once. */
 const ATTEMPT_INTERVAL_MS = 1000;
@@ -24,18 +25,21 @@ export const LEASE = 2;
  * backend of a holder whose heartbeat has stopped (a process that is frozen keeps its connection, and so its lock).
  */
 export class Lease {
-  readonly session: Session;
-  readonly #heartbeat: NodeJS.Timeout;
-  #provedAt = performance.now();
+  readonly session: SqlSession;
+  readonly #clock: Clock;
+  readonly #heartbeat: Pick<Timer, 'cancel'>;
+  #provedAt: number;
 
-  private constructor(session: Session) {
+  private constructor(session: SqlSession, clock: Clock) {
     this.session = session;
-    this.#heartbeat = setInterval(() => void this.#beat(), HEARTBEAT_INTERVAL_MS);
+    this.#clock = clock;
+    this.#provedAt = clock.uptimeMs();
+    this.#heartbeat = every(clock, HEARTBEAT_INTERVAL_MS, () => void this.#beat());
   }
 
   /** Whether it is certain that nobody else holds the lease. */
   get trusted(): boolean {
-    return !this.session.ended.aborted && performance.now() - this.#provedAt < TRUST_MS;
+    return !this.session.ended.aborted && this.#clock.uptimeMs() - this.#provedAt < TRUST_MS;
   }
 
   /**
@@ -44,10 +48,10 @@ export class Lease {
    * @throws when the connection is lost meanwhile
    */
   static async acquire(options: AcquireOptions): Promise<Lease | null> {
-    const session = await Session.open(options.session);
+    const session = await options.open();
     try {
       while (!options.signal.aborted) {
-        if (await Lease.#attempt(session)) return new Lease(session);
+        if (await Lease.#attempt(session)) return new Lease(session, options.clock);
         options.onStandby();
         await Lease.#breakFrozen(session, options);
         await options.nextAttempt(ATTEMPT_INTERVAL_MS);
@@ -61,10 +65,11 @@ export class Lease {
   }
 
   /** @throws on a hot standby: advisory locks are each server's own, and one taken there would make a second leader */
-  static async #attempt(session: Session): Promise<boolean> {
+  static async #attempt(session: SqlSession): Promise<boolean> {
     const [row] = await session.query<{ standby: boolean; held: boolean }>(
       `select pg_is_in_recovery() as standby, not pg_is_in_recovery() and pg_try_advisory_lock(rowcast.lock_class(), $1) as held`,
       [LEASE],
+      'lease_try',
     );
     if (row?.standby)
       throw new Error('DATABASE_URL leads to a read-only standby; give it the writer endpoint');
@@ -72,7 +77,7 @@ export class Lease {
   }
 
   /** Ends the backend of a holder that has not been heard of for BREAK_AFTER_MS. */
-  static async #breakFrozen(session: Session, options: AcquireOptions): Promise<void> {
+  static async #breakFrozen(session: SqlSession, options: AcquireOptions): Promise<void> {
     const broken = await session.query<{ pid: number; silent_s: number }>(
       `select a.pid, extract(epoch from clock_timestamp() - a.state_change)::int as silent_s, pg_terminate_backend(a.pid)
        from pg_locks l join pg_stat_activity a on a.pid = l.pid
@@ -80,13 +85,14 @@ export class Lease {
          and l.classid = rowcast.lock_class() and l.objid = $1 and l.objsubid = 2
          and a.state_change < clock_timestamp() - $2 * interval '1 millisecond'`,
       [LEASE, BREAK_AFTER_MS],
+      'lease_break',
     );
     for (const { pid, silent_s } of broken) options.onBroken({ pid, silentSeconds: silent_s });
   }
 
   async #beat(): Promise<void> {
     // What counts is when it was asked: an answer may have waited in a frozen process.
-    const askedAt = performance.now();
+    const askedAt = this.#clock.uptimeMs();
     await this.session.ping(HEARTBEAT_TIMEOUT_MS).then(
       () => {
         this.#provedAt = askedAt;
@@ -97,11 +103,12 @@ export class Lease {
 
   /** Lets a standby follow at once. */
   async release(): Promise<void> {
-    clearInterval(this.#heartbeat);
+    this.#heartbeat.cancel();
     await this.session
       .query(
         `select pg_advisory_unlock(rowcast.lock_class(), $1), pg_notify('rowcast_control', '')`,
         [LEASE],
+        'lease_release',
       )
       .catch(() => undefined);
     await this.session.close();
@@ -109,7 +116,9 @@ export class Lease {
 }
 
 export interface AcquireOptions {
-  readonly session: SessionOptions;
+  readonly clock: Clock;
+  /** Opens a session for the lease alone. */
+  open(): Promise<SqlSession>;
   readonly signal: AbortSignal;
   /** Another relay holds the lease; called at each attempt. */
   onStandby(): void;

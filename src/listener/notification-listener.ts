@@ -3,12 +3,21 @@ import { createRequire } from 'node:module';
 import { Socket } from 'node:net';
 import type PgListen from 'pg-listen';
 import type { Logger } from 'pino';
-import { aborted, type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { type Backoff, backoffDelayMs } from '../backoff.ts';
+import { aborted, pause, systemClock } from '../clock.ts';
 
 import { errorText } from '../error-text.ts';
 import { connectionOptions, type Database, serverOf } from '../postgres/servers.ts';
 import { Session } from '../postgres/session.ts';
 import { Coalesced } from './coalesced.ts';
+
+/** What the relay needs of it. */
+export interface Notifications extends EventEmitter<NotificationListenerEvents> {
+  /** LISTEN is in force. */
+  readonly listening: boolean;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
 
 /** CommonJS with a `default`: an ESM import would be the function in some loaders and its container in others. */
 const { default: createSubscriber } = createRequire(import.meta.url)(
@@ -95,7 +104,7 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
           { event: 'listen_failed', failures, error: errorText(error) },
           'cannot listen for notifications; polling the log',
         );
-        await pause(backoffDelayMs(RETRY, failures), this.#abort.signal);
+        await pause(systemClock, backoffDelayMs(systemClock, RETRY, failures), this.#abort.signal);
       } finally {
         attempt.abort();
       }
@@ -124,7 +133,7 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
           if (this.#subscriber !== subscriber) throw new Error('discarded');
           if (database.servers)
             throw new Error('another server may be the one that takes writes now');
-          return backoffDelayMs(RETRY, attempt + 1);
+          return backoffDelayMs(systemClock, RETRY, attempt + 1);
         },
         retryLimit: Number.POSITIVE_INFINITY,
         retryTimeout: Number.POSITIVE_INFINITY,

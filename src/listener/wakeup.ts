@@ -1,10 +1,17 @@
+import type { Clock } from '../clock.ts';
+
 /**
- * "Something changed", with room for one: whoever waits needs to know that it was rung, not how often. A
+ * "Something changed", with room for one: a waiter needs to know that it was rung, not how often. A
  * ring while nobody waits is kept for the next wait.
  */
 export class Wakeup {
+  readonly #clock: Clock;
   #rung = false;
   #wake: () => void = () => undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   ring(): void {
     this.#rung = true;
@@ -20,12 +27,12 @@ export class Wakeup {
     if (!this.#rung && !signal.aborted) {
       await new Promise<void>((resolve) => {
         const done = () => {
-          clearTimeout(timer);
+          timer.cancel();
           signal.removeEventListener('abort', done);
           this.#wake = () => undefined;
           resolve();
         };
-        const timer = setTimeout(done, ms);
+        const timer = this.#clock.after(ms, done);
         signal.addEventListener('abort', done);
         this.#wake = done;
       });

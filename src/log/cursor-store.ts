@@ -1,4 +1,4 @@
-import type { Session } from '../postgres/session.ts';
+import type { SqlSession } from '../postgres/session.ts';
 import type { Position } from './event-log.ts';
 import { Snapshot } from './snapshot.ts';
 
@@ -11,7 +11,7 @@ const ADOPT_ROWS = 20_000;
 const EMPTY_LOG =
   'delete from rowcast.event where id in (select id from rowcast.event order by id limit $1) returning 1';
 
-const ANOTHER =
+const NOT_OURS_ANY_MORE =
   'the database has become another installation (rowcast.adopt() or rowcast.refetch()), or has lost its cursor';
 
 /**
@@ -19,11 +19,11 @@ const ANOTHER =
  * the cursor was read: once the database has become another one (rowcast.adopt(), rowcast.refetch()) nothing is committed.
  */
 export class CursorStore {
-  readonly #session: Session;
+  readonly #session: SqlSession;
   /** The installation that the cursor was of when it was read. */
-  #fence: string | null = null;
+  #installation: string | null = null;
 
-  constructor(session: Session) {
+  constructor(session: SqlSession) {
     this.#session = session;
   }
 
@@ -32,10 +32,10 @@ export class CursorStore {
    * @param hasConnections clients are connected that may have missed something where the installation is new
    */
   async read(hasConnections: boolean): Promise<StoredCursor | UnusableCursor> {
-    await this.#session.query(NOTICE, [hasConnections]);
-    const [row] = await this.#session.query<CursorRow>(READ, [CONSUMER]);
+    await this.#session.query(NOTICE, [hasConnections], 'notice_installation');
+    const [row] = await this.#session.query<CursorRow>(READ, [CONSUMER], 'read_cursor');
     if (!row || row.snapshot === null) return { usable: false, reason: 'empty' };
-    this.#fence = row.fence;
+    this.#installation = row.fence;
     if (!row.ours) return { usable: false, reason: 'copy' };
     const position = Snapshot.parse(row.snapshot);
     if (position.xmax > BigInt(row.xmax)) return { usable: false, reason: 'void' };
@@ -44,8 +44,8 @@ export class CursorStore {
       usable: true,
       installation: row.installation,
       floor: BigInt(row.floor),
-      adoptedAtMs: Number(row.adopted_at),
-      xmax: BigInt(row.xmax),
+      refetchBeforeMs: Number(row.adopted_at),
+      nextXid: BigInt(row.xmax),
       commits: Number(row.commits),
       position: {
         snapshot: position,
@@ -68,13 +68,13 @@ export class CursorStore {
   async adopt(): Promise<void> {
     // A large log takes longer to delete than a statement may take, and than a heartbeat may wait.
     for (let deleted = ADOPT_ROWS; deleted === ADOPT_ROWS; )
-      deleted = (await this.#session.query(EMPTY_LOG, [ADOPT_ROWS])).length;
-    await this.#session.query('select rowcast.adopt()');
+      deleted = (await this.#session.query(EMPTY_LOG, [ADOPT_ROWS], 'empty_log')).length;
+    await this.#session.query('select rowcast.adopt()', [], 'adopt');
   }
 
   /** Every client is told to fetch again; what waits in the log is delivered. */
   async refetch(): Promise<void> {
-    await this.#session.query('select rowcast.refetch()');
+    await this.#session.query('select rowcast.refetch()', [], 'refetch');
   }
 
   /**
@@ -89,7 +89,7 @@ export class CursorStore {
       COMMIT,
       [
         CONSUMER,
-        this.#fence,
+        this.#installation,
         snapshot.text,
         backlog?.until.text ?? null,
         backlog?.afterId ?? null,
@@ -101,16 +101,17 @@ export class CursorStore {
       ],
       'commit_cursor',
     );
-    if (rows.length === 0) throw new Error(ANOTHER);
+    if (rows.length === 0) throw new Error(NOT_OURS_ANY_MORE);
   }
 
   /** @throws where the database has become another installation since the cursor was read */
   async check(): Promise<void> {
     const rows = await this.#session.query(
       'select from rowcast.cursor where consumer = $1 and installation = $2',
-      [CONSUMER, this.#fence],
+      [CONSUMER, this.#installation],
+      'check_cursor',
     );
-    if (rows.length === 0) throw new Error(ANOTHER);
+    if (rows.length === 0) throw new Error(NOT_OURS_ANY_MORE);
   }
 }
 
@@ -167,9 +168,9 @@ export interface StoredCursor {
   /** Rows of transactions below may have been removed. */
   readonly floor: bigint;
   /** Connections made before are to fetch again, epoch ms; -Infinity where there are none. */
-  readonly adoptedAtMs: number;
+  readonly refetchBeforeMs: number;
   /** No transaction from here on had begun when the cursor was read. */
-  readonly xmax: bigint;
+  readonly nextXid: bigint;
   /** Commits of this row, of all relays. */
   readonly commits: number;
   readonly position: Position;

@@ -1,5 +1,5 @@
-import { EventEmitter } from 'node:events';
-import { pause } from '../backoff.ts';
+import { type Clock, pause } from '../clock.ts';
+import type { Emitter } from '../events.ts';
 import type { Doorbell } from '../listener/doorbell.ts';
 import type { Wakeup } from '../listener/wakeup.ts';
 import type { EventLog, Page, Position } from './event-log.ts';
@@ -16,20 +16,22 @@ import type { Snapshot } from './snapshot.ts';
  * Notifications only shorten the sleep: a slow poll finds everything without them. While nobody listens for
  * them (the LISTEN connection is being made again) the loop does not sleep but polls.
  */
-export class DrainLoop extends EventEmitter<DrainLoopEvents> {
+export class DrainLoop {
   readonly #deps: DrainLoopDeps;
+  readonly #clock: Clock;
   #position: Position;
   /** Every window that was read since was empty. */
   #quietSince: Snapshot;
-  /** What is to be done while nothing is read. */
-  readonly #held: (() => Promise<void>)[] = [];
+  /** Work to be done while nothing is read. */
+  readonly #waiting: (() => Promise<void>)[] = [];
   /** Grows while writers keep the doorbell's lock. */
   #pauseMs = 0;
-  #addedAt = performance.now();
+  #addedAt: number;
 
   constructor(deps: DrainLoopDeps) {
-    super();
     this.#deps = deps;
+    this.#clock = deps.clock;
+    this.#addedAt = deps.clock.uptimeMs();
     this.#position = deps.start;
     this.#quietSince = deps.start.snapshot;
   }
@@ -50,9 +52,9 @@ export class DrainLoop extends EventEmitter<DrainLoopEvents> {
   }
 
   /** Runs `work` between two reads. @throws what `work` throws */
-  hold<Result>(work: () => Promise<Result>): Promise<Result> {
+  betweenReads<Result>(work: () => Promise<Result>): Promise<Result> {
     return new Promise((resolve, reject) => {
-      this.#held.push(() => work().then(resolve, reject));
+      this.#waiting.push(() => work().then(resolve, reject));
       this.#deps.wakeup.ring();
     });
   }
@@ -63,25 +65,25 @@ export class DrainLoop extends EventEmitter<DrainLoopEvents> {
    */
   async run(signal: AbortSignal): Promise<void> {
     const { doorbell, log, inFlight, timing } = this.#deps;
-    let lastRowsAt = performance.now();
+    let lastRowsAt = this.#clock.uptimeMs();
     while (!signal.aborted) {
       await inFlight.room(signal);
       if (signal.aborted) return;
-      for (const work of this.#held.splice(0)) await work();
+      for (const work of this.#waiting.splice(0)) await work();
       const page = await log.read(this.#position);
       this.#handOver(page);
       if (page.events.length > 0 || page.more) {
-        lastRowsAt = performance.now();
+        lastRowsAt = this.#clock.uptimeMs();
         this.#pauseMs = timing.collectMs;
         await this.#wake();
-        if (!page.more) await pause(timing.collectMs, signal);
+        if (!page.more) await pause(this.#clock, timing.collectMs, signal);
       } else if (doorbell?.asleep) {
         if (await this.#deps.wakeup.wait(timing.pollIntervalMs, signal)) {
-          lastRowsAt = performance.now();
+          lastRowsAt = this.#clock.uptimeMs();
           await this.#wake();
         }
-      } else if (performance.now() - lastRowsAt < timing.stayAwakeMs) {
-        await pause(timing.collectMs, signal);
+      } else if (this.#clock.uptimeMs() - lastRowsAt < timing.stayAwakeMs) {
+        await pause(this.#clock, timing.collectMs, signal);
       } else {
         await this.#fallAsleep(signal);
       }
@@ -93,13 +95,14 @@ export class DrainLoop extends EventEmitter<DrainLoopEvents> {
     this.#position = page.next;
     if (from.backlog || page.next.backlog || page.events.length > 0)
       this.#quietSince = page.next.snapshot;
-    this.emit('read', page);
+    this.#deps.reached(page.next.snapshot);
+    this.#deps.events.emit('read', page.events.length);
     if (
       page.events.length === 0 &&
-      performance.now() - this.#addedAt < this.#deps.timing.idleCommitIntervalMs
+      this.#clock.uptimeMs() - this.#addedAt < this.#deps.timing.idleCommitIntervalMs
     )
       return;
-    this.#addedAt = performance.now();
+    this.#addedAt = this.#clock.uptimeMs();
     const { bytes, delivered } = this.#deps.deliver(page, from);
     this.#deps.inFlight.add(page.next, bytes, delivered);
   }
@@ -112,11 +115,11 @@ export class DrainLoop extends EventEmitter<DrainLoopEvents> {
     }
     wakeup.clear();
     if (await doorbell.trySleep()) {
-      this.emit('asleep');
+      this.#deps.events.emit('asleep');
       return;
     }
     // A writer that stays open for hours must not make an idle relay read a hundred times a second.
-    await pause(this.#pauseMs, signal);
+    await pause(this.#clock, this.#pauseMs, signal);
     this.#pauseMs = Math.min(timing.deafPollIntervalMs, this.#pauseMs * 1.2 + 1);
   }
 
@@ -124,19 +127,21 @@ export class DrainLoop extends EventEmitter<DrainLoopEvents> {
     const { doorbell } = this.#deps;
     if (!doorbell?.asleep) return;
     await doorbell.wake();
-    this.emit('awake');
+    this.#deps.events.emit('awake');
   }
 }
 
 export interface DrainLoopEvents {
-  /** A page, often empty; `position` is after it. */
-  read: [Page];
+  /** The log was read, with rows or without. */
+  read: [rows: number];
   /** Nothing is left; the next row rings. */
   asleep: [];
   awake: [];
 }
 
 export interface DrainLoopDeps {
+  readonly clock: Clock;
+  readonly events: Emitter<DrainLoopEvents>;
   readonly start: Position;
   readonly log: EventLog;
   /** Null with ROWCAST_DOORBELL=off: the relay never says that it sleeps, so nobody ever rings. */
@@ -146,6 +151,8 @@ export interface DrainLoopDeps {
   readonly timing: DrainTiming;
   /** Whether notifications would arrive now. */
   canHear(): boolean;
+  /** The log was read up to the snapshot. */
+  reached(snapshot: Snapshot): void;
   /** Starts the delivery of a page that begins at `from`. */
   deliver(page: Page, from: Position): { bytes: number; delivered: Promise<void> };
 }

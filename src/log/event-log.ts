@@ -1,4 +1,4 @@
-import type { Session } from '../postgres/session.ts';
+import type { SqlSession } from '../postgres/session.ts';
 import { BOUNDS, FRESH, NEXT, NOW, PAGE } from './log-queries.ts';
 import type { LoggedEvent } from './logged-event.ts';
 import { isDataError, type RowName, salvage } from './salvage.ts';
@@ -27,11 +27,11 @@ import { Snapshot } from './snapshot.ts';
  * what is in it, smaller pages are, down to the row, which is read by itself (salvage.ts).
  */
 export class EventLog {
-  readonly #session: Session;
+  readonly #session: SqlSession;
   readonly #pageRows: number;
   readonly #maxDataBytes: number;
 
-  constructor(deps: { session: Session; pageRows: number; maxDataBytes: number }) {
+  constructor(deps: { session: SqlSession; pageRows: number; maxDataBytes: number }) {
     this.#session = deps.session;
     this.#pageRows = deps.pageRows;
     this.#maxDataBytes = deps.maxDataBytes;
@@ -52,7 +52,7 @@ export class EventLog {
       .query<FreshRow>(FRESH, values, 'read_fresh')
       .catch(async (error: unknown) => {
         if (!isDataError(error)) throw error;
-        return this.#session.query<FreshRow>(NOW);
+        return this.#session.query<FreshRow>(NOW, [], 'read_now');
       });
     const { now, found } = rows[0] as FreshRow;
     const until = Snapshot.parse(now);
@@ -189,7 +189,7 @@ export interface Position {
 }
 
 /** Everything visible there has been read, or is being. */
-export function endOf(position: Position): Snapshot {
+export function dispatchedUpTo(position: Position): Snapshot {
   return position.backlog?.until ?? position.snapshot;
 }
 

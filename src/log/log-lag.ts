@@ -1,6 +1,5 @@
-import { EventEmitter } from 'node:events';
-import { pause } from '../backoff.ts';
-import type { Session } from '../postgres/session.ts';
+import { type Clock, pause } from '../clock.ts';
+import type { SqlSession } from '../postgres/session.ts';
 import { CONSUMER } from './cursor-store.ts';
 
 /** Often enough for an alarm within a minute; the query is one index scan of what waits. */
@@ -23,19 +22,18 @@ export interface Lag {
 }
 
 /** Measures how far the committed cursor is behind the log, while a relay leads. */
-export class LogLag extends EventEmitter<{ lag: [Lag] }> {
-  readonly #session: Session;
+export class LogLag {
+  readonly #session: SqlSession;
 
-  constructor(session: Session) {
-    super();
+  constructor(session: SqlSession) {
     this.#session = session;
   }
 
-  /** Runs until the signal aborts. @throws when the database is lost */
-  async run(signal: AbortSignal): Promise<void> {
+  /** Calls `measured` again and again until the signal aborts. @throws when the database is lost */
+  async run(clock: Clock, measured: (lag: Lag) => void, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      this.emit('lag', await this.measure('log_lag'));
-      await pause(INTERVAL_MS, signal);
+      measured(await this.measure('log_lag'));
+      await pause(clock, INTERVAL_MS, signal);
     }
   }
 

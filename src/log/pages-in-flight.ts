@@ -1,3 +1,4 @@
+import { type Clock, every, type Timer } from '../clock.ts';
 import type { Position } from './event-log.ts';
 import type { LoggedEvent } from './logged-event.ts';
 
@@ -10,20 +11,23 @@ const LOOK_INTERVAL_MS = 500;
  * and all earlier ones are delivered.
  */
 export class PagesInFlight {
+  readonly #clock: Clock;
   readonly #maxBytes: number;
   readonly #settled: (position: Position) => void;
   readonly #stalled: (forMs: number, isFull: boolean) => void;
   readonly #pages: { next: Position; bytes: number; addedAt: number; delivered: boolean }[] = [];
   #bytes = 0;
-  #stalling: NodeJS.Timeout | undefined;
+  #stalling: Pick<Timer, 'cancel'> | undefined;
   #changed: () => void = () => undefined;
 
   /** @param deps.stalled is called again and again with how long the oldest page has waited, and whether reading waits for room */
   constructor(deps: {
+    clock: Clock;
     maxBytes: number;
     settled: (position: Position) => void;
     stalled?: (forMs: number, isFull: boolean) => void;
   }) {
+    this.#clock = deps.clock;
     this.#maxBytes = deps.maxBytes;
     this.#settled = deps.settled;
     this.#stalled = deps.stalled ?? (() => undefined);
@@ -40,10 +44,10 @@ export class PagesInFlight {
 
   /** @param next the position that is reached once this page and all before it are delivered */
   add(next: Position, bytes: number, delivered: Promise<void>): void {
-    const page = { next, bytes, addedAt: performance.now(), delivered: false };
+    const page = { next, bytes, addedAt: this.#clock.uptimeMs(), delivered: false };
     this.#pages.push(page);
     this.#bytes += bytes;
-    this.#stalling ??= setInterval(() => this.#lookForStall(), LOOK_INTERVAL_MS);
+    this.#stalling ??= every(this.#clock, LOOK_INTERVAL_MS, () => this.#lookForStall());
     void delivered.then(() => {
       page.delivered = true;
       this.#settle();
@@ -62,15 +66,15 @@ export class PagesInFlight {
 
   /** No more pages are added. */
   stop(): void {
-    clearInterval(this.#stalling);
+    this.#stalling?.cancel();
   }
 
   #lookForStall(): void {
     const [oldest] = this.#pages;
     if (!oldest) {
-      clearInterval(this.#stalling);
+      this.#stalling?.cancel();
       this.#stalling = undefined;
-    } else this.#stalled(performance.now() - oldest.addedAt, this.#bytes >= this.#maxBytes);
+    } else this.#stalled(this.#clock.uptimeMs() - oldest.addedAt, this.#bytes >= this.#maxBytes);
   }
 
   async #until(condition: () => boolean, signal: AbortSignal): Promise<void> {

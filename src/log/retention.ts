@@ -1,7 +1,7 @@
-import { EventEmitter } from 'node:events';
 import type { Logger } from 'pino';
-import { pause } from '../backoff.ts';
-import type { Session } from '../postgres/session.ts';
+import { type Clock, pause } from '../clock.ts';
+import type { Emitter } from '../events.ts';
+import type { SqlSession } from '../postgres/session.ts';
 
 /** Rows that one statement removes: some 50 ms of work. */
 const BATCH_ROWS = 5000;
@@ -14,12 +14,11 @@ const BREATH_MS = 50;
  *
  * Runs while a relay leads. Deleting old rows blocks no writer, and vacuum makes their space free for new ones.
  */
-export class Retention extends EventEmitter<RetentionEvents> {
+export class Retention {
   readonly #deps: RetentionDeps;
   #floor: bigint;
 
   constructor(deps: RetentionDeps) {
-    super();
     this.#deps = deps;
     this.#floor = deps.floor;
   }
@@ -33,7 +32,7 @@ export class Retention extends EventEmitter<RetentionEvents> {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const more = await this.#removeSome();
-      await pause(more ? BREATH_MS : this.#deps.settings.intervalMs, signal);
+      await pause(this.#deps.clock, more ? BREATH_MS : this.#deps.settings.intervalMs, signal);
     }
   }
 
@@ -52,21 +51,24 @@ export class Retention extends EventEmitter<RetentionEvents> {
         { event: 'events_lost', undelivered: row.undelivered, limit: settings.keepUndelivered },
         'removed events that could not be delivered in time; every client is told to fetch again',
       );
-      this.emit('lost', row.undelivered);
+      this.#deps.lost(row.undelivered);
     }
-    this.emit('removed', row.removed);
+    this.#deps.events.emit('removed', row.removed);
     return row.removed === BATCH_ROWS;
   }
 }
 
 export interface RetentionEvents {
+  /** Rows that were removed. */
   removed: [rows: number];
-  /** Events that nobody will get any more. */
-  lost: [rows: number];
 }
 
 export interface RetentionDeps {
-  readonly session: Session;
+  readonly clock: Clock;
+  readonly events: Emitter<RetentionEvents>;
+  /** Events were removed that nobody will get any more. */
+  lost(rows: number): void;
+  readonly session: SqlSession;
   readonly settings: RetentionSettings;
   /** As the last leader left it. */
   readonly floor: bigint;

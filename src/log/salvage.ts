@@ -1,5 +1,5 @@
 import { errorText } from '../error-text.ts';
-import type { Session } from '../postgres/session.ts';
+import type { SqlSession } from '../postgres/session.ts';
 import type { LoggedEvent } from './logged-event.ts';
 
 /**
@@ -9,7 +9,7 @@ import type { LoggedEvent } from './logged-event.ts';
  * @throws when the database is lost
  */
 export async function salvage(
-  session: Session,
+  session: SqlSession,
   row: RowName,
   maxDataBytes: number,
 ): Promise<LoggedEvent> {

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import type { Logger } from 'pino';
-import { pause } from '../backoff.ts';
+import { pause, systemClock } from '../clock.ts';
 import { errorText } from '../error-text.ts';
 import { LimitedLog } from '../limited-log.ts';
 import type { Database } from './servers.ts';
@@ -41,14 +41,14 @@ export class CaptureCheck extends EventEmitter<{ checked: [uncaptured: readonly 
     while (!signal.aborted) {
       await this.#look().catch((error: unknown) => {
         const fields = { event: 'capture_unchecked', error: errorText(error) };
-        this.#log.line(
+        this.#log.log(
           'warn',
           'capture_unchecked',
           fields,
           'cannot look whether the watched tables are captured',
         );
       });
-      await pause(this.#deps.intervalMs ?? INTERVAL_MS, signal);
+      await pause(systemClock, this.#deps.intervalMs ?? INTERVAL_MS, signal);
     }
   }
 

@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import type { Logger } from 'pino';
-import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { type Backoff, backoffDelayMs } from '../backoff.ts';
+import { pause, systemClock } from '../clock.ts';
 import { errorText } from '../error-text.ts';
 import { connectionOptions, type Database, serverOf } from './servers.ts';
 
@@ -42,7 +43,7 @@ export async function migrate(options: MigrateOptions, step: MigrationStep): Pro
         { event: 'migration_waits', attempt },
         'a watched table is locked by another transaction; trying again',
       );
-      await pause(backoffDelayMs(RETRY, attempt), options.signal);
+      await pause(systemClock, backoffDelayMs(systemClock, RETRY, attempt), options.signal);
     }
   }
 }

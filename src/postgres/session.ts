@@ -2,13 +2,34 @@ import type { Socket } from 'node:net';
 import pg from 'pg';
 import { connectionOptions, type Database, serverOf } from './servers.ts';
 
+/** One connection to Postgres that outlives many statements; it runs them one at a time, in order. */
+export interface SqlSession {
+  /** Aborts, with the cause as its reason, when the connection is over. */
+  readonly ended: AbortSignal;
+  /**
+   * @param name keeps the statement prepared under that name
+   * @throws the error of the statement, or the reason why the session ended
+   */
+  query<Row extends pg.QueryResultRow>(
+    text: string,
+    values?: unknown[],
+    name?: string,
+  ): Promise<Row[]>;
+  /** A round trip. @throws when it takes longer, and ends the session then */
+  ping(timeoutMs: number): Promise<void>;
+  /** Ends the connection and with it its locks. */
+  close(): Promise<void>;
+  /** Ends the connection without a word to the server: it may be half-open. */
+  destroy(): void;
+}
+
 /**
  * One direct connection to Postgres that outlives many statements: locks, cursors and LISTEN live and die
  * with it. Statements run one at a time, in the order they were asked for. When one takes longer than its
  * time-out the socket is destroyed, since a half-open socket answers nothing and reports nothing
  * (`client.end()` would wait for it too). A session that ended is never used again.
  */
-export class Session {
+export class Session implements SqlSession {
   readonly #client: pg.Client;
   readonly #queryTimeoutMs: number;
   readonly #ended = new AbortController();

@@ -1,4 +1,5 @@
 import { type Backoff, backoffDelayMs } from '../backoff.ts';
+import type { Clock } from '../clock.ts';
 import type { PostOutcome } from './gateway.ts';
 
 /** Posts that fail in a row, over all connections, before the gateway counts as down. */
@@ -7,13 +8,18 @@ const FAILURES_TO_OPEN = 5;
 const PROBE: Backoff = { baseMs: 200, capMs: 2000 };
 
 /**
- * Tells an outage of the whole gateway from trouble with one connection. While the gateway is down one post at a
- * time probes it; the first answer of any kind but failure lets everything go on at once.
+ * Tells an outage of the whole gateway from trouble with one connection. While the gateway is down
+ * one post at a time probes it. The first answer of any kind but failure lets everything go on.
  */
 export class Circuit {
+  readonly #clock: Clock;
   #failures = 0;
   #probes = 0;
   #probeAt = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   get down(): boolean {
     return this.#failures >= FAILURES_TO_OPEN;
@@ -21,7 +27,7 @@ export class Circuit {
 
   /** How long until the next probe may start; 0 for now. */
   probeDelayMs(): number {
-    return Math.max(0, this.#probeAt - performance.now());
+    return Math.max(0, this.#probeAt - this.#clock.uptimeMs());
   }
 
   /** @returns whether the gateway went down or came up by this outcome */
@@ -34,7 +40,7 @@ export class Circuit {
     }
     this.#failures++;
     if (!this.down) return null;
-    this.#probeAt = performance.now() + backoffDelayMs(PROBE, ++this.#probes);
+    this.#probeAt = this.#clock.uptimeMs() + backoffDelayMs(this.#clock, PROBE, ++this.#probes);
     return wasDown ? null : 'down';
   }
 }

@@ -1,64 +1,76 @@
-import { EventEmitter } from 'node:events';
+import type { Clock } from '../clock.ts';
 import type { Connection } from '../connections/connection.ts';
+import type { Emitter } from '../events.ts';
 import type { CursorSnapshot } from '../protocol/cursor.ts';
 import { AudienceIndex } from './audience-index.ts';
-import { Closing } from './closing.ts';
-import type { FanoutEvents, FanoutState } from './fanout-events.ts';
+import type { FanoutEvents, FanoutOwner, FanoutState } from './fanout-owner.ts';
 import type { PostOutcome } from './gateway.ts';
-import { Delivery, Lane, type OutgoingFrame } from './lane.ts';
+import { Lane, type OutgoingFrame } from './lane.ts';
 import { Payload } from './payload.ts';
-import { Posting, type PostingDeps } from './posting.ts';
+import { PostScheduler, type PostSchedulerDeps } from './post-scheduler.ts';
+import { Settlement } from './settlement.ts';
+import { SlowLanes } from './slow-lanes.ts';
+import { SocketCloser } from './socket-closer.ts';
 
-/** What a queue holds for a frame that waits: a reference. */
+/** A queue holds a reference for each frame that waits. */
 const WAITING_BYTES = 16;
 
-/** Nobody waits longer for a lane's oldest frame: what it holds up, a relay that takes over would deliver again to all. */
+/** A lane's oldest frame may hold up the cursor for this long, and with it a takeover's repeats. */
 const SLOW_MS = 1000;
-/** So many lanes may hold what nobody waits for, each this part of what may be in flight: more is dropped and read again. */
-const MAX_APART = 64;
-
 /**
- * From a frame to the connections of its audience, each through a lane of its own; posting.ts gives the lanes their
- * turns. A frame is settled for a connection when it was delivered, when the gateway will never take it, or when the
- * connection is over. Everything else is tried again.
+ * Gives a frame to the connections of its audience, each through a lane of its own; post-scheduler.ts
+ * gives the lanes their turns. A frame is settled for a connection when it was delivered, when the
+ * gateway will never take it, or when the connection is over. Everything else is tried again.
  */
-export class Fanout extends EventEmitter<FanoutEvents> {
+export class Fanout {
   readonly #lanes = new Map<string, Lane>();
-  /** Lanes that get every frame of their audience as it is dispatched; the others are still being replayed to. */
+  /** Lanes that get every frame of their audience; the others are still being replayed to. */
   readonly #live = new AudienceIndex<Lane>();
   #liveLanes = 0;
-  readonly #apart = new Set<Lane>();
-  readonly #maxApartBytes: number;
-  readonly #posting: Posting;
-  readonly #closing: Closing;
+  readonly #slow: SlowLanes;
+  readonly #clock: Clock;
+  readonly #events: Emitter<FanoutEvents>;
+  readonly #scheduler: PostScheduler;
+  readonly #closer: SocketCloser;
+  #owner: FanoutOwner | undefined;
 
-  constructor(deps: PostingDeps & { maxBytesInFlight?: number }) {
-    super();
-    this.#maxApartBytes = (deps.maxBytesInFlight ?? 64_000_000) / MAX_APART;
-    this.#posting = new Posting(deps, {
-      posted: (...post) => this.emit('posted', ...post),
-      paced: (postsPerSecond) => this.emit('paced', postsPerSecond),
+  constructor(deps: FanoutDeps) {
+    this.#slow = new SlowLanes({
+      maxBytesInFlight: deps.maxBytesInFlight ?? 64_000_000,
+      lag: (lane) => this.#owner?.lags(lane.connection),
+      fallBehind: (lane) => this.#fallBehind(lane),
+    });
+    this.#clock = deps.clock;
+    this.#events = deps.events;
+    this.#scheduler = new PostScheduler(deps, {
+      posted: (...post) => this.#events.emit('posted', ...post),
+      paced: (postsPerSecond) => this.#events.emit('paced', postsPerSecond),
       gateway: (change, outcome) => this.#gatewayChanged(change, outcome),
       drained: (lane) => {
         lane.rejoin();
-        this.#apart.delete(lane);
-        this.emit('caughtUp', lane.connection);
+        this.#slow.remove(lane);
+        this.#owner?.caughtUp(lane.connection);
       },
       gone: (connection) => {
-        this.close(connection);
-        this.emit('ended', connection, 'gone');
+        this.end(connection);
+        this.#over(connection, 'gone');
       },
       unservable: (connection) => {
-        this.emit('unservable', connection, this.#laneOf(connection)?.oldest?.from);
-        void this.disconnect(connection);
+        this.#owner?.unservable(connection, this.#laneOf(connection)?.oldest?.windowStart);
+        void this.close(connection);
       },
     });
-    this.#closing = new Closing({ ...deps, posting: this.#posting });
+    this.#closer = new SocketCloser({ ...deps, scheduler: this.#scheduler });
+  }
+
+  /** From now on the owner hears what becomes of connections. */
+  reportTo(owner: FanoutOwner): void {
+    this.#owner = owner;
   }
 
   /** Makes a lane that carries only what `send` gives it. */
   open(connection: Connection): void {
-    this.#lanes.set(connection.connectionId, new Lane(connection));
+    this.#lanes.set(connection.connectionId, new Lane(connection, this.#clock));
   }
 
   /** From now on the connection gets what is dispatched. No-op for a connection that is over. */
@@ -71,19 +83,28 @@ export class Fanout extends EventEmitter<FanoutEvents> {
   }
 
   /**
-   * The connection is over: whatever waits for it is settled.
-   * @returns where the window of the oldest event of it starts; undefined where none waits
+   * Ends the connection's lane and settles whatever waits there.
+   * @returns where the window of its oldest live frame starts; undefined where none waits
    */
-  close(connection: Connection): CursorSnapshot | undefined {
+  end(connection: Connection): CursorSnapshot | undefined {
     const lane = this.#laneOf(connection);
     if (!lane) return undefined;
-    const waiting = lane.oldestOfFeed?.from;
+    const waiting = lane.oldestLive?.windowStart;
     this.#lanes.delete(connection.connectionId);
-    this.#apart.delete(lane);
+    this.#slow.remove(lane);
     this.#leaveLive(lane);
     lane.state = 'closed';
     lane.settleAll();
     return waiting;
+  }
+
+  /**
+   * Ends the lane and closes the socket. Until that is done the connection is not over, so that it
+   * is not taken for a new one.
+   */
+  async close(connection: Connection): Promise<void> {
+    this.end(connection);
+    if (await this.#closer.close(connection)) this.#over(connection, 'closed');
   }
 
   #leaveLive(lane: Lane): void {
@@ -93,21 +114,21 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     this.#live.remove(lane.connection, lane);
   }
 
-  /** The connection is not over. */
+  /** The connection has a lane. */
   has(connection: Connection): boolean {
     return this.#laneOf(connection) !== undefined;
   }
 
   /**
    * Sends each event to the live connections of its audience.
-   * @param from where the events' window starts
-   * @returns what waits for it in queues, and when all is settled
+   * @param windowStart of the events
+   * @returns the bytes that queues hold for them, and when all is settled
    */
   dispatch(
     events: Iterable<AddressedEvent>,
-    from?: CursorSnapshot,
+    windowStart?: CursorSnapshot,
   ): { bytes: number; settled: Promise<void> } {
-    const delivery = new Delivery(from);
+    const settlement = new Settlement(windowStart);
     for (const event of events) {
       const { id, audience } = event;
       let frame: OutgoingFrame | undefined;
@@ -115,96 +136,65 @@ export class Fanout extends EventEmitter<FanoutEvents> {
       for (const lane of this.#live.reach(audience)) {
         frame ??= {
           payload: new Payload(event.encode(), id === undefined ? [] : [id]),
-          delivery,
+          settlement,
           direct: !audience.includes('all'),
         };
-        this.#posting.enqueue(lane, frame);
+        this.#scheduler.enqueue(lane, frame);
         reached++;
       }
-      if (id !== undefined) this.emit('dispatched', id, audience, reached);
+      if (id !== undefined) this.#events.emit('dispatched', id, audience, reached);
     }
-    delivery.seal();
-    for (const lane of this.#apart) if (lane.waitingBytes > this.#maxApartBytes) this.#shed(lane);
-    const bytes = delivery.pending * WAITING_BYTES;
-    this.#posting.pump();
-    return { bytes, settled: delivery.done };
+    settlement.seal();
+    this.#slow.dropExcess();
+    const bytes = settlement.pending * WAITING_BYTES;
+    this.#scheduler.pump();
+    return { bytes, settled: settlement.done };
   }
 
   /** Sends frames to one connection, live or not. @returns when all are settled */
   send(connection: Connection, payloads: readonly Payload[]): Promise<void> {
-    const delivery = new Delivery();
+    const settlement = new Settlement();
     const lane = this.#laneOf(connection);
     if (lane)
       for (const payload of payloads)
-        this.#posting.enqueue(lane, { payload, delivery, direct: false });
-    delivery.seal();
-    this.#posting.pump();
-    return delivery.done;
+        this.#scheduler.enqueue(lane, { payload, settlement, direct: false });
+    settlement.seal();
+    this.#scheduler.pump();
+    return settlement.done;
   }
 
   /**
-   * Some lanes still hold the oldest events, and with them the cursor. Where most others are past those, nobody waits any more for the few
-   * that are slow of themselves (those that only wait for their turn are not): they lag, with what waits for them. Where reading waits for
-   * room and they hold too much, they fall behind: it is dropped, and they go on from the log, at their own pace. Where everybody is
-   * equally slow, or the gateway is down, everything has to wait.
+   * Steps past slow lanes (slow-lanes.ts), but for an outage of the gateway.
    * @param waitedMs how long the oldest events have waited
    * @param isFull reading waits for room
    */
   passSlowest(waitedMs: number, isFull: boolean): void {
-    if (this.#posting.gatewayDown || waitedMs < SLOW_MS) return;
-    const slowest = this.#slowest();
-    if (slowest.length * 2 > this.#lanes.size) return;
-    for (const lane of slowest) {
-      const mayLag = this.#apart.size < MAX_APART && lane.waitingBytes <= this.#maxApartBytes;
-      if (mayLag && lane.state !== 'ready') this.#setApart(lane);
-      else if (isFull) this.#shed(lane);
-    }
+    if (this.#scheduler.gatewayDown || waitedMs < SLOW_MS) return;
+    this.#slow.pass(this.#lanes, isFull);
   }
 
-  /** Of those that are waited for, the lanes that hold the oldest events. */
-  #slowest(): Lane[] {
-    let oldest = Number.POSITIVE_INFINITY;
-    let slowest: Lane[] = [];
-    for (const lane of this.#lanes.values()) {
-      if (lane.isApart) continue;
-      const { sequence = Number.POSITIVE_INFINITY } = lane.oldestOfFeed ?? {};
-      if (sequence < oldest) {
-        oldest = sequence;
-        slowest = [];
-      }
-      if (sequence === oldest && lane.oldestOfFeed) slowest.push(lane);
-    }
-    return slowest;
+  /** Where the window of a connection's oldest live frame starts; undefined where none waits. */
+  oldestLiveOf(connection: Connection): CursorSnapshot | undefined {
+    return this.#laneOf(connection)?.oldestLive?.windowStart;
   }
 
-  #setApart(lane: Lane): void {
-    this.#apart.add(lane);
-    lane.setApart();
-    this.emit('lagging', lane.connection);
-  }
-
-  /** Where the window of the oldest event that waits for a connection starts; undefined where none does. */
-  oldestOf(connection: Connection): CursorSnapshot | undefined {
-    return this.#laneOf(connection)?.oldestOfFeed?.from;
-  }
-
-  #shed(lane: Lane): void {
+  #fallBehind(lane: Lane): void {
     const { connection } = lane;
-    const from = lane.oldestOfFeed?.from as CursorSnapshot;
-    if (lane.oldest?.from === undefined) {
-      // What is left of its replay goes out first.
+    const from = lane.oldestLive?.windowStart as CursorSnapshot;
+    if (lane.oldest?.windowStart === undefined) {
+      // Frames of its replay go out first.
       this.#leaveLive(lane);
-      this.#apart.delete(lane);
-      lane.dropFeed();
+      this.#slow.remove(lane);
+      lane.dropLive();
       lane.rejoin();
     } else {
-      this.close(connection);
+      this.end(connection);
       this.open(connection);
     }
-    this.emit('behind', connection, from);
+    this.#owner?.fellBehind(connection, from);
   }
 
-  /** Connections for which an event still waits, or is being posted. */
+  /** Connections for which an event waits or is being posted. */
   waitingFor(eventId: string): Connection[] {
     return [...this.#lanes.values()]
       .filter((lane) => lane.holds(eventId))
@@ -216,7 +206,7 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     return this.#lanes.size - this.#liveLanes;
   }
 
-  /** How delivery stands now. */
+  /** How settlement stands now. */
   state(): FanoutState {
     let lanesWaiting = 0;
     for (const lane of this.#lanes.values()) if (lane.waiting > 0) lanesWaiting++;
@@ -224,16 +214,19 @@ export class Fanout extends EventEmitter<FanoutEvents> {
       lanes: this.#lanes.size,
       joining: this.joining,
       lanesWaiting,
-      gatewayDown: this.#posting.gatewayDown,
-      postsPerSecond: this.#posting.postsPerSecond,
+      gatewayDown: this.#scheduler.gatewayDown,
+      postsPerSecond: this.#scheduler.postsPerSecond,
     };
   }
 
-  /** No post is started any more. What is in flight ends by itself; what waits is not settled, and so not committed. */
+  /**
+   * No post is started any more. Posts in flight end by themselves; what waits is not settled, and so
+   * not committed.
+   */
   stop(): void {
-    this.#closing.stop();
-    this.#posting.stop();
-    for (const lane of this.#lanes.values()) clearTimeout(lane.retry);
+    this.#closer.stop();
+    this.#scheduler.stop();
+    for (const lane of this.#lanes.values()) lane.retry?.cancel();
   }
 
   /** Undefined too when the id now belongs to a later connection. */
@@ -242,23 +235,28 @@ export class Fanout extends EventEmitter<FanoutEvents> {
     return lane?.connection === connection ? lane : undefined;
   }
 
-  /** After an outage nobody waits out a retry that it made long. */
+  /** After an outage every lane tries at once: the outage made the pauses long. */
   #gatewayChanged(change: 'down' | 'up', outcome: PostOutcome): void {
-    this.emit('gateway', change, outcome);
-    if (change === 'up') for (const lane of this.#lanes.values()) this.#posting.retryNow(lane);
+    this.#events.emit('gateway', change, outcome);
+    if (change === 'up') for (const lane of this.#lanes.values()) this.#scheduler.retryNow(lane);
   }
 
-  /** Settles what waits, and closes the socket. Until that is done the connection stays known, and is not taken for a new one. */
-  async disconnect(connection: Connection): Promise<void> {
-    this.close(connection);
-    if (await this.#closing.close(connection)) this.emit('ended', connection, 'closed');
+  #over(connection: Connection, why: 'gone' | 'closed'): void {
+    this.#owner?.ended(connection);
+    this.#events.emit('ended', connection, why);
   }
 }
 
 export interface AddressedEvent {
-  /** Of the log; a frame that is no event of it has none. */
+  /** Of the log; undefined for a frame that is no event. */
   readonly id?: string;
   readonly audience: readonly string[];
-  /** The frame in UTF-8; asked for once, and only when somebody is reached. */
+  /** The frame in UTF-8; called once at most, when somebody is reached. */
   encode(): Buffer;
+}
+
+export interface FanoutDeps extends PostSchedulerDeps {
+  readonly events: Emitter<FanoutEvents>;
+  /** Events that are read and not delivered; 64 MB without it. */
+  readonly maxBytesInFlight?: number;
 }

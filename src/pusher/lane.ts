@@ -1,53 +1,61 @@
+import type { Clock, Timer } from '../clock.ts';
 import type { Connection } from '../connections/connection.ts';
-import type { CursorSnapshot } from '../protocol/cursor.ts';
 import { BATCH_OVERHEAD_BYTES } from '../protocol/frame.ts';
 import { batchOf, COMMA_BYTES } from './batch.ts';
 import type { Payload } from './payload.ts';
+import { Settlement } from './settlement.ts';
 
 /**
- * What waits for one connection, in order. At most one post is in flight per connection: two would be
- * independent HTTP requests, and could arrive in either order.
+ * The frames that wait for one connection, in order. At most one post is in flight per connection:
+ * two would be independent HTTP requests, and could arrive in either order.
  *
- * States: idle (nothing waits) → ready (queued for a post) → posting → idle, ready, or waiting (a retry is
- * due later). closed is final. Only Fanout and Posting change the state.
+ *     idle (nothing waits) ─▶ ready (queued for a post) ─▶ posting ─▶ idle, ready or waiting (for a retry)
+ *
+ * `closed` is final. Only Fanout and PostScheduler change the state.
  */
 export class Lane {
   readonly connection: Connection;
   state: 'idle' | 'ready' | 'posting' | 'waiting' | 'closed' = 'idle';
   /** Posts that failed in a row. */
   failures = 0;
-  /** When the first of them failed, by performance.now(). */
+  /** When the first of them failed, in uptime. */
   failingSince = 0;
-  retry: NodeJS.Timeout | undefined;
-  /** It gets what is dispatched; not so while its connection is being replayed to. */
+  retry: Timer | undefined;
+  /** It gets what is dispatched. False while its connection is being replayed to. */
   live = false;
   /**
-   * It is so slow that nobody waits for it any more: what was dispatched is settled for it as it is enqueued, and goes out when it can.
-   * Ends once everything has.
+   * Nobody waits for it, because it is slow: what is dispatched is settled as it is enqueued, and
+   * goes out when it can. Ends once everything has.
    */
   #apart = false;
   /** The current post carries several frames. */
   #batch = false;
-  /** The gateway refused a batch: its frames go one by one, to leave out only the one it means. */
+  /** The gateway refused a batch: its frames go one by one, to leave out only the refused one. */
   #single = false;
   /** Frames are shared between lanes; a queue entry is one reference. Those before #head are done. */
   #frames: OutgoingFrame[] = [];
   #head = 0;
   /** Frames from #head on that the current post carries. */
   #taken = 0;
-  /** Frames that wait and are addressed to some, not to all. */
+  /** Frames that wait and are not addressed to all. */
   #direct = 0;
   #waitingBytes = 0;
 
-  readonly #openedAt = performance.now();
+  readonly #clock: Clock;
+  readonly #openedAt: number;
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, clock: Clock) {
     this.connection = connection;
+    this.#clock = clock;
+    this.#openedAt = clock.uptimeMs();
   }
 
-  /** Since the connection was made. A clock that is wrong makes it older at most: it is known since the lane was opened. */
+  /** Since the connection was made. At least the age of the lane, however wrong a clock is. */
   get ageMs(): number {
-    return Math.max(Date.now() - this.connection.connectedAt, performance.now() - this.#openedAt);
+    return Math.max(
+      this.#clock.epochMs() - this.connection.connectedAt,
+      this.#clock.uptimeMs() - this.#openedAt,
+    );
   }
 
   get waiting(): number {
@@ -61,14 +69,14 @@ export class Lane {
     return false;
   }
 
-  /** Something waits that is not a broadcast: this lane goes first where posts are paced. */
+  /** A direct frame waits: this lane goes before others where posts are paced. */
   get urgent(): boolean {
     return this.#direct > 0;
   }
 
   enqueue(frame: OutgoingFrame): void {
     const own = this.#apart ? apart(frame) : frame;
-    own.delivery.expect();
+    own.settlement.expect();
     this.#frames.push(own);
     this.#waitingBytes += own.payload.bytes.length;
     if (frame.direct) this.#direct++;
@@ -78,30 +86,33 @@ export class Lane {
     return this.#apart;
   }
 
-  /** Of all that waits. */
+  /** Bytes of all frames that wait. */
   get waitingBytes(): number {
     return this.#waitingBytes;
   }
 
-  /** From now on nobody waits for it. */
+  /** From now on nobody waits for this lane. */
   setApart(): void {
     this.#apart = true;
     for (let i = this.#head; i < this.#frames.length; i++) {
       const frame = this.#frames[i] as OutgoingFrame;
       const own = apart(frame);
       if (own === frame) continue;
-      own.delivery.expect();
+      own.settlement.expect();
       this.#frames[i] = own;
-      frame.delivery.settle();
+      frame.settlement.settle();
     }
   }
 
-  /** Everything was delivered: it is as the others again. */
+  /** Everything was delivered: others wait for this lane again. */
   rejoin(): void {
     this.#apart = false;
   }
 
-  /** The next post: one frame, or for a batching client all events that wait, up to `maxBytes`. READY goes by itself. */
+  /**
+   * The body of the next post: one frame, or for a batching client all events that wait, up to
+   * `maxBytes`. READY goes by itself.
+   */
   take(maxBytes: number): Payload {
     const first = this.#frames[this.#head] as OutgoingFrame;
     this.#taken = 1;
@@ -124,31 +135,31 @@ export class Lane {
       : batchOf(this.#frames.slice(this.#head, this.#head + this.#taken));
   }
 
-  /** @returns whether the refused post was a batch, and is to be tried frame by frame */
+  /** @returns whether the refused post was a batch, whose frames are now tried one by one */
   splitBatch(): boolean {
     if (!this.#batch) return false;
     this.#single = true;
     return true;
   }
 
-  /** The delivery of what has waited longest. */
-  get oldest(): Delivery | undefined {
-    return this.#frames[this.#head]?.delivery;
+  /** The settlement of what has waited longest. */
+  get oldest(): Settlement | undefined {
+    return this.#frames[this.#head]?.settlement;
   }
 
-  /** The same of what was dispatched, and not sent to this connection alone. */
-  get oldestOfFeed(): Delivery | undefined {
+  /** The same among live frames: those dispatched, not sent to this connection alone. */
+  get oldestLive(): Settlement | undefined {
     for (let i = this.#head; i < this.#frames.length; i++) {
-      const delivery = this.#frames[i]?.delivery;
-      if (delivery?.from) return delivery;
+      const settlement = this.#frames[i]?.settlement;
+      if (settlement?.windowStart) return settlement;
     }
     return undefined;
   }
 
-  /** Drops what was dispatched and settles it; what was sent to this connection alone stays, in its order. */
-  dropFeed(): void {
+  /** Drops and settles live frames. Frames sent to this connection alone stay, in order. */
+  dropLive(): void {
     const waiting = this.#frames.slice(this.#head);
-    const isOwn = ({ delivery }: OutgoingFrame) => delivery.from === undefined;
+    const isOwn = ({ settlement }: OutgoingFrame) => settlement.windowStart === undefined;
     this.#taken = waiting.slice(0, this.#taken).filter(isOwn).length;
     this.#frames = waiting.filter(isOwn);
     this.#head = 0;
@@ -156,17 +167,17 @@ export class Lane {
       if (isOwn(frame)) continue;
       this.#waitingBytes -= frame.payload.bytes.length;
       if (frame.direct) this.#direct--;
-      frame.delivery.settle();
+      frame.settlement.settle();
     }
   }
 
-  /** What the last post carried is settled: delivered, or left out for good. */
+  /** Settles the frames of the last post: they were delivered, or left out for good. */
   settleTaken(): void {
     for (let i = 0; i < this.#taken; i++) {
       const frame = this.#frames[this.#head++] as OutgoingFrame;
       this.#waitingBytes -= frame.payload.bytes.length;
       if (frame.direct) this.#direct--;
-      frame.delivery.settle();
+      frame.settlement.settle();
     }
     this.#taken = 0;
     if (this.#head === this.#frames.length) {
@@ -179,18 +190,18 @@ export class Lane {
     }
   }
 
-  /** Nothing more will be sent: everything that waits is settled. */
+  /** Settles everything that waits: nothing more will be sent. */
   settleAll(): void {
-    clearTimeout(this.retry);
+    this.retry?.cancel();
     this.#taken = this.waiting;
     this.settleTaken();
   }
 }
 
-/** The same frame, for which nobody waits; one that was sent to its connection alone is waited for by that alone anyway. */
+/** The same frame, for which nobody waits. Only its own replay waits for a frame of a replay. */
 function apart(frame: OutgoingFrame): OutgoingFrame {
-  return frame.delivery.from
-    ? { ...frame, delivery: new Delivery(frame.delivery.from, frame.delivery.sequence) }
+  return frame.settlement.windowStart
+    ? { ...frame, settlement: new Settlement(frame.settlement.windowStart, frame.settlement.order) }
     : frame;
 }
 
@@ -198,51 +209,10 @@ function isEvent({ payload }: OutgoingFrame): boolean {
   return payload.eventIds.length > 0;
 }
 
-/** A frame on its way to some connections; one object however many they are. */
+/** A frame on its way to some connections: one object however many they are. */
 export interface OutgoingFrame {
   readonly payload: Payload;
-  readonly delivery: Delivery;
+  readonly settlement: Settlement;
   /** Not for all. */
   readonly direct: boolean;
-}
-
-/** Counts what is still to be settled of some frames, for all the connections they go to. */
-export class Delivery {
-  static #count = 0;
-  /** Grows with each. */
-  readonly sequence: number;
-  /** Where the window of these frames starts; unknown for what is not of the feed. */
-  readonly from: CursorSnapshot | undefined;
-  #pending = 0;
-  #sealed = false;
-  #resolve: () => void = () => undefined;
-  /** Resolves once every frame is settled for every connection. */
-  readonly done = new Promise<void>((resolve) => {
-    this.#resolve = resolve;
-  });
-
-  constructor(from?: CursorSnapshot, sequence = Delivery.#count++) {
-    this.from = from;
-    this.sequence = sequence;
-  }
-
-  /** Frames that are not settled yet. */
-  get pending(): number {
-    return this.#pending;
-  }
-
-  expect(): void {
-    this.#pending++;
-  }
-
-  settle(): void {
-    this.#pending--;
-    if (this.#sealed && this.#pending === 0) this.#resolve();
-  }
-
-  /** No more frames are added. */
-  seal(): void {
-    this.#sealed = true;
-    if (this.#pending === 0) this.#resolve();
-  }
 }

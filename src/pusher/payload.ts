@@ -1,9 +1,9 @@
 import { hash } from 'node:crypto';
 
-/** What is posted, to however many connections. */
+/** One body of a post, shared by all the connections that it goes to. */
 export class Payload {
   readonly bytes: Buffer;
-  /** Of the events that it carries; frames that are no events, such as READY, have none. */
+  /** The events that it carries; empty for frames that are no events, such as READY. */
   readonly eventIds: readonly string[];
   /** A batch has several. */
   readonly frames: number;

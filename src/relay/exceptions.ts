@@ -2,30 +2,30 @@ import type { Connection } from '../connections/connection.ts';
 import { Snapshot } from '../log/snapshot.ts';
 
 /**
- * The connections that the cursor's row names, because the cursor alone says something else of them than is true: those
- * that lack something of what it sees, each with its own place (its pin); young ones that have had their replay; and old
- * ones that have not.
+ * The connections that the cursor's row names, because the cursor alone would say something wrong of
+ * them. Stored as
  *
- * In the row: `{"pinned":{"<snapshot>":[name, …]},"served":[name, …],"unserved":[name, …],"more":true}`, where a name is
- * `<connectedAt> <connectionId>`. `more`: there were too many to name, or the log's place at `served_until` is not known.
+ *     {"pinned":{"<snapshot>":[name, …]},"served":[name, …],"unserved":[name, …],"more":true}
+ *
+ * where a name is `<connectedAt> <connectionId>`.
  */
 export class Exceptions {
+  /** Missing something that the cursor sees, each with the place up to which it has everything. */
   readonly pinned = new Map<string, Snapshot>();
   /** Made after `served_until`, and served. */
   readonly served = new Set<string>();
   /** Made before `served_until`, and not served. */
   readonly unserved = new Set<string>();
-  /** A young connection that is not named may have had its replay all the same. */
+  /**
+   * A young connection that is not named may have been served all the same: there were too many to
+   * name, or the log's place at `served_until` is not known.
+   */
   more = false;
 
   /** @param text as it was committed */
   static parse(text: string): Exceptions {
-    const {
-      pinned = {},
-      served = [],
-      unserved = [],
-      more = false,
-    } = JSON.parse(text) as Partial<StoredExceptions>;
+    const stored = JSON.parse(text) as Partial<StoredExceptions>;
+    const { pinned = {}, served = [], unserved = [], more = false } = stored;
     const exceptions = new Exceptions();
     for (const [pin, names] of Object.entries(pinned))
       for (const name of names) exceptions.pinned.set(name, Snapshot.parse(pin));

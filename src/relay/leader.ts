@@ -1,10 +1,14 @@
 import type { Logger } from 'pino';
+import type { Clock } from '../clock.ts';
 import type { Connection } from '../connections/connection.ts';
 import type { ConnectionDirectory } from '../connections/connection-directory.ts';
 import type { ConnectionStore } from '../connections/connection-store.ts';
+import { errorText } from '../error-text.ts';
+import type { Emitter } from '../events.ts';
+import { LimitedLog } from '../limited-log.ts';
 import { Doorbell } from '../listener/doorbell.ts';
 import type { Lease } from '../listener/lease.ts';
-import type { NotificationListener } from '../listener/notification-listener.ts';
+import type { Notifications } from '../listener/notification-listener.ts';
 import { Wakeup } from '../listener/wakeup.ts';
 import type { CommittedCursor, CursorStore, StoredCursor } from '../log/cursor-store.ts';
 import { DrainLoop } from '../log/drain-loop.ts';
@@ -13,44 +17,44 @@ import { EventLog, type Page, type Position } from '../log/event-log.ts';
 import { LogLag } from '../log/log-lag.ts';
 import { PagesInFlight, pageBytes } from '../log/pages-in-flight.ts';
 import { Retention } from '../log/retention.ts';
-import type { Session } from '../postgres/session.ts';
+import type { SqlSession } from '../postgres/session.ts';
 import { formatCursor, installationTag } from '../protocol/cursor.ts';
 import { readyFrame } from '../protocol/frame.ts';
 import { Fanout } from '../pusher/fanout.ts';
 import type { Gateway } from '../pusher/gateway.ts';
-import type { TermEvents, TermSettings, TermState } from './leader-events.ts';
+import { Inheritance } from './inheritance.ts';
 import { CLOCK_MARGIN_MS, PositionHistory } from './position-history.ts';
 import { Progress } from './progress.ts';
 import { Recipients } from './recipients.ts';
+import type { DeliverySettings, LeaderEvents, LeaderState } from './relay-events.ts';
 import { Replay } from './replay.ts';
 
-export type { TermEvents, TermSettings, TermState } from './leader-events.ts';
-
-/** Whatever these say, the log is to be read: what was rung before may not have been heard. */
+/** After each of these the log is to be read: what was rung before may not have been heard. */
 const RINGING = ['notification', 'listening', 'deaf', 'control'] as const;
 
-/** After these it may be another installation. */
+/** After each of these the database may be another installation. */
 const CONTROLLING = ['listening', 'control'] as const;
 
-/** Connections that are just joining when the relay stops have this long: what is missed, the next relay replays. */
+/** At a stop, connections that are joining have this long. The next relay replays the rest. */
 const JOIN_DEADLINE_MS = 2000;
 
-/** What is in flight has this long to be delivered when the relay stops, which has 25 s for all (main.ts). */
+/** At a stop, what is in flight has this long. The process has 25 s for all (cli/process.ts). */
 const DRAIN_DEADLINE_MS = 20_000;
 
 /**
- * One term of a leader, from the cursor that was committed last to the loss of the lease or a clean stop.
- * Everything in it is made for it and ends with it; only the directory outlives a term, so that a standby has it
- * ready.
+ * One relay's time as the leader, from the cursor that was committed last to the loss of the lease or
+ * a clean stop. Everything in it is made for it and ends with it. Only the directory outlives it, so
+ * that a standby has it ready.
  *
  *     drain loop ── page ──▶ fan-out ── settled ──▶ pages in flight ──▶ progress ── commit ──▶ cursor
  *                              ▲                                          ▲
- *     directory ── joined ──▶ recipients ──▶ replay                      recipients: who lacks what
+ *     directory ── joined ──▶ recipients ──▶ replay                      recipients: who has what
  */
-export class Term {
-  readonly #deps: TermDeps;
+export class Leader {
+  readonly #deps: LeaderDeps;
   readonly #cursor: CursorStore;
   readonly #installation: string;
+  readonly #log: LimitedLog;
   readonly #fanout: Fanout;
   readonly #history: PositionHistory;
   readonly #inFlight: PagesInFlight;
@@ -58,149 +62,139 @@ export class Term {
   readonly #replay: Replay;
   readonly #retention: Retention;
   readonly #lag: LogLag;
-  readonly #wakeup = new Wakeup();
+  readonly #wakeup: Wakeup;
   readonly #recipients: Recipients;
   readonly #progress: Progress;
-  /** READY, and live from the feed's next window on: what is left of this one they have had. */
+  /** READY, and live from the next window on: they have had the rest of this one. */
   #arrivals: Connection[] = [];
   readonly #failed = new AbortController();
-  /** Aborts with the cause when the term cannot go on. */
+  /** Aborts with the cause when the leader cannot go on. */
   readonly #lost: AbortSignal;
 
-  constructor(
-    deps: TermDeps,
-    held: {
-      lease: Lease;
-      cursor: CursorStore;
-      stored: StoredCursor;
-      feed: Session;
-      replays: Session;
-    },
-  ) {
-    const { settings, log: logger } = deps;
+  constructor(deps: LeaderDeps, inOffice: InOffice) {
+    const { settings, log: logger, clock, events } = deps;
+    const { lease, stored, readSession, replaySession } = inOffice;
     this.#deps = deps;
-    this.#cursor = held.cursor;
-    this.#installation = installationTag(held.stored.installation);
+    this.#cursor = inOffice.cursor;
+    this.#installation = installationTag(stored.installation);
+    this.#log = new LimitedLog(logger, clock);
+    this.#wakeup = new Wakeup(clock);
     this.#fanout = new Fanout({
       ...settings,
+      clock,
+      events,
       gateway: deps.gateway,
       log: logger,
-      mayPost: () => held.lease.trusted,
+      mayPost: () => lease.trusted,
     });
     this.#history = new PositionHistory({
-      atMs: held.stored.served.untilMs - CLOCK_MARGIN_MS,
-      snapshot: held.stored.served.snapshot,
+      atMs: stored.served.untilMs - CLOCK_MARGIN_MS,
+      snapshot: stored.served.snapshot,
     });
     this.#inFlight = new PagesInFlight({
+      clock,
       maxBytes: settings.maxBytesInFlight,
       settled: (position) => this.#progress.settled(position),
       stalled: (forMs, isFull) => this.#fanout.passSlowest(forMs, isFull),
     });
     const reading = { pageRows: settings.pageRows, maxDataBytes: settings.maxFrameBytes };
     this.#drain = new DrainLoop({
-      start: held.stored.position,
-      log: new EventLog({ session: held.feed, ...reading }),
-      doorbell: settings.doorbell ? new Doorbell({ session: held.lease.session }) : null,
+      clock,
+      events,
+      start: stored.position,
+      log: new EventLog({ session: readSession, ...reading }),
+      doorbell: settings.doorbell ? new Doorbell({ session: lease.session }) : null,
       inFlight: this.#inFlight,
       wakeup: this.#wakeup,
       timing: settings.timing,
       canHear: () => deps.notifications.listening,
+      reached: (snapshot) => this.#history.record(clock.epochMs(), snapshot),
       deliver: (page, from) => this.#deliver(page, from),
     });
     this.#retention = new Retention({
-      session: held.replays,
+      clock,
+      events,
+      session: replaySession,
       settings: settings.retention,
-      floor: held.stored.floor,
+      floor: stored.floor,
       log: logger,
+      lost: (rows) => this.#reportLoss(rows),
     });
-    this.#lag = new LogLag(held.replays);
+    this.#lag = new LogLag(replaySession);
     this.#replay = new Replay({
-      log: new EventLog({ session: held.replays, ...reading }),
+      clock,
+      events,
+      log: new EventLog({ session: replaySession, ...reading }),
       fanout: this.#fanout,
       history: this.#history,
       installation: this.#installation,
-      xmax: held.stored.xmax,
-      adoptedAtMs: held.stored.adoptedAtMs,
+      nextXid: stored.nextXid,
+      refetchBeforeMs: stored.refetchBeforeMs,
       maxFrameBytes: settings.maxFrameBytes,
       logger,
       position: () => this.#drain.position,
       isQuietSince: (place) => this.#drain.isQuietSince(place),
       durable: (place) => this.#progress.durable(place),
       floor: () => this.#retention.floor,
-      announce: (connections, until) => this.#recipients.announce(connections, until),
+      announce: (connections, upTo) => this.#recipients.announce(connections, upTo),
       goLive: (connection) => this.#arrive(connection),
-      holdFeed: (work) => this.#drain.hold(work),
+      betweenReads: (work) => this.#drain.betweenReads(work),
       fail: (error) => this.#failed.abort(error),
     });
     this.#progress = new Progress({
-      start: held.stored.position,
+      clock,
+      start: stored.position,
       readUpTo: () => this.#drain.position,
       isIdle: () => this.#inFlight.isEmpty,
       record: (settled) => this.#recipients.record(settled),
-      write: (row) => held.cursor.commit(row),
+      write: (row) => this.#cursor.commit(row),
       committed: (row) => this.#committed(row),
       fail: (error) => this.#failed.abort(error),
     });
     this.#recipients = new Recipients({
-      ...deps,
+      clock,
+      events,
+      directory: deps.directory,
       fanout: this.#fanout,
       replay: this.#replay,
       history: this.#history,
-      served: held.stored.served,
-      exceptions: held.stored.exceptions,
-      start: held.stored.position.snapshot,
+      inheritance: new Inheritance({
+        served: stored.served,
+        exceptions: stored.exceptions,
+        start: stored.position.snapshot,
+        beganMs: clock.epochMs(),
+      }),
+      servedUntilMs: stored.served.untilMs,
       readUpTo: () => this.#drain.position,
       committed: () => this.#progress.committed,
       commit: () => this.#progress.commit(),
+      removeItem: (connection) => this.#removeItem(connection),
     });
-    this.#lost = AbortSignal.any([
-      held.lease.session.ended,
-      held.feed.ended,
-      held.replays.ended,
-      this.#failed.signal,
-    ]);
+    const sessions = [lease.session, readSession, replaySession];
+    this.#lost = AbortSignal.any([...sessions.map(({ ended }) => ended), this.#failed.signal]);
   }
 
   /**
-   * Delivers until `stop` aborts: then no window is opened any more, what is in flight is delivered, and the
-   * cursor committed.
+   * Delivers until `stop` aborts. Then no window is opened any more, what is in flight is delivered,
+   * and the cursor committed.
    * @throws the cause when the lease or the database is lost
    */
   async run(stop: AbortSignal): Promise<void> {
+    const { notifications, clock, events } = this.#deps;
     const ring = () => this.#wakeup.ring();
-    const { notifications } = this.#deps;
     for (const event of RINGING) notifications.on(event, ring);
-    const controlled = () =>
+    const check = () =>
       void this.#cursor.check().catch((error: unknown) => this.#failed.abort(error));
-    for (const event of CONTROLLING) notifications.on(event, controlled);
-    this.#reportDelivery();
-    this.#retention
-      .on('lost', (rows) => this.#tellOfLoss(rows))
-      .on('removed', (rows) => this.#deps.emit('removed', rows));
-    this.#lag.on('lag', (lag) => this.#deps.emit('lag', lag));
-    this.#drain
-      .on('asleep', () => this.#deps.emit('asleep'))
-      .on('awake', () => this.#deps.emit('awake'))
-      .on('read', (page) => {
-        this.#history.record(Date.now(), this.#drain.position.snapshot);
-        this.#deps.emit('read', page.events.length);
-      });
+    for (const event of CONTROLLING) notifications.on(event, check);
     try {
       this.#recipients.start();
       const ending = AbortSignal.any([stop, this.#lost]);
-      for (const running of [this.#retention.run(ending), this.#lag.run(ending)])
+      const measured = this.#lag.run(clock, (lag) => events.emit('lag', lag), ending);
+      for (const running of [this.#retention.run(ending), measured])
         running.catch((error: unknown) => this.#failed.abort(error));
       await this.#drain.run(ending);
       this.#lost.throwIfAborted();
-      // Not AbortSignal.timeout: AbortSignal.any lets go of it, and it never fires (https://github.com/nodejs/node/issues/57736).
-      const late = new AbortController();
-      const timer = setTimeout(() => late.abort(), DRAIN_DEADLINE_MS).unref();
-      const deadline = AbortSignal.any([this.#lost, late.signal]);
-      await Promise.all([
-        this.#inFlight.empty(deadline),
-        this.#replay.settled(AbortSignal.timeout(JOIN_DEADLINE_MS)),
-      ]);
-      clearTimeout(timer);
+      await this.#drainInFlight();
       this.#lost.throwIfAborted();
       await this.#progress.commit();
     } finally {
@@ -208,12 +202,12 @@ export class Term {
       this.#fanout.stop();
       this.#recipients.stop();
       for (const event of RINGING) notifications.off(event, ring);
-      for (const event of CONTROLLING) notifications.off(event, controlled);
+      for (const event of CONTROLLING) notifications.off(event, check);
     }
   }
 
   /** How delivery stands now. */
-  state(): TermState {
+  state(): LeaderState {
     return {
       ...this.#fanout.state(),
       asleep: this.#drain.asleep,
@@ -232,22 +226,39 @@ export class Term {
     return this.#fanout.waitingFor(eventId);
   }
 
+  /**
+   * Resolves when everything that was read is delivered, or is not in time. Not by
+   * AbortSignal.timeout: AbortSignal.any lets go of it, and it never fires
+   * (https://github.com/nodejs/node/issues/57736).
+   */
+  async #drainInFlight(): Promise<void> {
+    const { clock } = this.#deps;
+    const [late, tooLateToJoin] = [new AbortController(), new AbortController()];
+    const timers = [
+      clock.after(DRAIN_DEADLINE_MS, () => late.abort()),
+      clock.after(JOIN_DEADLINE_MS, () => tooLateToJoin.abort()),
+    ];
+    const deadline = AbortSignal.any([this.#lost, late.signal]);
+    await Promise.all([this.#inFlight.empty(deadline), this.#replay.settled(tooLateToJoin.signal)]);
+    for (const timer of timers) timer.cancel();
+  }
+
   #deliver(page: Page, from: Position): { bytes: number; delivered: Promise<void> } {
-    const { maxFrameBytes } = this.#deps.settings;
-    // Where the window starts, not where it ends: see protocol/cursor.ts.
+    const { settings, events } = this.#deps;
+    // The start of the window and not its end: see protocol/cursor.ts.
     const cursor = formatCursor(this.#progress.durable(from.snapshot), this.#installation);
     if (!from.backlog) this.#welcome();
     const { bytes, settled } = this.#fanout.dispatch(
       page.events.map((event) => ({
         id: event.id,
         audience: event.audience,
-        encode: () => encodeEvent(event, cursor, maxFrameBytes),
+        encode: () => encodeEvent(event, cursor, settings.maxFrameBytes),
       })),
       from.snapshot,
     );
     for (const { id, problem, audience } of page.events)
       if (problem !== null)
-        this.#deps.emit('impaired', id, problem, audience.length === 0 ? 'nobody' : 'key');
+        events.emit('impaired', id, problem, audience.length === 0 ? 'nobody' : 'key');
     if (!page.next.backlog) this.#welcome();
     this.#progress.read();
     return { bytes: bytes + pageBytes(page.events), delivered: settled };
@@ -258,7 +269,7 @@ export class Term {
     else this.#fanout.goLive(connection);
   }
 
-  /** A window is over: from the next one on they get what is dispatched. */
+  /** A window is over: from the next one on arrivals get what is dispatched. */
   #welcome(): void {
     for (const connection of this.#arrivals.splice(0)) this.#fanout.goLive(connection);
   }
@@ -266,46 +277,48 @@ export class Term {
   #committed({ position, served }: CommittedCursor): void {
     this.#recipients.committed(position);
     this.#history.forgetBefore(served.untilMs - CLOCK_MARGIN_MS);
-    this.#deps.emit('committed', position);
+    this.#deps.events.emit('committed', position);
   }
 
-  /** What retention had to remove undelivered is missing for every client. */
-  #tellOfLoss(rows: number): void {
-    this.#deps.emit('lost', rows);
-    const cursor = formatCursor(
-      this.#progress.durable(this.#drain.position.snapshot),
-      this.#installation,
-    );
-    void this.#fanout.dispatch([
-      { audience: ['all'], encode: () => Buffer.from(readyFrame(cursor, false)) },
-    ]);
+  /** Every client is missing what retention had to remove undelivered. */
+  #reportLoss(rows: number): void {
+    this.#deps.events.emit('lost', rows);
+    const place = this.#progress.durable(this.#drain.position.snapshot);
+    const ready = readyFrame(formatCursor(place, this.#installation), false);
+    void this.#fanout.dispatch([{ audience: ['all'], encode: () => Buffer.from(ready) }]);
   }
 
-  /** For metrics, logs and status, which hang on the relay's events. */
-  #reportDelivery(): void {
-    const { emit } = this.#deps;
-    this.#fanout
-      .on('dispatched', (...event) => emit('dispatched', ...event))
-      .on('posted', (...post) => emit('posted', ...post))
-      .on('paced', (postsPerSecond) => emit('paced', postsPerSecond))
-      .on('gateway', (state, outcome) => emit('gateway', state, outcome))
-      .on('behind', (connection) => emit('behind', connection))
-      .on('lagging', (connection) => emit('behind', connection))
-      .on('ended', (connection, why) => emit('ended', connection, why));
-    this.#replay
-      .on('joining', (connection) => emit('joining', connection))
-      .on('replayed', (frames) => emit('replayed', frames))
-      .on('ready', (connection, recovered) => emit('ready', connection, recovered));
+  #removeItem({ connectionId, connectedAt }: Connection): void {
+    this.#deps.store.remove(connectionId, connectedAt).catch((error: unknown) => {
+      this.#log.log(
+        'warn',
+        'remove_failed',
+        { event: 'remove_failed', connectionId, error: errorText(error) },
+        'cannot remove a connection that is over from the table; its ttl will',
+      );
+    });
   }
 }
 
-export interface TermDeps {
+/** What a relay holds while it leads. */
+export interface InOffice {
+  readonly lease: Lease;
+  readonly cursor: CursorStore;
+  /** As it was read when the lease was taken. */
+  readonly stored: StoredCursor;
+  /** Reads the log as it grows. */
+  readonly readSession: SqlSession;
+  /** Reads replays, and does all other work that may take long. */
+  readonly replaySession: SqlSession;
+}
+
+export interface LeaderDeps {
+  readonly clock: Clock;
+  readonly events: Emitter<LeaderEvents>;
   readonly directory: ConnectionDirectory;
-  readonly store: ConnectionStore;
+  readonly store: Pick<ConnectionStore, 'remove'>;
   readonly gateway: Gateway;
-  readonly notifications: NotificationListener;
-  readonly settings: TermSettings;
+  readonly notifications: Notifications;
+  readonly settings: DeliverySettings;
   readonly log: Logger;
-  /** For metrics, status and tests. */
-  emit<Name extends keyof TermEvents>(name: Name, ...values: TermEvents[Name]): void;
 }

@@ -1,22 +1,26 @@
 import type { Snapshot } from '../log/snapshot.ts';
 
-/** Clocks of API Gateway and of the relay may differ by this much, and a replay begins this much early. */
+/** The clocks of gateway and relay may differ by this much, and a replay begins this much early. */
 export const CLOCK_MARGIN_MS = 2000;
 
-/** Moments closer together than this are one: a replay that begins a little early repeats, and loses nothing. */
+/** Moments closer together than this are one: a replay that begins a little early only repeats. */
 const RESOLUTION_MS = 250;
 
-/** Where nothing is committed for hours, old moments are thinned out: a replay from between them begins earlier. */
+/**
+ * Old moments are thinned out where nothing is committed for hours. A replay from between two of them
+ * begins earlier.
+ */
 const MAX_MOMENTS = 10_000;
 
 /**
- * Which transactions were over at a moment of the past: what turns "connected at" into a place in the log. A
- * row's own time would not do, since it says when the row was written and not when it was committed.
+ * Which transactions were over at a moment of the past: it turns "connected at" into a place in the
+ * log. A row's own time would not do, since it says when the row was written and not when it was
+ * committed.
  */
 export class PositionHistory {
   #entries: Moment[];
 
-  /** @param oldest the moment before which nobody will ask */
+  /** @param oldest nobody will ask for a moment before it */
   constructor(oldest: Moment) {
     this.#entries = [oldest];
   }
@@ -30,7 +34,10 @@ export class PositionHistory {
     this.#entries.push({ atMs, snapshot });
   }
 
-  /** `snapshot` sees nothing that was committed after `atMs`, unless that moment was forgotten: then it is the oldest that is kept. */
+  /**
+   * A snapshot that sees nothing that was committed after `atMs`. Where that moment was forgotten, it
+   * is the oldest snapshot that is kept.
+   */
   at(atMs: number): { snapshot: Snapshot; forgotten: boolean } {
     const found = this.#entries.findLast((entry) => entry.atMs <= atMs);
     return { snapshot: (found ?? this.#oldest).snapshot, forgotten: found === undefined };

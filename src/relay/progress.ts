@@ -1,18 +1,19 @@
+import type { Clock } from '../clock.ts';
 import type { CommittedCursor } from '../log/cursor-store.ts';
-import { endOf, type Position } from '../log/event-log.ts';
+import { dispatchedUpTo, type Position } from '../log/event-log.ts';
 import type { Snapshot } from '../log/snapshot.ts';
 
-/** The places of clients' cursors are brought up to date at least this often while rows are read and none is settled. */
+/** While rows are read and none is settled, clients' cursors are brought up to date this often. */
 const DURABLE_WITHIN_MS = 250;
 
 /**
- * How far a term has come, and the only one that commits it:
+ * How far a leader has come. Nothing else commits the cursor.
  *
  *     read ──▶ settled (delivered in order to everybody who is live) ──▶ committed ──▶ durable
  *
- * One commit runs at a time, of what is settled when it begins. A commit is flushed to disk, and with it every transaction
- * that was read before it began: `durable`. Only such a place may be a client's cursor, because a crash of Postgres hands
- * out the ids of the transactions that it undoes once more.
+ * One commit runs at a time, of what is settled when it begins. A commit is flushed to disk, and with
+ * it every transaction that was read before it began: `durable`. Only such a place may be a client's
+ * cursor, because a crash of Postgres undoes transactions and hands their ids out again.
  */
 export class Progress {
   readonly #deps: ProgressDeps;
@@ -42,7 +43,7 @@ export class Progress {
 
   /** A page was handed to delivery. */
   read(): void {
-    if (performance.now() - this.#begunAt > DURABLE_WITHIN_MS) void this.commit();
+    if (this.#deps.clock.uptimeMs() - this.#begunAt > DURABLE_WITHIN_MS) void this.commit();
   }
 
   /** The latest place that a crash of Postgres cannot undo and that is not after `place`. */
@@ -50,7 +51,10 @@ export class Progress {
     return this.#durable.isWithin(place) ? this.#durable : place;
   }
 
-  /** Resolves once a commit that began after the call is made. @throws when the lease or the database is lost; the term has heard of it */
+  /**
+   * Resolves once a commit that began after the call is made.
+   * @throws when the lease or the database is lost; `fail` has heard of it
+   */
   commit(): Promise<void> {
     this.#next ??= this.#running.then(() => {
       this.#next = undefined;
@@ -62,19 +66,20 @@ export class Progress {
   }
 
   async #write(): Promise<void> {
-    this.#begunAt = performance.now();
+    this.#begunAt = this.#deps.clock.uptimeMs();
     const readUpTo = this.#deps.readUpTo();
     // Windows without a row are not given to delivery.
     if (this.#deps.isIdle()) this.#settled = readUpTo;
     const row = this.#deps.record(this.#settled);
     await this.#deps.write(row);
     this.#committed = row.position;
-    this.#durable = endOf(readUpTo);
+    this.#durable = dispatchedUpTo(readUpTo);
     this.#deps.committed(row);
   }
 }
 
 export interface ProgressDeps {
+  readonly clock: Clock;
   readonly start: Position;
   /** How far the log was read and handed to delivery. */
   readUpTo(): Position;

@@ -1,33 +1,24 @@
 import { EventEmitter } from 'node:events';
-import { hostname } from 'node:os';
 import type { Logger } from 'pino';
-import { aborted, type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { type Backoff, backoffDelayMs } from '../backoff.ts';
+import { aborted, type Clock, pause } from '../clock.ts';
 import type { Connection } from '../connections/connection.ts';
 import type { ConnectionDirectory, ConnectionFeed } from '../connections/connection-directory.ts';
 import type { ConnectionStore } from '../connections/connection-store.ts';
 import { errorText } from '../error-text.ts';
 import { LimitedLog } from '../limited-log.ts';
 import { Lease } from '../listener/lease.ts';
-import { NotificationListener } from '../listener/notification-listener.ts';
+import type { Notifications } from '../listener/notification-listener.ts';
 import { Wakeup } from '../listener/wakeup.ts';
 import { CursorStore, type StoredCursor, type UnusableCursor } from '../log/cursor-store.ts';
 import type { Lag } from '../log/log-lag.ts';
-import type { Database } from '../postgres/servers.ts';
-import { Session } from '../postgres/session.ts';
+import type { SqlSession } from '../postgres/session.ts';
 import type { Gateway } from '../pusher/gateway.ts';
-import {
-  Term,
-  type TermDeps,
-  type TermEvents,
-  type TermSettings,
-  type TermState,
-} from './leader.ts';
+import { Leader } from './leader.ts';
+import type { DeliverySettings, LeaderState, RelayEvents, Role } from './relay-events.ts';
 
-/** After a lost term or a database that cannot be reached: 0.1–0.2 s, then doubling, at most 2.5–5 s apart, for ever. */
+/** After a loss of the database: 0.1–0.2 s, then doubling, at most 2.5–5 s apart, for ever. */
 const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
-
-/** A statement that takes longer means that the connection or the database is sick. The largest is one page of the log. */
-const QUERY_TIMEOUT_MS = 15_000;
 
 const COPY =
   'this database is a copy of the one Rowcast was installed in, and must not push to the clients of that one; if it has clients of its own, run: select rowcast.adopt()';
@@ -36,26 +27,25 @@ const EMPTY =
 const UNUSABLE_POLL_MS = 10_000;
 
 /**
- * The relay: joins the listener (Postgres) to the pusher (API Gateway). Of all relays on one database one
- * leads, the others stand by with their directory filled and their LISTEN in force.
+ * The relay: joins the log (Postgres) to the pusher (API Gateway). Of all relays on one database one
+ * leads. The others stand by with their directory filled and their LISTEN in force.
  *
  *     starting ──▶ standby ⇄ leader
  *
- * A leader that loses its connection to the database stands in line again; what it had in flight is delivered
- * again by whoever leads next, from the cursor committed last.
+ * A leader that loses its connection to the database stands in line again. The next leader delivers
+ * again what was in flight, from the cursor committed last.
  */
 export class Relay extends EventEmitter<RelayEvents> {
   readonly #deps: RelayDeps;
   readonly #log: LimitedLog;
-  readonly #notifications: NotificationListener;
-  readonly #leaseMayBeFree = new Wakeup();
+  readonly #leaseMayBeFree: Wakeup;
   readonly #stop = new AbortController();
   #role: Role = 'starting';
   #problem: string | null = null;
   #installation: string | null = null;
   #starting: Promise<void> | undefined;
   #campaign: Promise<void> = Promise.resolve();
-  #term: Term | undefined;
+  #leader: Leader | undefined;
   #lag: Lag | null = null;
   /** The commits of the cursor when this relay made its last. */
   #made: { readonly installation: string; commits: number } | null = null;
@@ -63,12 +53,8 @@ export class Relay extends EventEmitter<RelayEvents> {
   constructor(deps: RelayDeps) {
     super();
     this.#deps = deps;
-    this.#log = new LimitedLog(deps.log);
-    this.#notifications = new NotificationListener({
-      database: deps.database,
-      applicationName: `rowcast listen ${hostname()}`,
-      log: deps.log,
-    });
+    this.#log = new LimitedLog(deps.log, deps.clock);
+    this.#leaseMayBeFree = new Wakeup(deps.clock);
   }
 
   /** Why it neither leads nor stands by, where that needs an operator. */
@@ -86,27 +72,27 @@ export class Relay extends EventEmitter<RelayEvents> {
   }
 
   get listening(): boolean {
-    return this.#notifications.listening;
+    return this.#deps.notifications.listening;
   }
 
   /** How delivery stands now; null for a relay that does not lead. */
-  get state(): TermState | null {
-    return this.#term?.state() ?? null;
+  get state(): LeaderState | null {
+    return this.#leader?.state() ?? null;
   }
 
   /** As measured last in this term; null before, and for a relay that does not lead. */
   get lag(): Lag | null {
-    return this.#term ? this.#lag : null;
+    return this.#leader ? this.#lag : null;
   }
 
   /** Connections that are being replayed to. */
   get joining(): number {
-    return this.#term?.joining ?? 0;
+    return this.#leader?.joining ?? 0;
   }
 
   /** Connections for which an event still waits. */
   waitingFor(eventId: string): readonly Connection[] {
-    return this.#term?.waitingFor(eventId) ?? [];
+    return this.#leader?.waitingFor(eventId) ?? [];
   }
 
   /** Resolves once it leads or stands by, for as long as that takes. */
@@ -119,12 +105,12 @@ export class Relay extends EventEmitter<RelayEvents> {
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#campaign;
-    await Promise.all([this.#notifications.stop(), this.#deps.feed.stop()]);
+    await Promise.all([this.#deps.notifications.stop(), this.#deps.feed.stop()]);
     this.#setRole('stopped');
   }
 
   async #start(): Promise<void> {
-    this.#notifications
+    this.#deps.notifications
       .on('control', () => this.#leaseMayBeFree.ring())
       .on('notification', () => this.emit('rung'))
       .on('deaf', () => this.emit('reconnect', 'doorbell'));
@@ -134,7 +120,7 @@ export class Relay extends EventEmitter<RelayEvents> {
     this.on('committed', () => {
       if (this.#made) this.#made.commits++;
     });
-    void this.#notifications.start();
+    void this.#deps.notifications.start();
     const assumed = new Promise<void>((resolve) => this.once('role', () => resolve()));
     // Without the directory nobody could be delivered to; a relay that leads without it would count everything as delivered.
     await Promise.race([this.#deps.feed.start(), aborted(this.#stop.signal)]);
@@ -145,15 +131,15 @@ export class Relay extends EventEmitter<RelayEvents> {
   async #stand(): Promise<void> {
     let failures = 0;
     while (!this.#stop.signal.aborted) {
-      const before = performance.now();
+      const before = this.#deps.clock.uptimeMs();
       try {
         await this.#lead();
       } catch (error) {
         if (this.#stop.signal.aborted) return;
-        // A term that held for a while was no failure to get one.
-        failures = performance.now() - before > RETRY.capMs ? 1 : failures + 1;
-        const waitMs = Math.round(backoffDelayMs(RETRY, failures));
-        this.#log.line(
+        // A relay that led for a while did not fail to get there.
+        failures = this.#deps.clock.uptimeMs() - before > RETRY.capMs ? 1 : failures + 1;
+        const waitMs = Math.round(backoffDelayMs(this.#deps.clock, RETRY, failures));
+        this.#log.log(
           'warn',
           'database_lost',
           { event: 'database_lost', failures, waitMs, error: errorText(error) },
@@ -161,21 +147,17 @@ export class Relay extends EventEmitter<RelayEvents> {
         );
         this.emit('reconnect', 'database');
         this.#setRole('starting');
-        await pause(waitMs, this.#stop.signal);
+        await pause(this.#deps.clock, waitMs, this.#stop.signal);
       }
     }
   }
 
-  /** Waits for the lease, then leads for one term. @throws why the term ended, unless it was stopped */
+  /** Waits for the lease, then leads. @throws why that ended, unless it was stopped */
   async #lead(): Promise<void> {
-    const { database, log } = this.#deps;
-    const session = (purpose: string) => ({
-      database,
-      applicationName: `rowcast ${purpose} ${hostname()}`,
-      queryTimeoutMs: QUERY_TIMEOUT_MS,
-    });
+    const { log, clock, openSession } = this.#deps;
     const lease = await Lease.acquire({
-      session: session('lease'),
+      clock,
+      open: () => openSession('lease'),
       signal: this.#stop.signal,
       onStandby: () => this.#setRole('standby'),
       onBroken: (holder) =>
@@ -186,23 +168,24 @@ export class Relay extends EventEmitter<RelayEvents> {
       nextAttempt: async (ms) => void (await this.#leaseMayBeFree.wait(ms, this.#stop.signal)),
     });
     if (!lease) return;
-    const sessions: Session[] = [];
+    const sessions: SqlSession[] = [];
+    const open = async (purpose: 'feed' | 'replay') => {
+      const session = await openSession(purpose);
+      sessions.push(session);
+      return session;
+    };
     try {
       const cursor = new CursorStore(lease.session);
       const stored = await this.#readCursor(cursor);
       if (!stored) return;
       this.#installation = stored.installation;
-      const feed = await Session.open(session('feed'));
-      sessions.push(feed);
-      const replays = await Session.open(session('replay'));
-      sessions.push(replays);
-      const emit = this.emit.bind(this) as TermDeps['emit'];
-      const term = new Term(
-        { ...this.#deps, notifications: this.#notifications, emit },
-        { lease, cursor, stored, feed, replays },
-      );
+      const readSession = await open('feed');
+      const replaySession = await open('replay');
       this.#lag = null;
-      this.#term = term;
+      this.#leader = new Leader(
+        { ...this.#deps, events: this },
+        { lease, cursor, stored, readSession, replaySession },
+      );
       this.#setRole('leader');
       log.info(
         {
@@ -212,19 +195,19 @@ export class Relay extends EventEmitter<RelayEvents> {
         },
         'leading: delivering from the committed cursor',
       );
-      await term.run(this.#stop.signal);
+      await this.#leader.run(this.#stop.signal);
     } catch (error) {
-      // What broke one connection may have broken all: no farewell, which nobody might answer.
+      // The cause may have broken every connection: none of them is closed politely.
       for (const each of [...sessions, lease.session]) each.destroy();
       throw error;
     } finally {
-      this.#term = undefined;
+      this.#leader = undefined;
       await Promise.all(sessions.map((each) => each.close()));
       await lease.release();
     }
   }
 
-  /** Null after some time where an operator has to act: a copy of a database is not to push to the original's clients. */
+  /** @returns null, after some time, where an operator has to act: a copy must not push to the original's clients */
   async #readCursor(cursor: CursorStore): Promise<StoredCursor | null> {
     const { log, directory } = this.#deps;
     const read = () => cursor.read(directory.size > 0);
@@ -256,7 +239,7 @@ export class Relay extends EventEmitter<RelayEvents> {
     return null;
   }
 
-  /** What it had committed is not there, or the database says of itself that it was replaced. */
+  /** What this relay committed is gone, or the database says of itself that it was replaced. */
   #isSetBack(stored: StoredCursor | UnusableCursor): boolean {
     if (!stored.usable) return stored.reason === 'replaced';
     return stored.installation === this.#made?.installation && stored.commits < this.#made.commits;
@@ -271,22 +254,15 @@ export class Relay extends EventEmitter<RelayEvents> {
   }
 }
 
-export type Role = 'starting' | 'standby' | 'leader' | 'stopped';
-
-export interface RelayEvents extends TermEvents {
-  role: [Role];
-  /** A connection to Postgres was lost: the leader's own, or the one that hears the doorbell. */
-  reconnect: ['database' | 'doorbell'];
-  /** A notification was heard. */
-  rung: [];
-}
-
 export interface RelayDeps {
-  readonly database: Database;
+  readonly clock: Clock;
+  /** Opens a session of its own to the database. */
+  openSession(purpose: 'lease' | 'feed' | 'replay'): Promise<SqlSession>;
+  readonly notifications: Notifications;
   readonly directory: ConnectionDirectory;
   readonly feed: ConnectionFeed;
-  readonly store: ConnectionStore;
+  readonly store: Pick<ConnectionStore, 'remove'>;
   readonly gateway: Gateway;
-  readonly settings: TermSettings;
+  readonly settings: DeliverySettings;
   readonly log: Logger;
 }

@@ -1,7 +1,9 @@
 import type { Logger } from 'pino';
+import type { Clock } from '../clock.ts';
 import type { Connection } from '../connections/connection.ts';
+import type { Emitter } from '../events.ts';
 import { encodeEvent } from '../log/event-encoding.ts';
-import { type EventLog, endOf, type Page, type Position } from '../log/event-log.ts';
+import { dispatchedUpTo, type EventLog, type Page, type Position } from '../log/event-log.ts';
 import type { Snapshot } from '../log/snapshot.ts';
 import { formatCursor, nowhere } from '../protocol/cursor.ts';
 import { readyFrame } from '../protocol/frame.ts';
@@ -10,23 +12,24 @@ import type { Fanout } from '../pusher/fanout.ts';
 import { Payload } from '../pusher/payload.ts';
 import { PageSending } from './page-sending.ts';
 
-/** A page goes out to all of a group within this, or those who have not got it yet go on as a group of their own. */
+/** Members that have not got a page after this go on as a group of their own. */
 const STRAGGLER_MS = 1000;
 
-/** After so many differences read and found outdated, the feed is held for the next. */
+/** After so many differences that were outdated once read, the drain loop waits for the next. */
 const CHASES = 5;
 
 /**
  * Connections that join together, and share one read of the log:
  *
- *     backlog, page by page ──▶ the difference to where the feed is ──▶ announced ──▶ what came meanwhile ──▶ READY, live
+ *     backlog, page by page ─▶ the difference to where the log is read ─▶ announced ─▶ what came meanwhile ─▶ READY, live
  *
- * The seam has no hole: a group reads up to the end of the feed's last window, and goes live in the same
- * turn of the event loop in which it finds that the feed has not moved on; otherwise it reads the difference.
+ * The seam has no hole: a group reads up to the end of the window that was read last, and goes live in
+ * the same turn of the event loop in which it finds that nothing was read since. Otherwise it reads
+ * the difference.
  */
 export class ReplayGroup {
   readonly #deps: ReplayGroupDeps;
-  readonly #events: ReplayGroupEvents;
+  readonly #owner: ReplayGroupOwner;
   readonly #members: Set<Member>;
   readonly #audience = new AudienceIndex<Member>();
   #position: Position;
@@ -36,17 +39,17 @@ export class ReplayGroup {
     deps: ReplayGroupDeps,
     members: Iterable<Member>,
     start: Position,
-    events: ReplayGroupEvents,
+    owner: ReplayGroupOwner,
   ) {
     this.#deps = deps;
-    this.#events = events;
+    this.#owner = owner;
     this.#members = new Set(members);
     this.#position = start;
   }
 
   /**
    * Resolves when each member is live, over, or in another group.
-   * @param sending the page before the start, where that is still going out to them
+   * @param sending the page before the start, where members still wait for it
    */
   async run(sending?: PageSending<Member>): Promise<void> {
     if (sending) await this.#untilSent(sending);
@@ -61,7 +64,7 @@ export class ReplayGroup {
         await this.#untilSent(this.#send(page));
       } else if (!this.#announced()) await this.#announce();
       else if (chases++ < CHASES) await this.#chase();
-      else await this.#deps.holdFeed(() => this.#chase());
+      else await this.#deps.betweenReads(() => this.#chase());
     }
   }
 
@@ -70,7 +73,7 @@ export class ReplayGroup {
     return true;
   }
 
-  /** Once they have everything up to where the feed is, that is made known to whoever takes over; only then comes READY. */
+  /** Commits that they have everything up to where the log is read. Only then comes READY. */
   async #announce(): Promise<void> {
     const { sending, until } = await this.#readDifference();
     await this.#untilSent(sending);
@@ -82,21 +85,21 @@ export class ReplayGroup {
         until,
       );
     for (const member of this.#members) {
-      member.from = until;
+      member.has = until;
       member.announced = true;
     }
   }
 
-  /** Reads the difference to where the feed is now; where that is not outdated by then, the group goes live. */
+  /** Reads the difference to where the log is read now. Goes live unless it is outdated by then. */
   async #chase(): Promise<void> {
     const { until } = await this.#readDifference();
     if (this.#position.backlog) return;
-    if (endOf(this.#deps.position()).text === until.text) this.#goLive(until);
-    else for (const member of this.#members) member.from = until;
+    if (dispatchedUpTo(this.#deps.position()).text === until.text) this.#goLive(until);
+    else for (const member of this.#members) member.has = until;
   }
 
   async #readDifference(): Promise<{ sending: PageSending<Member>; until: Snapshot }> {
-    const until = endOf(this.#deps.position());
+    const until = dispatchedUpTo(this.#deps.position());
     if (this.#deps.isQuietSince(this.#position.snapshot)) {
       this.#position = { snapshot: until };
       return { sending: new PageSending(new Map()), until };
@@ -106,13 +109,13 @@ export class ReplayGroup {
     return { sending: this.#send(page), until };
   }
 
-  /** Lets a page go out before the next is read. Members that take too long for it go on without the others. */
+  /** Lets a page go out before the next is read. Members that take too long go on by themselves. */
   async #untilSent(sending: PageSending<Member>): Promise<void> {
-    await sending.over(STRAGGLER_MS);
-    if (sending.waiting.size === 0) return;
-    const stragglers = [...sending.waiting];
+    await sending.settledWithin(this.#deps.clock, STRAGGLER_MS);
+    if (sending.unsent.size === 0) return;
+    const stragglers = [...sending.unsent];
     for (const member of stragglers) this.#remove(member);
-    this.#events.straggling(stragglers, this.#position, sending);
+    this.#owner.straggling(stragglers, this.#position, sending);
   }
 
   #remove(member: Member): void {
@@ -123,7 +126,7 @@ export class ReplayGroup {
   /** The connection is over. */
   #leave(member: Member): void {
     this.#remove(member);
-    this.#events.ended(member);
+    this.#owner.ended(member);
   }
 
   #send(page: Page): PageSending<Member> {
@@ -137,7 +140,7 @@ export class ReplayGroup {
       const xid = BigInt(event.xid);
       const encoded = new Map<string, Payload>();
       for (const member of this.#audience.reach(event.audience)) {
-        if (member.from.sees(xid)) continue;
+        if (member.has.sees(xid)) continue;
         const cursor = cursors.get(member) as string;
         const payload =
           encoded.get(cursor) ?? new Payload(encodeEvent(event, cursor, maxFrameBytes), [event.id]);
@@ -147,7 +150,7 @@ export class ReplayGroup {
         else frames.set(member, [payload]);
       }
     }
-    for (const payloads of frames.values()) this.#events.replayed(payloads.length);
+    for (const payloads of frames.values()) this.#deps.events.emit('replayed', payloads.length);
     return new PageSending(
       new Map(
         [...frames].map(([member, payloads]) => [member, fanout.send(member.connection, payloads)]),
@@ -156,21 +159,24 @@ export class ReplayGroup {
   }
 
   /**
-   * Where that replay began: a client that is cut off starts it again. A replay that is not whole has no such place: a client that is
-   * cut off before READY would else never hear of it.
+   * Where the member's replay began, so that a client that is cut off starts it again. A replay that is
+   * not whole has no such place: a client that is cut off before READY must still hear of it.
    */
   #cursorOf(member: Member): string {
     const { installation, durable } = this.#deps;
     return this.#isWhole(member)
-      ? formatCursor(durable(member.from), installation)
+      ? formatCursor(durable(member.has), installation)
       : nowhere(installation);
   }
 
-  /** Retention may have removed rows that this replay was still to read; of a transaction that is still open it has removed none. */
-  #isWhole({ complete, start }: Member): boolean {
+  /**
+   * The replay reaches back to what the client has. Retention may have removed rows that it was still
+   * to read, but none of a transaction that is still open.
+   */
+  #isWhole({ fromItsCursor, start }: Member): boolean {
     const floor = this.#deps.floor();
-    if (!complete || start.xmax < floor) return false;
-    const now = endOf(this.#deps.position());
+    if (!fromItsCursor || start.xmax < floor) return false;
+    const now = dispatchedUpTo(this.#deps.position());
     return start.xip.every((xid) => xid >= floor || !now.sees(xid));
   }
 
@@ -181,11 +187,11 @@ export class ReplayGroup {
     for (const member of this.#members) {
       const { connection } = member;
       const recovered = this.#isWhole(member);
-      this.#events.ready(connection, recovered);
+      this.#deps.events.emit('ready', connection, recovered);
       // A lane keeps its order: once READY is delivered, the replay is.
       void fanout
         .send(connection, [new Payload(Buffer.from(readyFrame(cursor, recovered)))])
-        .then(() => this.#events.delivered(member, until));
+        .then(() => this.#owner.delivered(member, until));
       this.#deps.goLive(connection);
     }
     logger.debug({ event: 'joined', connections: this.#members.size }, 'connections are live');
@@ -196,47 +202,56 @@ export class ReplayGroup {
 export interface Member {
   readonly connection: Connection;
   /** It has everything that this sees. */
-  from: Snapshot;
+  has: Snapshot;
   /** Where its replay began. */
   start: Snapshot;
-  /** That is where the client left off, and not later. */
-  complete: boolean;
-  /** Whoever takes over knows that it has everything up to where it is, or has to begin anew. */
+  /** Nothing is missing before the start. */
+  fromItsCursor: boolean;
+  /** The next leader knows what it has, or has to begin anew. */
   announced: boolean;
 }
 
-/** What the owner of the members hears. */
-export interface ReplayGroupEvents {
-  replayed(frames: number): void;
-  ready(connection: Connection, recovered: boolean): void;
-  /** It has its whole replay up to there, READY included. Called too when the connection was closed meanwhile. */
-  delivered(member: Member, until: Snapshot): void;
+/** Who put the members together: it hears what becomes of each. */
+export interface ReplayGroupOwner {
+  /** READY and everything up to there was delivered, or the connection was closed meanwhile. */
+  delivered(member: Member, upTo: Snapshot): void;
   /** The connection is over. */
   ended(member: Member): void;
   /** These go on as another group once they have got the page. */
   straggling(members: readonly Member[], position: Position, sending: PageSending<Member>): void;
 }
 
+export interface ReplayEvents {
+  /** A connection that is new, or has fallen behind, waits for its replay. */
+  joining: [Connection];
+  /** Frames of a replay were given to a connection's lane. */
+  replayed: [frames: number];
+  /** READY was given to a connection's lane; from here on it is live. */
+  ready: [Connection, recovered: boolean];
+}
+
 export interface ReplayGroupDeps {
-  /** On a session of its own: a long replay must not hold up the feed's reads. */
+  readonly clock: Clock;
+  readonly events: Emitter<Pick<ReplayEvents, 'replayed' | 'ready'>>;
+  /** On a session of its own: a long replay must not hold up the drain loop's reads. */
   readonly log: EventLog;
   readonly fanout: Fanout;
   /** Tag of the installation, as cursors carry it. */
   readonly installation: string;
   readonly maxFrameBytes: number;
   readonly logger: Logger;
-  /** Where the feed is. */
+  /** Where the log is read to. */
   position(): Position;
-  /** The feed has read everything after the place, and found nothing. */
+  /** Everything after the place was read, and nothing found. */
   isQuietSince(place: Snapshot): boolean;
   /** The latest place for a client's cursor that is not after `place`. */
   durable(place: Snapshot): Snapshot;
   /** Rows of transactions below may be gone. */
   floor(): bigint;
   /** Resolves once it is committed that these have everything up to there. */
-  announce(connections: readonly Connection[], until: Snapshot): Promise<void>;
-  /** From the feed's next window on the connection gets what is dispatched. */
+  announce(connections: readonly Connection[], upTo: Snapshot): Promise<void>;
+  /** From the next window on the connection gets what is dispatched. */
   goLive(connection: Connection): void;
-  /** Runs while the feed does not read. */
-  holdFeed<Result>(work: () => Promise<Result>): Promise<Result>;
+  /** Runs between two reads of the log. */
+  betweenReads<Result>(work: () => Promise<Result>): Promise<Result>;
 }

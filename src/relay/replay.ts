@@ -1,105 +1,114 @@
-import { EventEmitter } from 'node:events';
-import { pause } from '../backoff.ts';
+import { type Clock, pause } from '../clock.ts';
 import type { Connection } from '../connections/connection.ts';
-import { endOf, type Position } from '../log/event-log.ts';
+import type { Emitter } from '../events.ts';
+import { dispatchedUpTo, type Position } from '../log/event-log.ts';
 import { Snapshot } from '../log/snapshot.ts';
 import { parseCursor } from '../protocol/cursor.ts';
 import type { PageSending } from './page-sending.ts';
 import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
-import { type Member, ReplayGroup, type ReplayGroupDeps } from './replay-group.ts';
+import {
+  type Member,
+  type ReplayEvents,
+  ReplayGroup,
+  type ReplayGroupDeps,
+} from './replay-group.ts';
 
-/** Groups that read the log at the same time: a client that was away for long must not hold up the others. */
+/** Groups that read the log at a time: a client that was away for long must not hold up others. */
 const MAX_GROUPS = 4;
 
 const SETTLED_POLL_MS = 20;
 
-/** How long a member waits for a feed that is behind what it has, and how often it is asked. */
+/** How long a member waits for the log to be read up to what it has, and how often it looks. */
 const AHEAD_DEADLINE_MS = 60_000;
 const AHEAD_POLL_MS = 50;
 const NEVER = new AbortController().signal;
 
 /**
- * How a connection joins: it gets what was committed since its cursor (or since shortly before it connected), up
- * to where the feed is; then READY; then it is live. Connections that join at about the same time form a group and
- * share one read of the log (replay-group.ts).
+ * How a connection joins: it gets what was committed since its cursor, or since shortly before it
+ * connected, up to where the log is read; then READY; then it is live. Connections that join at about
+ * the same time form a group and share one read of the log (replay-group.ts).
  */
-export class Replay extends EventEmitter<ReplayEvents> {
+export class Replay {
   readonly #deps: ReplayDeps;
-  /** Who has not had the whole replay yet. */
+  /** Connections that have not had their whole replay. */
   readonly #members = new Map<Member, Joining>();
   #pending: Member[] = [];
   #groups = 0;
 
   constructor(deps: ReplayDeps) {
-    super();
     this.#deps = deps;
   }
 
   /** Resolves when nobody is joining, or the signal aborts. */
   async settled(signal: AbortSignal): Promise<void> {
-    while (this.#members.size > 0 && !signal.aborted) await pause(SETTLED_POLL_MS, signal);
+    while (this.#members.size > 0 && !signal.aborted)
+      await pause(this.#deps.clock, SETTLED_POLL_MS, signal);
   }
 
   /** The connection's lane must be open. */
   join(joining: Joining): void {
     const { connection, from } = joining;
-    const begin = from ? { start: from, complete: true } : this.#beginOf(joining);
-    const member: Member = {
-      connection,
-      from: begin.start,
-      ...begin,
-      announced: from !== undefined,
-    };
+    const { start, fromItsCursor } = from
+      ? { start: from, fromItsCursor: true }
+      : this.#beginOf(joining);
+    const announced = from !== undefined;
+    const member: Member = { connection, has: start, start, fromItsCursor, announced };
     this.#members.set(member, joining);
-    this.emit('joining', connection);
-    if (member.from.isWithin(endOf(this.#deps.position()))) this.#queue(member);
-    else this.#awaitFeed(member).catch((error: unknown) => this.#deps.fail(error));
+    this.#deps.events.emit('joining', connection);
+    if (this.#isAhead(member))
+      this.#awaitReads(member).catch((error: unknown) => this.#deps.fail(error));
+    else this.#queue(member);
   }
 
   #queue(member: Member): void {
     this.#pending.push(member);
-    // Others that joined in the same turn come along.
+    // Others that join in the same turn come along.
     queueMicrotask(() => this.#next());
   }
 
+  /** The member has something that was not read yet. */
+  #isAhead({ has }: Member): boolean {
+    return !has.isWithin(dispatchedUpTo(this.#deps.position()));
+  }
+
   /**
-   * After a takeover the feed may be behind what the member has. To go back with it would be to hear of a row again whose DELETE is
-   * known: it waits. A cursor that somebody made up may see what nobody ever will.
+   * Waits until the log is read up to what the member has. After a takeover it may not be, and to go
+   * back would bring a row again whose DELETE is known. A forged cursor may see what nobody ever will.
    */
-  async #awaitFeed(member: Member): Promise<void> {
-    const deadline = performance.now() + AHEAD_DEADLINE_MS;
-    const isAhead = () => !member.from.isWithin(endOf(this.#deps.position()));
-    while (isAhead() && performance.now() < deadline) {
-      // Wakes the feed, and lets it read.
-      await this.#deps.holdFeed(async () => undefined);
-      await pause(AHEAD_POLL_MS, NEVER);
+  async #awaitReads(member: Member): Promise<void> {
+    const { clock, position } = this.#deps;
+    const deadline = clock.uptimeMs() + AHEAD_DEADLINE_MS;
+    while (this.#isAhead(member) && clock.uptimeMs() < deadline) {
+      // Wakes the drain loop, and lets it read.
+      await this.#deps.betweenReads(async () => undefined);
+      await pause(clock, AHEAD_POLL_MS, NEVER);
     }
-    if (isAhead()) {
-      member.from = member.from.meet(endOf(this.#deps.position()));
-      member.start = member.from;
-      member.complete = false;
+    if (this.#isAhead(member)) {
+      member.has = member.has.meet(dispatchedUpTo(position()));
+      member.start = member.has;
+      member.fromItsCursor = false;
     }
     this.#queue(member);
   }
 
-  /** Where a connection begins that has had nothing yet, as far as is known. */
-  #beginOf({ connection, mayHaveBeenServed }: Joining): { start: Snapshot; complete: boolean } {
-    const { history, installation, adoptedAtMs, position, floor, xmax } = this.#deps;
+  /** Where a connection begins that has had nothing on it yet, as far as is known. */
+  #beginOf({ connection, mayHaveBeenServed }: Joining): Begin {
+    const { history, installation, refetchBeforeMs, position, floor, nextXid } = this.#deps;
     const connectedMs = connection.connectedAt - CLOCK_MARGIN_MS;
     const { snapshot, forgotten } = history.at(connectedMs);
     if (connection.cursor === undefined) {
-      // Were it READY already, what was before it connected must not come now: its client would take it for new.
-      if (mayHaveBeenServed) return { start: endOf(position()), complete: false };
-      return { start: snapshot, complete: !forgotten && connectedMs >= adoptedAtMs };
+      // It may be READY already: its client would take rows from before it connected for new ones.
+      if (mayHaveBeenServed) return { start: dispatchedUpTo(position()), fromItsCursor: false };
+      return { start: snapshot, fromItsCursor: !forgotten && connectedMs >= refetchBeforeMs };
     }
     const cursor = parseCursor(connection.cursor);
     if (cursor?.installation === installation) {
       const start = Snapshot.of(cursor.snapshot);
-      // A cursor from the future is one of this database before it was restored.
-      const past = start.xmax <= xmax || start.xmax <= endOf(position()).xmax;
-      if (past && start.xmax >= floor()) return { start, complete: true };
+      // A cursor from the future is of this database before it was restored.
+      const past = start.xmax <= nextXid || start.xmax <= dispatchedUpTo(position()).xmax;
+      if (past && start.xmax >= floor()) return { start, fromItsCursor: true };
     }
-    return { start: snapshot, complete: false };
+    return { start: snapshot, fromItsCursor: false };
   }
 
   #next(): void {
@@ -107,25 +116,22 @@ export class Replay extends EventEmitter<ReplayEvents> {
     const members = this.#pending;
     this.#pending = [];
     this.#groups++;
-    void this.#run(members, { snapshot: Snapshot.meet(members.map(({ from }) => from)) }).finally(
-      () => {
-        this.#groups--;
-        this.#next();
-      },
-    );
+    const start = { snapshot: Snapshot.meet(members.map(({ has }) => has)) };
+    void this.#run(members, start).finally(() => {
+      this.#groups--;
+      this.#next();
+    });
   }
 
   #run(members: readonly Member[], start: Position, sending?: PageSending<Member>): Promise<void> {
     const group = new ReplayGroup(this.#deps, members, start, {
-      replayed: (frames) => this.emit('replayed', frames),
-      ready: (connection, recovered) => this.emit('ready', connection, recovered),
-      delivered: (member, until) => {
+      delivered: (member, upTo) => {
         const joining = this.#members.get(member);
         this.#members.delete(member);
-        joining?.ready(until);
+        joining?.ready(upTo);
       },
       ended: (member) => this.#members.delete(member),
-      // Not one of the groups that are counted: most of its time it waits.
+      // It is not counted among the groups, because it waits most of its time.
       straggling: (stragglers, position, page) => void this.#run(stragglers, position, page),
     });
     return group.run(sending).catch((error: unknown) => this.#deps.fail(error));
@@ -137,26 +143,24 @@ export interface Joining {
   readonly connection: Connection;
   /** It has everything that this sees; undefined for one that has had nothing yet. */
   readonly from: Snapshot | undefined;
-  /** The leader before may have served it, and has not said so. */
+  /** The leader before may have served it without naming it. */
   readonly mayHaveBeenServed: boolean;
-  /** READY was delivered, and everything up to `until`; or the connection was closed meanwhile. */
-  ready(until: Snapshot): void;
+  /** READY was delivered, and everything up to there; or the connection was closed meanwhile. */
+  ready(upTo: Snapshot): void;
 }
 
-export interface ReplayEvents {
-  /** A connection that is new, or has fallen behind, waits for its replay. */
-  joining: [Connection];
-  /** Frames of a replay were given to a connection's lane. */
-  replayed: [frames: number];
-  /** READY was given to a connection's lane; from here on it is live. */
-  ready: [Connection, recovered: boolean];
+interface Begin {
+  readonly start: Snapshot;
+  readonly fromItsCursor: boolean;
 }
 
 export interface ReplayDeps extends ReplayGroupDeps {
   readonly history: PositionHistory;
-  /** No transaction from here on had begun when the term did. */
-  readonly xmax: bigint;
-  /** Connections made before have missed something. */
-  readonly adoptedAtMs: number;
+  readonly events: Emitter<ReplayEvents>;
+  /** No transaction from here on had begun when the leader did. */
+  readonly nextXid: bigint;
+  /** Connections made before have missed something, epoch ms. */
+  readonly refetchBeforeMs: number;
+  readonly clock: Clock;
   fail(error: unknown): void;
 }

@@ -1,22 +1,22 @@
 import type { CommittedCursor } from '../log/cursor-store.ts';
-import { endOf, type Position } from '../log/event-log.ts';
+import { dispatchedUpTo, type Position } from '../log/event-log.ts';
 import { Snapshot } from '../log/snapshot.ts';
 import { Exceptions, nameOf } from './exceptions.ts';
 import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
 import type { Recipient } from './recipient.ts';
 
 /**
- * `connectedAt` is when the upgrade began; `$connect` stores the item up to 29 s later. A connection is surely in a
- * read of the table only if it was made this long before the read began.
+ * `connectedAt` is when the upgrade began, and `$connect` stores the item up to 29 s later. A read of
+ * the table surely has a connection only if it was made this long before the read began.
  */
 const LATE_ITEM_MS = 30_000 + CLOCK_MARGIN_MS;
 
-/** Names in the cursor's row, some 30 bytes each; the row is written some hundred times a second. */
+/** Names in the cursor's row, some 30 bytes each. The row is written some hundred times a second. */
 const MAX_NAMES = 500;
 
 /**
- * What the cursor's row says of the recipients, for whoever takes over: by the two rules of recipient.ts it is never ahead of
- * anybody, and waits for nobody while there is room for names.
+ * What the cursor's row says of the recipients, for the next leader. By the two rules of recipient.ts
+ * it is never ahead of anybody, and waits for nobody while there is room for names.
  */
 export class TakeoverRecord {
   readonly #deps: TakeoverRecordDeps;
@@ -25,12 +25,12 @@ export class TakeoverRecord {
   /** Served, and made after `#servedUntilMs`. */
   readonly #young = new Set<Recipient>();
   #servedUntilMs: number;
-  /** As recorded last; null once somebody's place has changed since. */
+  /** As recorded last; null once anybody's standing has changed since. */
   #named: Named | null = null;
 
   constructor(deps: TakeoverRecordDeps) {
     this.#deps = deps;
-    // A directory that has not been read for long does not know whom the leader before has served meanwhile.
+    // An old directory does not know whom the leader before has served meanwhile.
     this.#servedUntilMs = Math.min(deps.servedUntilMs, deps.knownUntilMs() - LATE_ITEM_MS);
   }
 
@@ -38,12 +38,13 @@ export class TakeoverRecord {
     return this.#pinned;
   }
 
-  /** To be called whenever served, pin or stage of the recipient has changed. */
+  /** To be called whenever the standing of the recipient has changed. */
   note(recipient: Recipient): void {
-    const { served, pin, connection } = recipient;
+    const { served, pin } = recipient.standing;
+    const isYoung = recipient.connection.connectedAt >= this.#servedUntilMs;
     place(this.#unserved, recipient, !served);
     place(this.#pinned, recipient, pin !== null);
-    place(this.#young, recipient, served && connection.connectedAt >= this.#servedUntilMs);
+    place(this.#young, recipient, served && isYoung);
     this.#named = null;
   }
 
@@ -61,8 +62,8 @@ export class TakeoverRecord {
     const isNews = this.#named === null;
     this.#named ??= this.#name();
     const { exceptions, pins, unnamed, servedUntilMs } = this.#named;
-    // Of a window that is read page by page, the unnamed may lack every page.
-    const held = unnamed.filter((pin) => !endOf(settled).isWithin(pin));
+    // Within a window that is read page by page, an unnamed recipient may be missing any page.
+    const held = unnamed.filter((pin) => !dispatchedUpTo(settled).isWithin(pin));
     return {
       position:
         held.length === 0 ? settled : { snapshot: Snapshot.meet([settled.snapshot, ...held]) },
@@ -75,40 +76,49 @@ export class TakeoverRecord {
     };
   }
 
-  /** Those that the cursor alone is wrong about. Past the bound the cursor waits for pins that found no place. */
+  /**
+   * Names the recipients of which the cursor alone says something wrong. Past the bound the cursor
+   * waits for pins that found no place.
+   */
   #name(): Named {
     const exceptions = new Exceptions();
     const pins: Snapshot[] = [];
     const unnamed: Snapshot[] = [];
     let servedUntilMs = this.#servedUntilMs;
     const full = () => exceptions.size >= MAX_NAMES;
-    // For these nothing else would tell; past the bound all younger ones are replayed to once more.
+    // Unserved ones come first, because nothing else would tell. Past the bound all younger
+    // connections are replayed to once more.
     for (const { connection } of this.#unserved) {
       if (connection.connectedAt >= this.#servedUntilMs) continue;
       if (full()) servedUntilMs = Math.min(servedUntilMs, connection.connectedAt);
       else exceptions.unserved.add(nameOf(connection));
     }
-    for (const { connection, served, pin } of this.#pinned) {
+    for (const { connection, standing } of this.#pinned) {
+      const { served, pin } = standing;
       if (!served || !pin) continue;
       pins.push(pin);
       if (full()) unnamed.push(pin);
       else exceptions.pinned.set(nameOf(connection), pin);
     }
-    for (const { connection, pin } of this.#young) {
+    for (const { connection, standing } of this.#young) {
       if (full()) break;
-      if (!pin) exceptions.served.add(nameOf(connection));
+      if (!standing.pin) exceptions.served.add(nameOf(connection));
     }
-    exceptions.more = full() || this.#deps.history.at(servedUntilMs - CLOCK_MARGIN_MS).forgotten;
+    const { forgotten } = this.#deps.history.at(servedUntilMs - CLOCK_MARGIN_MS);
+    exceptions.more = full() || forgotten;
     return { exceptions, pins, unnamed, servedUntilMs };
   }
 
-  /** Every connection made before has had its replay, or is named. It goes on until one that has not, or has not had its READY. */
+  /**
+   * Moves `served_until` on. Every connection made before it has had its replay and its READY, or is
+   * named.
+   */
   #advance(): void {
     let untilMs = this.#deps.knownUntilMs() - LATE_ITEM_MS;
     for (const { connection } of this.#unserved)
       untilMs = Math.min(untilMs, connection.connectedAt);
-    for (const { connection, hadReady } of this.#pinned)
-      if (!hadReady) untilMs = Math.min(untilMs, connection.connectedAt);
+    for (const { connection, standing } of this.#pinned)
+      if (!standing.hadReady) untilMs = Math.min(untilMs, connection.connectedAt);
     if (untilMs <= this.#servedUntilMs) return;
     this.#servedUntilMs = untilMs;
     this.#named = null;

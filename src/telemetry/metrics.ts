@@ -3,8 +3,8 @@ import type { ConnectionDirectory } from '../connections/connection-directory.ts
 import type { Lag } from '../log/log-lag.ts';
 import type { CaptureCheck } from '../postgres/capture-check.ts';
 import type { PostOutcome } from '../pusher/gateway.ts';
-import type { TermState } from '../relay/leader.ts';
-import type { Relay, Role } from '../relay/relay.ts';
+import type { Relay } from '../relay/relay.ts';
+import type { LeaderState, Role } from '../relay/relay-events.ts';
 
 const OUTCOMES: readonly PostOutcome['kind'][] = [
   'delivered',
@@ -164,11 +164,11 @@ export class Metrics {
     );
     let tableLost = false;
     directory
-      .on('unreadable', () => {
+      .on('readFailed', () => {
         if (!tableLost) reconnects.table++;
         tableLost = true;
       })
-      .on('refreshed', () => {
+      .on('upToDate', () => {
         tableLost = false;
       });
     relay
@@ -234,7 +234,7 @@ export class Metrics {
       () => (directory.asOf > 0 ? (Date.now() - directory.asOf) / 1000 : 0),
     );
     const state = perTurn(() => relay.state);
-    const ofTerm = (name: string, help: string, value: (state: TermState) => number) =>
+    const ofTerm = (name: string, help: string, value: (state: LeaderState) => number) =>
       this.#gauge(name, help, () => {
         const now = state();
         return now ? value(now) : 0;

@@ -1,5 +1,5 @@
 /** How much was left at a moment, by one and the same clock. */
-export interface Left {
+export interface Remaining {
   readonly left: number;
   readonly atMs: number;
 }
@@ -12,7 +12,7 @@ export interface Pace {
 }
 
 /** How fast something gets less, and when nothing will be left. */
-export function paceOf(before: Left, now: Left): Pace {
+export function rateOf(before: Remaining, now: Remaining): Pace {
   const perSecond = ((before.left - now.left) / Math.max(1, now.atMs - before.atMs)) * 1000;
   const rounded = Math.round(perSecond * 10) / 10;
   return perSecond > 0

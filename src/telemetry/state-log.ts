@@ -3,7 +3,7 @@ import { LimitedLog } from '../limited-log.ts';
 import type { Lag } from '../log/log-lag.ts';
 import type { PostOutcome } from '../pusher/gateway.ts';
 import type { Relay } from '../relay/relay.ts';
-import { type Left, paceOf } from './pace.ts';
+import { type Remaining, rateOf } from './pace.ts';
 
 /** A backlog of more is worth a line each time it is measured. */
 const BACKLOG_EVENTS = 5000;
@@ -16,7 +16,7 @@ export class StateLog {
   readonly #log: Logger;
   readonly #limited: LimitedLog;
   readonly #postsPerSecondLimit: number;
-  #backlog: Left | undefined;
+  #backlog: Remaining | undefined;
 
   constructor(deps: { relay: Relay; log: Logger; postsPerSecondLimit: number }) {
     this.#log = deps.log;
@@ -33,7 +33,7 @@ export class StateLog {
       .on('paced', (postsPerSecond) => this.#paced(postsPerSecond))
       .on('posted', (connection, outcome) => this.#posted(connection.connectionId, outcome))
       .on('behind', ({ connectionId }) =>
-        this.#limited.line(
+        this.#limited.log(
           'warn',
           'behind',
           { event: 'behind', connectionId },
@@ -41,7 +41,7 @@ export class StateLog {
         ),
       )
       .on('impaired', (eventId, problem, sentAs) =>
-        this.#limited.line(
+        this.#limited.log(
           'error',
           `impaired ${sentAs}`,
           // What follows may quote the row.
@@ -58,7 +58,7 @@ export class StateLog {
   }
 
   #info(cause: string, event: string, message: string): void {
-    this.#limited.line('info', cause, { event }, message);
+    this.#limited.log('info', cause, { event }, message);
   }
 
   /** Never limited: an outage that comes and goes is worth each line, and a line costs five failures. */
@@ -76,7 +76,7 @@ export class StateLog {
     const postsPerSecond = Math.round(rate);
     if (rate < this.#postsPerSecondLimit) {
       const fields = { event: 'throttled', postsPerSecond, limit: this.#postsPerSecondLimit };
-      this.#limited.line(
+      this.#limited.log(
         'warn',
         'pace',
         fields,
@@ -101,7 +101,7 @@ export class StateLog {
       reason,
     };
     const cause = `post_failed ${status ?? reason.split(':')[0]}`;
-    this.#limited.line('warn', cause, fields, 'a post failed; its connection is tried again');
+    this.#limited.log('warn', cause, fields, 'a post failed; its connection is tried again');
   }
 
   #lag({ backlog: events }: Lag): void {
@@ -113,7 +113,7 @@ export class StateLog {
       return;
     }
     this.#backlog = { left: events, atMs };
-    const pace = before ? paceOf(before, this.#backlog) : {};
+    const pace = before ? rateOf(before, this.#backlog) : {};
     this.#log.info(
       { event: 'catching_up', waiting: events, ...pace },
       'a backlog waits, or is being delivered',

@@ -47,7 +47,7 @@ describe('the directory', () => {
     const { made, events } = directory();
     made.put(connection('a'));
     const [gone] = made.all();
-    made.forget(gone as Connection);
+    made.gone(gone as Connection);
     made.put(connection('a'));
     made.put(connection('a', { connectedAt: 2 }));
     expect(events).toEqual(['+a1', '-a1', '+a2']);
@@ -55,15 +55,15 @@ describe('the directory', () => {
 
   test('what had expired before it was first seen is not connected, and told at each read until it is closed', () => {
     const { made, events } = directory();
-    const overdue: string[] = [];
-    made.on('overdue', ({ connectionId }) => overdue.push(connectionId));
+    const heard: string[] = [];
+    made.on('expired', ({ connectionId }) => heard.push(connectionId));
     const expired = connection('a', { ttl: 5 });
     const began = Date.now();
     made.replaceAll([expired, connection('b')], began);
     made.replaceAll([expired, connection('b')], began);
-    made.forget(expired);
+    made.gone(expired);
     made.replaceAll([expired, connection('b')], began);
-    expect([events, overdue]).toEqual([['+b1'], ['a', 'a']]);
+    expect([events, heard]).toEqual([['+b1'], ['a', 'a']]);
   });
 
   test('an item that was changed in place is told as what it was and what it is; a new end is its own matter', () => {
@@ -82,14 +82,14 @@ describe('the directory', () => {
     made.replaceAll([connection('a', { rooms: ['y', 'z'], roles: ['r'], ttl: 1 })], 30);
     expect(events).toEqual(['+a1']);
     made.expire(2000);
-    expect([made.size, events, [...made.overdue()].length]).toEqual([0, ['+a1', '-a1'], 1]);
+    expect([made.size, events, [...made.expired()].length]).toEqual([0, ['+a1', '-a1'], 1]);
     expect(changes).toHaveLength(1);
   });
 
   test('what was found gone does not come back for as long as its item is in the table', () => {
     const { made, events } = directory();
     made.replaceAll([connection('a')], Date.now() - 10);
-    made.forget([...made.all()][0] as Connection);
+    made.gone([...made.all()][0] as Connection);
     for (let n = 1; n <= 3; n++) made.replaceAll([connection('a')], Date.now() + 1000 * n);
     made.put(connection('a'));
     expect(events).toEqual(['+a1', '-a1']);
@@ -100,7 +100,7 @@ describe('the directory', () => {
     const gone = connection('a');
     const began = Date.now() - 5;
     made.replaceAll([gone], began - 5);
-    made.forget(gone);
+    made.gone(gone);
     made.replaceAll([gone], began);
     expect(made.size).toBe(0);
     made.replaceAll([gone, connection('a', { connectedAt: 9 })], began);

@@ -137,7 +137,7 @@ describe.each(SERVERS)('%s', (_, startServer) => {
       await store.remove('new');
       await expect.poll(ids).not.toContain('new');
       await store.put(connection('another broken', { userId: undefined as unknown as string }));
-      await once(directory, 'refreshed');
+      await once(directory, 'upToDate');
       expect(ids()).toEqual([...all].sort());
       expect(directory.asOf).toBeGreaterThanOrEqual(asOf);
     });
@@ -145,7 +145,7 @@ describe.each(SERVERS)('%s', (_, startServer) => {
     test('keeps what had expired before it was first seen for whoever leads later', async () => {
       const { feed, directory, store, ids } = await start(kind, await startServer());
       await store.put(
-        connection('overdue', {
+        connection('expired', {
           connectedAt: Date.now() - 60_000,
           ttl: Math.floor(Date.now() / 1000) - 1,
         }),
@@ -153,9 +153,9 @@ describe.each(SERVERS)('%s', (_, startServer) => {
       await store.put(connection('open'));
       await feed.start();
       expect(ids()).toEqual(['open']);
-      expect([...directory.overdue()].map(({ connectionId }) => connectionId)).toEqual(['overdue']);
-      await store.remove('overdue');
-      await expect.poll(() => [...directory.overdue()]).toEqual([]);
+      expect([...directory.expired()].map(({ connectionId }) => connectionId)).toEqual(['expired']);
+      await store.remove('expired');
+      await expect.poll(() => [...directory.expired()]).toEqual([]);
     });
 
     test('goes on with what it knows while the table is away, and misses nothing', async () => {

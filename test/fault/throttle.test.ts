@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
-import { Throttle } from '../../src/pusher/throttle.ts';
+import { systemClock } from '../../src/clock.ts';
+import { PostRate } from '../../src/pusher/post-rate.ts';
 import { World } from '../support/world.ts';
 
 test('posts stay below the limit', async () => {
@@ -48,17 +49,17 @@ test('429 on many connections slows all down, and everything arrives', async () 
 });
 
 test('the rate falls when many are throttled, not for one slow client, and rises again', async () => {
-  const throttle = new Throttle(1000);
-  for (let i = 0; i < 50; i++) throttle.throttled('one slow client');
-  expect(throttle.rate).toBe(1000);
-  for (const id of ['a', 'b', 'c', 'd']) throttle.throttled(id);
-  expect(throttle.rate).toBe(700);
+  const rate = new PostRate(1000, systemClock);
+  for (let i = 0; i < 50; i++) rate.wasThrottled('one slow client');
+  expect(rate.perSecond).toBe(1000);
+  for (const id of ['a', 'b', 'c', 'd']) rate.wasThrottled(id);
+  expect(rate.perSecond).toBe(700);
   // The burst is gone too: it was a hundred.
-  for (let i = 0; i < 90; i++) throttle.take();
-  expect(throttle.delayMs()).toBeGreaterThan(0);
-  const rate = () => {
-    throttle.delayMs();
-    return throttle.rate;
+  for (let i = 0; i < 90; i++) rate.take();
+  expect(rate.delayMs()).toBeGreaterThan(0);
+  const perSecond = () => {
+    rate.delayMs();
+    return rate.perSecond;
   };
-  await expect.poll(rate).toBe(1000);
+  await expect.poll(perSecond).toBe(1000);
 });

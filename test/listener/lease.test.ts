@@ -1,14 +1,18 @@
 import { expect, onTestFinished, test } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
 import { Lease } from '../../src/listener/lease.ts';
+import { Session } from '../../src/postgres/session.ts';
 import { TestDatabase } from '../support/database.ts';
 
 async function acquire(database: TestDatabase): Promise<Lease> {
   const lease = await Lease.acquire({
-    session: {
-      database: { connectionString: database.url },
-      applicationName: 'rowcast lease test',
-      queryTimeoutMs: 5000,
-    },
+    clock: systemClock,
+    open: () =>
+      Session.open({
+        database: { connectionString: database.url },
+        applicationName: 'rowcast lease test',
+        queryTimeoutMs: 5000,
+      }),
     signal: new AbortController().signal,
     onStandby: () => undefined,
     onBroken: () => undefined,

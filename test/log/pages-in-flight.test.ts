@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
 import type { Position } from '../../src/log/event-log.ts';
 import { PagesInFlight } from '../../src/log/pages-in-flight.ts';
 import { Snapshot } from '../../src/log/snapshot.ts';
@@ -9,6 +10,7 @@ const never = new AbortController().signal;
 function start(maxBytes = 100) {
   const settled: string[] = [];
   const pages = new PagesInFlight({
+    clock: systemClock,
     maxBytes,
     settled: ({ snapshot }) => settled.push(String(snapshot.xmax)),
   });

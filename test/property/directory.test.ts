@@ -1,6 +1,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type Connection, fromItem, isSame, toItem } from '../../src/connections/connection.ts';
+import {
+  type Connection,
+  fromItem,
+  hasSameAudience,
+  toItem,
+} from '../../src/connections/connection.ts';
 import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
 import { AudienceIndex } from '../../src/pusher/audience-index.ts';
 
@@ -83,7 +88,7 @@ test('whoever the index reaches is who is connected and meant, each once, throug
             for (const [id, seen] of read) {
               const known = present.get(id);
               // Of one that is the same but for its end, the directory changes that in place.
-              const same = known?.connectedAt === seen.connectedAt && isSame(known, seen);
+              const same = known?.connectedAt === seen.connectedAt && hasSameAudience(known, seen);
               if (!forgotten.has(id) && !same) present.set(id, seen);
             }
             // Later than any connection was found gone.
@@ -93,7 +98,7 @@ test('whoever the index reaches is who is connected and meant, each once, throug
             if (!found) continue;
             present.delete(each.gone);
             forgotten.set(found.connectionId, found.connectedAt);
-            directory.forget(found);
+            directory.gone(found);
           } else {
             for (const [id, { ttl }] of present) if (ttl <= each.expireAt) present.delete(id);
             directory.expire(each.expireAt * 1000);

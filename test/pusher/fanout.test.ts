@@ -1,18 +1,29 @@
-import { pino } from 'pino';
-import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { EventEmitter } from 'node:events';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
 import type { Connection } from '../../src/connections/connection.ts';
 import { GatewayClient } from '../../src/gateway/gateway-client.ts';
 import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dev-environment.ts';
 import { LocalGateway } from '../../src/local/gateway.ts';
-import { Fanout } from '../../src/pusher/fanout.ts';
+import type { FanoutDeps } from '../../src/pusher/fanout.ts';
+import type { FanoutEvents } from '../../src/pusher/fanout-owner.ts';
 import { Lane } from '../../src/pusher/lane.ts';
-import type { PostingDeps } from '../../src/pusher/posting.ts';
 import { nextStep } from '../../src/pusher/retry-policy.ts';
 import { TestClient } from '../support/client.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
+import { startFanout } from '../support/relay-parts.ts';
+
+const HISTORY = {
+  ageMs: 60_000,
+  knownWithinMs: 30_000,
+  failures: 1,
+  failingForMs: 0,
+  deadlineMs: 1000,
+  othersDelivered: true,
+};
 
 /** A fan-out to real clients through a real gateway, with a proxy between that can fail. */
-async function start(clients: number, options: Partial<PostingDeps> & { batch?: boolean } = {}) {
+async function start(clients: number, options: Partial<FanoutDeps> & { batch?: boolean } = {}) {
   const gateway = new LocalGateway({
     stage: 's',
     connect: async () => ({ statusCode: 200 }),
@@ -28,18 +39,9 @@ async function start(clients: number, options: Partial<PostingDeps> & { batch?: 
     connectTimeoutMs: 1000,
     requestTimeoutMs: 1000,
   });
-  const fanout = new Fanout({
-    gateway: client,
-    log: pino({ level: 'silent' }),
-    mayPost: () => true,
-    maxPostsInFlight: 64,
-    postsPerSecondLimit: 100_000,
-    maxFrameBytes: 32_000,
-    deliveryDeadlineMs: 60_000,
-    ...options,
-  });
+  const events = new EventEmitter<FanoutEvents>();
+  const fanout = startFanout(client, { events, ...options });
   onTestFinished(async () => {
-    fanout.stop();
     client.destroy();
     await proxy.stop();
     await gateway.stop();
@@ -70,7 +72,7 @@ async function start(clients: number, options: Partial<PostingDeps> & { batch?: 
     encode: () => Buffer.from(`{"id":"${id}","type":"t"}`),
   });
   const send = (...ids: number[]) => fanout.dispatch(ids.map(event)).settled;
-  return { fanout, proxy, sockets, connections, send };
+  return { fanout, events, proxy, sockets, connections, send };
 }
 
 test('a lane keeps its order through throttling, errors and resets', async () => {
@@ -104,13 +106,13 @@ test('what waits for a connection that is closed is settled', async () => {
   proxy.fault = () => ({ status: 500 });
   const sent = send(1, 2);
   await expect.poll(() => proxy.posts).toBeGreaterThan(0);
-  fanout.close(connections[0] as Connection);
+  fanout.end(connections[0] as Connection);
   await sent;
   await send(3);
 });
 
 test('a 410 is judged by the age that the connection had when the post was made, not when its answer was read', async () => {
-  const { fanout, proxy, connections, send } = await start(0);
+  const { fanout, events, proxy, connections, send } = await start(0);
   // It was young when posted to, and is no more when the answer comes.
   const connection: Connection = {
     connectionId: 'young=',
@@ -122,7 +124,7 @@ test('a 410 is judged by the age that the connection had when the post was made,
   fanout.open(connection);
   fanout.goLive(connection);
   const outcomes: string[] = [];
-  fanout
+  events
     .on('ended', () => outcomes.push('ended'))
     .on('posted', (_, { kind }) => outcomes.push(kind));
   proxy.fault = () =>
@@ -134,14 +136,15 @@ test('a 410 is judged by the age that the connection had when the post was made,
 });
 
 test('a connection that claims to be made in the future is removed at a 410 once it has been known for long', () => {
-  const lane = new Lane({ connectionId: 'c', userId: 'u', connectedAt: Date.now() + 1e9, ttl: 0 });
+  let uptimeMs = 0;
+  const clock = { ...systemClock, uptimeMs: () => uptimeMs };
+  const future = Date.now() + 1e9;
+  const lane = new Lane({ connectionId: 'c', userId: 'u', connectedAt: future, ttl: 0 }, clock);
+  const step = () => nextStep({ kind: 'gone' }, { ...HISTORY, ageMs: lane.ageMs }, clock).step;
   expect(lane.ageMs).toBeGreaterThanOrEqual(0);
-  const history = { failures: 1, failingForMs: 0, deadlineMs: 1000, othersDelivered: true };
-  expect(nextStep({ kind: 'gone' }, { ...history, ageMs: lane.ageMs }).step).toBe('retry');
-  const now = performance.now();
-  vi.spyOn(performance, 'now').mockReturnValue(now + 31_000);
-  onTestFinished(() => void vi.restoreAllMocks());
-  expect(nextStep({ kind: 'gone' }, { ...history, ageMs: lane.ageMs }).step).toBe('remove');
+  expect(step()).toBe('retry');
+  uptimeMs = 31_000;
+  expect(step()).toBe('remove');
 });
 
 test('a frame that the gateway refuses for good is left out, and the next ones go on', async () => {
@@ -163,31 +166,24 @@ test('batches hold all that waits and stay below the frame limit', async () => {
 });
 
 describe('the policy', () => {
-  const lane = {
-    ageMs: 60_000,
-    failures: 1,
-    failingForMs: 0,
-    deadlineMs: 1000,
-    othersDelivered: true,
-  };
   test.each([
-    ['410 of an old connection', { kind: 'gone' }, lane, 'remove'],
-    ['410 of a young connection', { kind: 'gone' }, { ...lane, ageMs: 1000 }, 'retry'],
-    ['429', { kind: 'throttled' }, lane, 'retry'],
+    ['410 of an old connection', { kind: 'gone' }, HISTORY, 'remove'],
+    ['410 of a young connection', { kind: 'gone' }, { ...HISTORY, ageMs: 1000 }, 'retry'],
+    ['429', { kind: 'throttled' }, HISTORY, 'retry'],
     [
       '429 past the deadline, others are served',
       { kind: 'throttled' },
-      { ...lane, failingForMs: 2000 },
+      { ...HISTORY, failingForMs: 2000 },
       'close',
     ],
     [
       '500 past the deadline, nobody is served',
       { kind: 'failed', reason: '' },
-      { ...lane, failingForMs: 2000, othersDelivered: false },
+      { ...HISTORY, failingForMs: 2000, othersDelivered: false },
       'retry',
     ],
-    ['413', { kind: 'rejected', status: 413, reason: '' }, lane, 'skip'],
+    ['413', { kind: 'rejected', status: 413, reason: '' }, HISTORY, 'skip'],
   ] as const)('%s', (_, outcome, history, step) => {
-    expect(nextStep(outcome, history).step).toBe(step);
+    expect(nextStep(outcome, history, systemClock).step).toBe(step);
   });
 });

@@ -1,15 +1,17 @@
-import { pino } from 'pino';
+import { EventEmitter } from 'node:events';
 import { expect, onTestFinished, test } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
 import type { Connection } from '../../src/connections/connection.ts';
 import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
-import type { ConnectionStore } from '../../src/connections/connection-store.ts';
 import type { Position } from '../../src/log/event-log.ts';
 import { Snapshot } from '../../src/log/snapshot.ts';
-import { Fanout } from '../../src/pusher/fanout.ts';
 import { Exceptions, nameOf } from '../../src/relay/exceptions.ts';
+import { Inheritance } from '../../src/relay/inheritance.ts';
 import { PositionHistory } from '../../src/relay/position-history.ts';
 import { Recipients } from '../../src/relay/recipients.ts';
+import type { RelayEvents } from '../../src/relay/relay-events.ts';
 import type { Joining, Replay } from '../../src/relay/replay.ts';
+import { gatewayOf, startFanout } from '../support/relay-parts.ts';
 
 const HOUR_MS = 3_600_000;
 const at = (xid: number): Position => ({ snapshot: new Snapshot(BigInt(xid), BigInt(xid), []) });
@@ -21,44 +23,37 @@ function start(
   const now = Date.now();
   const directory = new ConnectionDirectory();
   directory.replaceAll(options.connections ?? [], options.readAtMs ?? now);
-  const fanout = new Fanout({
-    gateway: {
-      post: () => new Promise(() => undefined),
-      close: () => new Promise(() => undefined),
-    },
-    log: pino({ level: 'silent' }),
-    mayPost: () => true,
-    maxPostsInFlight: 10,
-    postsPerSecondLimit: 1000,
-    maxFrameBytes: 32_000,
-    deliveryDeadlineMs: 1000,
-  });
+  const fanout = startFanout(gatewayOf(() => new Promise(() => undefined)));
   const joins: Joining[] = [];
   const served = { untilMs: now - HOUR_MS, snapshot: at(1).snapshot };
   const recipients = new Recipients({
+    clock: systemClock,
+    events: new EventEmitter<RelayEvents>(),
     directory,
-    store: { remove: async () => undefined } as unknown as ConnectionStore,
     fanout,
     replay: { join: (joining: Joining) => joins.push(joining) } as unknown as Replay,
     history: new PositionHistory({ atMs: served.untilMs, snapshot: served.snapshot }),
-    served,
-    exceptions: String(options.exceptions ?? new Exceptions()),
-    log: pino({ level: 'silent' }),
-    start: at(50).snapshot,
+    inheritance: new Inheritance({
+      served,
+      exceptions: String(options.exceptions ?? new Exceptions()),
+      start: at(50).snapshot,
+      beganMs: now,
+    }),
+    servedUntilMs: served.untilMs,
     readUpTo: () => at(100),
     committed: () => at(50),
     commit: async () => undefined,
+    removeItem: () => undefined,
   });
   recipients.start();
   onTestFinished(() => {
     recipients.stop();
-    fanout.stop();
   });
   const record = (position: Position) => {
     const { exceptions, ...row } = recipients.record(position);
     return { ...row, exceptions: exceptions === null ? null : Exceptions.parse(exceptions) };
   };
-  return { directory, fanout, recipients, joins, record, now };
+  return { directory, recipients, joins, record, now };
 }
 
 let made = 0;
@@ -126,9 +121,9 @@ test('an item that is changed before its first replay is through begins it anew,
 
 test('one that falls behind again keeps its earlier pin until the last of its replays is through', async () => {
   const slow = connection(2 * HOUR_MS);
-  const { fanout, joins, record, recipients } = start({ connections: [slow] });
-  fanout.emit('behind', slow, at(30).snapshot);
-  fanout.emit('behind', slow, at(40).snapshot);
+  const { joins, record, recipients } = start({ connections: [slow] });
+  recipients.fellBehind(slow, at(30).snapshot);
+  recipients.fellBehind(slow, at(40).snapshot);
   joins[0]?.ready(at(70).snapshot);
   expect(record(at(80)).exceptions?.pinned.get(nameOf(slow))?.text).toBe('30:30:');
   joins[1]?.ready(at(90).snapshot);
@@ -140,9 +135,9 @@ test('one that falls behind again keeps its earlier pin until the last of its re
 
 test('past the bound of names the cursor waits for the pins that found no place, and not in the middle of a window', () => {
   const many = Array.from({ length: 510 }, () => connection(2 * HOUR_MS));
-  const { fanout, record } = start({ connections: many });
+  const { recipients, record } = start({ connections: many });
   const pins = many.map((_, i) => new Snapshot(30n, 60n, [30n, BigInt(40 + (i % 10))]));
-  for (const [i, each] of many.entries()) fanout.emit('behind', each, pins[i] as Snapshot);
+  for (const [i, each] of many.entries()) recipients.fellBehind(each, pins[i] as Snapshot);
   const { position, exceptions } = record({
     snapshot: at(50).snapshot,
     backlog: { until: at(90).snapshot, afterId: '5', throughId: '9' },
@@ -160,8 +155,8 @@ test('an old connection that has not had its replay is named, before pins that t
   const before = new Exceptions();
   before.unserved.add(nameOf(old));
   const many = Array.from({ length: 510 }, () => connection(2 * HOUR_MS));
-  const { fanout, record, now } = start({ connections: [old, ...many], exceptions: before });
-  for (const each of many) fanout.emit('behind', each, at(30).snapshot);
+  const { recipients, record, now } = start({ connections: [old, ...many], exceptions: before });
+  for (const each of many) recipients.fellBehind(each, at(30).snapshot);
   const { served, exceptions, position } = record(at(60));
   expect(served.untilMs).toBeLessThan(now - 30_000);
   expect([...(exceptions?.unserved ?? [])]).toEqual([nameOf(old)]);
@@ -176,7 +171,7 @@ test('served_until does not pass one whose READY is not delivered, though it is 
   await recipients.announce([waiting], at(70).snapshot);
   expect(record(at(80)).served.untilMs).toBeLessThanOrEqual(waiting.connectedAt);
   joins[0]?.ready(at(75).snapshot);
-  directory.current(now);
+  directory.upToDate(now);
   expect(record(at(81)).served.untilMs).toBeGreaterThan(waiting.connectedAt);
 });
 

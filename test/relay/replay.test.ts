@@ -1,13 +1,15 @@
-import { pino } from 'pino';
+import { EventEmitter } from 'node:events';
 import { expect, onTestFinished, test } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
 import type { Connection } from '../../src/connections/connection.ts';
 import { EventLog, type Position } from '../../src/log/event-log.ts';
 import { Snapshot } from '../../src/log/snapshot.ts';
 import { Session } from '../../src/postgres/session.ts';
-import { Fanout } from '../../src/pusher/fanout.ts';
 import { PositionHistory } from '../../src/relay/position-history.ts';
+import type { RelayEvents } from '../../src/relay/relay-events.ts';
 import { Replay, type ReplayDeps } from '../../src/relay/replay.ts';
 import { TestDatabase } from '../support/database.ts';
+import { gatewayOf, silent, startFanout } from '../support/relay-parts.ts';
 
 /** Replays of a real log, on a fan-out that delivers everything at once. */
 async function start(
@@ -28,35 +30,27 @@ async function start(
     return { snapshot: Snapshot.parse(row?.s as string) };
   };
   const posted: string[] = [];
-  const fanout = new Fanout({
-    gateway: {
-      post: async (_, payload) => {
-        posted.push(payload.bytes.toString());
-        return { kind: 'delivered' };
-      },
-      close: async () => ({ kind: 'delivered' }),
-    },
-    log: pino({ level: 'silent' }),
-    mayPost: () => true,
-    maxPostsInFlight: 10,
-    postsPerSecondLimit: 1000,
-    maxFrameBytes: 32_000,
-    deliveryDeadlineMs: 1000,
-  });
-  onTestFinished(() => fanout.stop());
+  const fanout = startFanout(
+    gatewayOf(async (_, payload) => {
+      posted.push(payload.bytes.toString());
+      return { kind: 'delivered' };
+    }),
+  );
   const feed = { position: await here() };
   const start = feed.position.snapshot;
   const log = new EventLog({ session, pageRows: 100, maxDataBytes: 32_000 });
   const announced: string[] = [];
   const replay = new Replay({
+    clock: systemClock,
+    events: new EventEmitter<RelayEvents>(),
     log,
     fanout,
     history: new PositionHistory({ atMs: 0, snapshot: start }),
     installation: '00000000',
-    xmax: start.xmax,
-    adoptedAtMs: Number.NEGATIVE_INFINITY,
+    nextXid: start.xmax,
+    refetchBeforeMs: Number.NEGATIVE_INFINITY,
     maxFrameBytes: 32_000,
-    logger: pino({ level: 'silent' }),
+    logger: silent,
     position: () => feed.position,
     isQuietSince: () => false,
     floor: () => 0n,
@@ -65,7 +59,7 @@ async function start(
       announced.push(...connections.map(({ connectionId }) => connectionId));
     },
     goLive: (each) => fanout.goLive(each),
-    holdFeed: (work) => work(),
+    betweenReads: (work) => work(),
     fail: (error) => {
       throw error;
     },
@@ -120,7 +114,7 @@ test('one that has more than the feed has read waits for it, and does not go bac
 });
 
 test('one whose replay is not whole is not announced: whoever takes over has to tell it again', async () => {
-  const { posted, announced, join } = await start(() => ({ adoptedAtMs: Date.now() + 60_000 }));
+  const { posted, announced, join } = await start(() => ({ refetchBeforeMs: Date.now() + 60_000 }));
   join();
   await expect.poll(() => posted.at(-1)).toContain('"recovered":false');
   expect(announced).toEqual([]);

@@ -1,8 +1,10 @@
 import { pino } from 'pino';
 import { onTestFinished } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
 import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
 import { ScanFeed } from '../../src/connections/scan-feed.ts';
 import { loadConfig } from '../../src/daemon/config.ts';
+import { relayDatabase } from '../../src/daemon/relay-database.ts';
 import { GatewayClient } from '../../src/gateway/gateway-client.ts';
 import { Authenticator } from '../../src/lambdas/authenticate.ts';
 import { connectHandler } from '../../src/lambdas/connect.ts';
@@ -11,8 +13,8 @@ import type { AuthSettings } from '../../src/lambdas/settings.ts';
 import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dev-environment.ts';
 import { LocalGateway, type LocalGatewayOptions } from '../../src/local/gateway.ts';
 import { Exceptions } from '../../src/relay/exceptions.ts';
-import type { TermSettings } from '../../src/relay/leader.ts';
 import { Relay } from '../../src/relay/relay.ts';
+import type { DeliverySettings } from '../../src/relay/relay-events.ts';
 import { TestClient } from './client.ts';
 import type { Daemon } from './daemon.ts';
 import { TestDatabase } from './database.ts';
@@ -88,7 +90,7 @@ export class World {
   }
 
   /** A relay in this process; resolves once it leads or stands by. */
-  async relay(settings: Partial<TermSettings> = {}, databaseUrl?: string): Promise<Relay> {
+  async relay(settings: Partial<DeliverySettings> = {}, databaseUrl?: string): Promise<Relay> {
     const relay = this.makeRelay(settings, databaseUrl);
     await relay.start();
     return relay;
@@ -99,7 +101,7 @@ export class World {
     return runDaemon(['start'], { ...this.environment(), ...env });
   }
 
-  makeRelay(settings: Partial<TermSettings> = {}, databaseUrl = this.database.url): Relay {
+  makeRelay(settings: Partial<DeliverySettings> = {}, databaseUrl = this.database.url): Relay {
     const defaults = loadConfig(this.environment());
     const gateway = new GatewayClient({
       endpoint: this.#callbackUrl,
@@ -112,7 +114,8 @@ export class World {
     const directory = new ConnectionDirectory();
     this.directory = directory;
     const relay = new Relay({
-      database: { connectionString: databaseUrl },
+      clock: systemClock,
+      ...relayDatabase({ connectionString: databaseUrl }, log),
       directory,
       feed: new ScanFeed({ ...this.table, refreshIntervalMs: 50, sink: directory, log }),
       store: this.table.store,

@@ -2,7 +2,8 @@ import { EventEmitter } from 'node:events';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { Connection } from '../../src/connections/connection.ts';
 import { Payload } from '../../src/pusher/payload.ts';
-import type { Relay, RelayEvents } from '../../src/relay/relay.ts';
+import type { Relay } from '../../src/relay/relay.ts';
+import type { RelayEvents } from '../../src/relay/relay-events.ts';
 import { DeliveryJournal } from '../../src/telemetry/delivery-journal.ts';
 
 const CONNECTION: Connection = { connectionId: 'A=', userId: 'ada', connectedAt: 1, ttl: 2 };

@@ -2,7 +2,8 @@ import { EventEmitter } from 'node:events';
 import { pino } from 'pino';
 import { afterEach, expect, test, vi } from 'vitest';
 import { LimitedLog } from '../../src/limited-log.ts';
-import type { Relay, RelayEvents } from '../../src/relay/relay.ts';
+import type { Relay } from '../../src/relay/relay.ts';
+import type { RelayEvents } from '../../src/relay/relay-events.ts';
 import { RecentProblems } from '../../src/telemetry/recent-problems.ts';
 import { StateLog } from '../../src/telemetry/state-log.ts';
 import { World } from '../support/world.ts';
@@ -23,7 +24,7 @@ test('a cause that goes on is a line a minute, that says how many were left out;
   const { all, log } = lines();
   const limited = new LimitedLog(log);
   const fail = (cause: string) =>
-    limited.line('warn', cause, { event: 'post_failed', cause }, 'a post failed');
+    limited.log('warn', cause, { event: 'post_failed', cause }, 'a post failed');
   for (let n = 0; n < 10_000; n++) fail('503');
   fail('403');
   expect(all).toMatchObject([{ cause: '503' }, { cause: '403' }]);

@@ -1,51 +1,53 @@
 import type { Logger } from 'pino';
-import { pause } from '../backoff.ts';
+import { type Clock, pause, type Timer } from '../clock.ts';
 import type { Connection } from '../connections/connection.ts';
 import { LimitedLog } from '../limited-log.ts';
-import type { Gateway } from '../pusher/gateway.ts';
 import { Circuit } from './circuit.ts';
-import type { PostOutcome } from './gateway.ts';
+import type { Gateway, PostOutcome } from './gateway.ts';
 import type { Lane, OutgoingFrame } from './lane.ts';
+import { LaneQueue } from './lane-queue.ts';
 import type { Payload } from './payload.ts';
+import { PostRate } from './post-rate.ts';
 import { nextStep } from './retry-policy.ts';
-import { Throttle } from './throttle.ts';
-import { Turns } from './turns.ts';
 
-/** How often a relay that may not post looks whether it may. */
+/** How often a relay that may not post checks whether it may. */
 const HELD_POLL_MS = 100;
 
 /**
- * Gives lanes with something to send their turns (turns.ts), for at most `maxPostsInFlight` posts at a time, paced by a
- * token bucket (throttle.ts), probed one by one while the gateway is down (circuit.ts). A lane that must wait for a
- * retry gives its turn up, so a slow or dead connection delays nobody else.
+ * Gives lanes their turns (lane-queue.ts): at most `maxPostsInFlight` posts at a time, paced by a
+ * token bucket (post-rate.ts), one by one while the gateway is down (circuit.ts). A lane that waits
+ * for a retry gives its turn up, so a slow or dead connection delays nobody else.
  */
-export class Posting {
-  readonly #deps: PostingDeps;
-  readonly #events: PostingEvents;
+export class PostScheduler {
+  readonly #deps: PostSchedulerDeps;
+  readonly #events: PostSchedulerEvents;
   readonly #log: LimitedLog;
-  readonly #turns = new Turns();
-  readonly #throttle: Throttle;
-  readonly #circuit = new Circuit();
+  readonly #turns = new LaneQueue();
+  readonly #rate: PostRate;
+  readonly #circuit: Circuit;
+  readonly #clock: Clock;
   #lastTurn: Promise<boolean> = Promise.resolve(true);
   #postsInFlight = 0;
-  #pumpLater: NodeJS.Timeout | undefined;
+  #pumpLater: Timer | undefined;
   #lastDeliveredAt = Number.NEGATIVE_INFINITY;
   #stopped = false;
 
-  constructor(deps: PostingDeps, events: PostingEvents) {
+  constructor(deps: PostSchedulerDeps, events: PostSchedulerEvents) {
     this.#deps = deps;
     this.#events = events;
-    this.#log = new LimitedLog(deps.log);
-    this.#throttle = new Throttle(deps.postsPerSecondLimit, events.paced);
+    this.#clock = deps.clock;
+    this.#log = new LimitedLog(deps.log, deps.clock);
+    this.#circuit = new Circuit(deps.clock);
+    this.#rate = new PostRate(deps.postsPerSecondLimit, deps.clock, events.paced);
   }
 
   get gatewayDown(): boolean {
     return this.#circuit.down;
   }
 
-  /** Allowed now. */
+  /** Posts a second that are allowed now. */
   get postsPerSecond(): number {
-    return this.#throttle.rate;
+    return this.#rate.perSecond;
   }
 
   enqueue(lane: Lane, frame: OutgoingFrame): void {
@@ -58,18 +60,21 @@ export class Posting {
   /** A retry that is due later is due now. */
   retryNow(lane: Lane): void {
     if (lane.state !== 'waiting') return;
-    clearTimeout(lane.retry);
+    lane.retry?.cancel();
     this.#makeReady(lane);
   }
 
-  /** Resolves with true when a request that is no post may start: it counts against the same quota. With false when the signal aborts. */
+  /**
+   * Waits for a slot of the same quota, for a request that is not a post.
+   * @returns false if the signal aborted first
+   */
   turn(signal: AbortSignal): Promise<boolean> {
-    const delayMs = () => (this.#deps.mayPost() ? this.#throttle.delayMs() : HELD_POLL_MS);
+    const delayMs = () => (this.#deps.mayPost() ? this.#rate.delayMs() : HELD_POLL_MS);
     this.#lastTurn = this.#lastTurn.then(async () => {
       for (let waitMs = delayMs(); waitMs > 0 && !signal.aborted; waitMs = delayMs())
-        await pause(waitMs, signal);
+        await pause(this.#clock, waitMs, signal);
       if (signal.aborted) return false;
-      this.#throttle.take();
+      this.#rate.take();
       return true;
     });
     return this.#lastTurn;
@@ -78,7 +83,7 @@ export class Posting {
   /** No post is started any more. */
   stop(): void {
     this.#stopped = true;
-    clearTimeout(this.#pumpLater);
+    this.#pumpLater?.cancel();
   }
 
   #makeReady(lane: Lane): void {
@@ -93,8 +98,8 @@ export class Posting {
       if (this.#circuit.down && this.#postsInFlight > 0) return;
       const heldMs = this.#heldMs();
       if (heldMs > 0) {
-        clearTimeout(this.#pumpLater);
-        this.#pumpLater = setTimeout(() => this.pump(), heldMs);
+        this.#pumpLater?.cancel();
+        this.#pumpLater = this.#clock.after(heldMs, () => this.pump());
         return;
       }
       const lane = this.#turns.next();
@@ -103,48 +108,50 @@ export class Posting {
     }
   }
 
-  /** How long no post may start: not ours to deliver, the gateway is down, or the rate is used up. */
+  /** How long no post may start: the lease is not certain, the gateway is down, or the rate is used up. */
   #heldMs(): number {
     if (!this.#deps.mayPost()) return HELD_POLL_MS;
     if (this.#circuit.down) return this.#circuit.probeDelayMs();
-    return this.#throttle.delayMs();
+    return this.#rate.delayMs();
   }
 
   async #post(lane: Lane): Promise<void> {
     lane.state = 'posting';
     this.#postsInFlight++;
-    this.#throttle.take();
-    const startedAt = performance.now();
+    this.#rate.take();
+    const startedAt = this.#clock.uptimeMs();
     const ageMs = lane.ageMs;
     const payload = lane.take(this.#deps.maxFrameBytes);
     const outcome = await this.#deps.gateway.post(lane.connection.connectionId, payload);
     this.#postsInFlight--;
     if (this.#stopped) return;
-    this.#events.posted(lane.connection, outcome, performance.now() - startedAt, payload);
-    if (outcome.kind === 'throttled') this.#throttle.throttled(lane.connection.connectionId);
+    this.#events.posted(lane.connection, outcome, this.#clock.uptimeMs() - startedAt, payload);
+    if (outcome.kind === 'throttled') this.#rate.wasThrottled(lane.connection.connectionId);
     const change = this.#circuit.record(outcome);
     if (change) this.#events.gateway(change, outcome);
-    // The connection may have been closed meanwhile; its frames are settled then.
+    // Where the connection was closed meanwhile, its frames are settled.
     if (lane.state === 'posting') this.#conclude(lane, outcome, ageMs);
     this.pump();
   }
 
-  /** @param ageMs when the post was made: an answer may have waited in a frozen process */
+  /** @param ageMs of the connection when the post was made: a frozen process reads answers late */
   #conclude(lane: Lane, outcome: PostOutcome, ageMs: number): void {
-    const now = performance.now();
+    const now = this.#clock.uptimeMs();
     if (outcome.kind === 'delivered') {
       this.#lastDeliveredAt = now;
       this.#advance(lane);
       return;
     }
     if (lane.failures++ === 0) lane.failingSince = now;
-    const next = nextStep(outcome, {
+    const history = {
       ageMs,
       failures: lane.failures,
       failingForMs: now - lane.failingSince,
       deadlineMs: this.#deps.deliveryDeadlineMs,
       othersDelivered: this.#lastDeliveredAt > lane.failingSince,
-    });
+      knownWithinMs: this.#deps.gateway.knownWithinMs,
+    };
+    const next = nextStep(outcome, history, this.#clock);
     switch (next.step) {
       case 'retry':
         this.#retryLater(lane, next.afterMs);
@@ -153,7 +160,7 @@ export class Posting {
         this.#events.gone(lane.connection);
         break;
       case 'close':
-        this.#log.line(
+        this.#log.log(
           'warn',
           'connection_closed',
           {
@@ -171,7 +178,7 @@ export class Posting {
           this.#makeReady(lane);
           break;
         }
-        this.#log.line(
+        this.#log.log(
           'error',
           'frame_rejected',
           {
@@ -198,16 +205,16 @@ export class Posting {
 
   #retryLater(lane: Lane, afterMs: number): void {
     lane.state = 'waiting';
-    lane.retry = setTimeout(() => {
+    lane.retry = this.#clock.after(afterMs, () => {
       if (lane.state !== 'waiting') return;
       this.#makeReady(lane);
       this.pump();
-    }, afterMs);
+    });
   }
 }
 
-/** What the owner of the lanes hears. */
-export interface PostingEvents {
+/** What the fan-out hears. */
+export interface PostSchedulerEvents {
   posted(connection: Connection, outcome: PostOutcome, tookMs: number, payload: Payload): void;
   /** The rate was lowered, or is back at the limit. */
   paced(postsPerSecond: number): void;
@@ -220,7 +227,8 @@ export interface PostingEvents {
   unservable(connection: Connection): void;
 }
 
-export interface PostingDeps {
+export interface PostSchedulerDeps {
+  readonly clock: Clock;
   readonly gateway: Gateway;
   readonly log: Logger;
   /** False while it is not certain that this relay still leads. */

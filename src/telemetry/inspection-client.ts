@@ -1,9 +1,9 @@
-import type { EventTrace, Origin, RelayStatus } from './inspection.ts';
+import type { EventTrace, Origin, RelayStatus } from './inspection-api.ts';
 
 const TIMEOUT_MS = 2000;
 
 /** Asks the relay on this machine what only it knows (inspection.ts). */
-export class RelayInspector {
+export class InspectionClient {
   /** As an operator would write it. */
   readonly where: string;
 

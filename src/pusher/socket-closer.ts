@@ -1,29 +1,32 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from 'pino';
-import { type Backoff, backoffDelayMs, pause } from '../backoff.ts';
+import { type Backoff, backoffDelayMs } from '../backoff.ts';
+import { type Clock, pause } from '../clock.ts';
 import type { Connection } from '../connections/connection.ts';
 import { LimitedLog } from '../limited-log.ts';
-import type { Gateway } from '../pusher/gateway.ts';
-import type { Posting } from './posting.ts';
+import type { Gateway } from './gateway.ts';
+import type { PostScheduler } from './post-scheduler.ts';
 
 const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
 
 /**
- * Closes connections at the gateway, however long that takes: a client whose lane is gone and whose socket
- * is open would be deaf and not know it.
+ * Closes sockets at the gateway, however long that takes. A client whose lane is gone and whose
+ * socket is open would be deaf and not know it.
  */
-export class Closing {
+export class SocketCloser {
   readonly #log: LimitedLog;
+  readonly #clock: Clock;
   readonly #gateway: Gateway;
-  readonly #posting: Posting;
+  readonly #scheduler: PostScheduler;
   /** By id and `connectedAt`. */
   readonly #connections = new Set<string>();
   readonly #abort = new AbortController();
 
-  constructor(deps: { gateway: Gateway; posting: Posting; log: Logger }) {
-    this.#log = new LimitedLog(deps.log);
+  constructor(deps: { gateway: Gateway; scheduler: PostScheduler; log: Logger; clock: Clock }) {
+    this.#log = new LimitedLog(deps.log, deps.clock);
+    this.#clock = deps.clock;
     this.#gateway = deps.gateway;
-    this.#posting = deps.posting;
+    this.#scheduler = deps.scheduler;
     // Each connection that is being closed may wait on it.
     setMaxListeners(0, this.#abort.signal);
   }
@@ -35,18 +38,18 @@ export class Closing {
     this.#connections.add(incarnation);
     const { signal } = this.#abort;
     let closed = false;
-    for (let failures = 1; !closed && (await this.#posting.turn(signal)); failures++) {
+    for (let failures = 1; !closed && (await this.#scheduler.turn(signal)); failures++) {
       const outcome = await this.#gateway.close(connectionId);
       closed =
         outcome.kind === 'delivered' || outcome.kind === 'gone' || outcome.kind === 'rejected';
       if (closed) break;
-      this.#log.line(
+      this.#log.log(
         'warn',
         'close_failed',
         { event: 'close_failed', connectionId, failures, outcome },
-        'a connection that is to be closed is still open; it is tried again, and a relay that takes over knows what it lacks',
+        'cannot close a connection; retrying, and a relay that takes over knows what to deliver to it',
       );
-      await pause(backoffDelayMs(RETRY, failures), signal);
+      await pause(this.#clock, backoffDelayMs(this.#clock, RETRY, failures), signal);
     }
     this.#connections.delete(incarnation);
     return closed;

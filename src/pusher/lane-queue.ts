@@ -1,22 +1,22 @@
 import type { Lane } from './lane.ts';
 
-/** Of the turns while both kinds wait, one in so many is a broadcast's: it must not starve. */
+/** While both kinds wait, one turn in so many goes to a broadcast, which must not starve. */
 const BROADCAST_TURN = 8;
 
 /** Turns that are over, at most, before the queue lets go of them. */
 const KEPT_TURNS = 10_000;
 
-/** The lanes whose turn comes next: first in, first out, those with something addressed to some before broadcasts. */
-export class Turns {
-  readonly #urgent = new LaneQueue();
-  readonly #broadcast = new LaneQueue();
+/** Lanes whose turn comes next: first in, first out, and lanes with a direct frame before others. */
+export class LaneQueue {
+  readonly #urgent = new Fifo();
+  readonly #broadcast = new Fifo();
   #taken = 0;
 
   push(lane: Lane): void {
     (lane.urgent ? this.#urgent : this.#broadcast).push(lane);
   }
 
-  /** A lane that waits here already has become urgent. It may come up twice; its state tells that it had its turn. */
+  /** A lane that waits here has become urgent. It may come up twice; its state says that it had its turn. */
   promote(lane: Lane): void {
     this.#urgent.push(lane);
   }
@@ -31,8 +31,8 @@ export class Turns {
   }
 }
 
-/** Array.shift copies the rest; with 10,000 lanes that is most of the time. */
-class LaneQueue {
+/** Array.shift copies the rest, which with 10,000 lanes is most of the time. */
+class Fifo {
   #lanes: Lane[] = [];
   #head = 0;
 
@@ -40,7 +40,7 @@ class LaneQueue {
     this.#lanes.push(lane);
   }
 
-  /** Leaves out those that no longer wait. */
+  /** Leaves out lanes that no longer wait. */
   shift(): Lane | undefined {
     while (this.#head < this.#lanes.length) {
       const lane = this.#lanes[this.#head++] as Lane;

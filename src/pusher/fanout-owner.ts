@@ -3,24 +3,34 @@ import type { CursorSnapshot } from '../protocol/cursor.ts';
 import type { PostOutcome } from './gateway.ts';
 import type { Payload } from './payload.ts';
 
-export interface FanoutEvents {
+/** Who decides about connections: it hears what the fan-out finds out about each. */
+export interface FanoutOwner {
   /**
-   * A live connection fell behind: of the live stream its lane has everything up to the snapshot, and nothing after. Frames of its replay
-   * may still wait there.
+   * A live connection fell behind. It has every live frame up to the snapshot, or will, and none
+   * after it. Frames of its replay may still wait in its lane.
    */
-  behind: [Connection, CursorSnapshot];
-  /** A live connection is slow, and nobody waits for it any more; what it lacks waits in its lane. */
-  lagging: [Connection];
+  fellBehind(connection: Connection, from: CursorSnapshot): void;
+  /** A live connection is slow, and nobody waits for it any more. Its lane has all it is missing. */
+  lags(connection: Connection): void;
   /** A lagging connection has everything that was dispatched. */
-  caughtUp: [Connection];
-  /** It is being closed, and lacks what the snapshot does not see; without one, some of its replay too. */
-  unservable: [Connection, CursorSnapshot | undefined];
+  caughtUp(connection: Connection): void;
+  /**
+   * It is being closed. @param from the window of its oldest waiting frame; undefined where none
+   * waits, or one of its replay
+   */
+  unservable(connection: Connection, from: CursorSnapshot | undefined): void;
+  /** The connection is over by the gateway's word (`gone`) or by ours (`closed`). */
+  ended(connection: Connection): void;
+}
+
+/** What metrics, logs and status hear. */
+export interface FanoutEvents {
   /** The gateway as a whole stopped answering, or answers again. */
   gateway: ['down' | 'up', PostOutcome];
   /** An event was given to the lanes of the live connections of its audience. */
   dispatched: [eventId: string, audience: readonly string[], reached: number];
   posted: [Connection, PostOutcome, tookMs: number, Payload];
-  /** Posts a second that are allowed from now on: less than the limit while many connections are throttled. */
+  /** Posts a second that are allowed from now on. */
   paced: [postsPerSecond: number];
   /** The connection is over by the gateway's word (`gone`) or by ours (`closed`). */
   ended: [Connection, why: 'gone' | 'closed'];

@@ -3,8 +3,8 @@ import type { ConnectionDirectory } from '../connections/connection-directory.ts
 import type { Lag } from '../log/log-lag.ts';
 import { termsOf } from '../protocol/audience.ts';
 import type { PostOutcome } from '../pusher/gateway.ts';
-import type { TermState } from '../relay/leader.ts';
-import type { Relay, Role } from '../relay/relay.ts';
+import type { Relay } from '../relay/relay.ts';
+import type { LeaderState, Role } from '../relay/relay-events.ts';
 import type { DeliveryJournal, Dispatch } from './delivery-journal.ts';
 import type { Readiness } from './health.ts';
 import type { Answer } from './http-service.ts';
@@ -18,7 +18,7 @@ const MINUTE_MS = 60_000;
  * What this relay knows and nobody else, for `rowcast status` and `rowcast trace`: `/status`, and `/trace/ID` for an event. It names
  * users and connections, and is therefore served on the loopback interface only.
  */
-export class Inspection {
+export class InspectionApi {
   readonly #deps: InspectionDeps;
 
   constructor(deps: InspectionDeps) {
@@ -115,7 +115,7 @@ export interface RelayStatus extends Readiness, Origin {
   readonly role: Role;
   readonly listening: boolean;
   /** Null for a relay that does not lead. */
-  readonly term: TermState | null;
+  readonly term: LeaderState | null;
   /** As measured last, by a leader. */
   readonly lag: Lag | null;
   readonly connections: {

@@ -1,0 +1,64 @@
+import type { Connection } from '../connections/connection.ts';
+import type { Served } from '../log/cursor-store.ts';
+import type { Snapshot } from '../log/snapshot.ts';
+import { Exceptions, nameOf } from './exceptions.ts';
+import { CLOCK_MARGIN_MS } from './position-history.ts';
+import { JOINING, SERVED, type Standing, servedUpTo } from './recipient.ts';
+
+/**
+ * What the leader before left in the cursor's row, and so the standing of each connection when this
+ * leader meets it.
+ */
+export class Inheritance {
+  readonly #served: Served;
+  readonly #exceptions: Exceptions;
+  /** The committed cursor that this leader began with. */
+  readonly #start: Snapshot;
+  readonly #beganMs: number;
+
+  /** @param deps.beganMs when this leader began, epoch ms */
+  constructor(deps: { served: Served; exceptions: string; start: Snapshot; beganMs: number }) {
+    this.#served = deps.served;
+    this.#exceptions = Exceptions.parse(deps.exceptions);
+    this.#start = deps.start;
+    this.#beganMs = deps.beganMs;
+  }
+
+  /** Of a connection that the directory knows when the leader begins: it gets every live frame. */
+  first(connection: Connection): Standing {
+    const pin = this.#takePin(connection);
+    if (pin) return servedUpTo(pin);
+    return this.#wasServed(connection) ? SERVED : JOINING;
+  }
+
+  /**
+   * Of a connection that the directory learns of later. Where the leader before has served it, what
+   * this leader has dispatched so far is missing.
+   */
+  later(connection: Connection): Standing {
+    const pin = this.#takePin(connection);
+    const wasServed = this.#wasServed(connection);
+    // Once taken over, a connection is named by what this leader knows itself.
+    this.#exceptions.served.delete(nameOf(connection));
+    return pin || wasServed ? servedUpTo(pin ?? this.#start) : JOINING;
+  }
+
+  /** The leader before may have served it without naming it. */
+  mayHaveServed({ connectedAt }: Connection): boolean {
+    // A connection that came after the leader began cannot have been served before.
+    return this.#exceptions.more && connectedAt < this.#beganMs + CLOCK_MARGIN_MS;
+  }
+
+  #wasServed(connection: Connection): boolean {
+    const name = nameOf(connection);
+    if (connection.connectedAt >= this.#served.untilMs) return this.#exceptions.served.has(name);
+    return !this.#exceptions.unserved.has(name);
+  }
+
+  #takePin(connection: Connection): Snapshot | undefined {
+    const name = nameOf(connection);
+    const pin = this.#exceptions.pinned.get(name);
+    this.#exceptions.pinned.delete(name);
+    return pin;
+  }
+}

@@ -1,0 +1,55 @@
+import type { DrainLoopEvents, DrainTiming } from '../log/drain-loop.ts';
+import type { Position } from '../log/event-log.ts';
+import type { Lag } from '../log/log-lag.ts';
+import type { RetentionEvents, RetentionSettings } from '../log/retention.ts';
+import type { FanoutEvents, FanoutState } from '../pusher/fanout-owner.ts';
+import type { RecipientsEvents } from './recipients.ts';
+import type { ReplayEvents } from './replay-group.ts';
+
+/** What metrics, logs, status and tests hear of a relay: all its parts emit to it directly. */
+export interface RelayEvents extends LeaderEvents {
+  role: [Role];
+  /** A connection to Postgres was lost: the leader's own, or the one that hears the doorbell. */
+  reconnect: ['database' | 'doorbell'];
+  /** A notification was heard. */
+  rung: [];
+}
+
+export type Role = 'starting' | 'standby' | 'leader' | 'stopped';
+
+export interface LeaderEvents
+  extends DrainLoopEvents,
+    RetentionEvents,
+    FanoutEvents,
+    RecipientsEvents,
+    ReplayEvents {
+  /** An event is sent in part or to nobody: its row could not be captured or read as it is. */
+  impaired: [eventId: string, problem: string, sentAs: 'key' | 'nobody'];
+  committed: [Position];
+  lag: [Lag];
+  /** Retention removed rows that could not be delivered in time. */
+  lost: [rows: number];
+}
+
+export interface LeaderState extends FanoutState {
+  /** It waits for the doorbell. */
+  readonly asleep: boolean;
+  /** Read and not delivered. */
+  readonly bytesInFlight: number;
+  /** Connections that were live and could not keep up, or are being closed. */
+  readonly behind: number;
+}
+
+export interface DeliverySettings {
+  readonly doorbell: boolean;
+  readonly timing: DrainTiming;
+  /** Rows that one statement reads. */
+  readonly pageRows: number;
+  /** Read and not yet delivered; the rest waits in Postgres. */
+  readonly maxBytesInFlight: number;
+  readonly maxFrameBytes: number;
+  readonly maxPostsInFlight: number;
+  readonly postsPerSecondLimit: number;
+  readonly deliveryDeadlineMs: number;
+  readonly retention: RetentionSettings;
+}

@@ -1,0 +1,32 @@
+import { EventEmitter } from 'node:events';
+import { pino } from 'pino';
+import { onTestFinished } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
+import { Fanout, type FanoutDeps } from '../../src/pusher/fanout.ts';
+import type { FanoutEvents } from '../../src/pusher/fanout-owner.ts';
+import type { Gateway } from '../../src/pusher/gateway.ts';
+
+export const silent = pino({ level: 'silent' });
+
+/** A fan-out that ends with its test. */
+export function startFanout(gateway: Gateway, options: Partial<FanoutDeps> = {}): Fanout {
+  const fanout = new Fanout({
+    clock: systemClock,
+    events: new EventEmitter<FanoutEvents>(),
+    gateway,
+    log: silent,
+    mayPost: () => true,
+    maxPostsInFlight: 64,
+    postsPerSecondLimit: 100_000,
+    maxFrameBytes: 32_000,
+    deliveryDeadlineMs: 60_000,
+    ...options,
+  });
+  onTestFinished(() => fanout.stop());
+  return fanout;
+}
+
+/** A gateway whose posts end as the test says, and whose sockets can always be closed. */
+export function gatewayOf(post: Gateway['post']): Gateway {
+  return { knownWithinMs: 30_000, post, close: async () => ({ kind: 'delivered' }) };
+}
