@@ -1,5 +1,3 @@
-import { setTimeout } from 'node:timers';
-
 /**
  * Time, timers and chance. Classes of the relay, the log, the listener and the pusher take them from
  * here and from nowhere else, so that a simulation repeats a run exactly (test/simulation).

@@ -101,13 +101,16 @@ export class Lease {
     );
   }
 
-  /** Lets a standby follow at once. */
+  /**
+   * Lets a standby follow at once. Gives up the doorbell's lock too: a close that the network loses
+   * would leave it locked for as long as the server keeps the connection.
+   */
   async release(): Promise<void> {
     this.#heartbeat.cancel();
     await this.session
       .query(
-        `select pg_advisory_unlock(rowcast.lock_class(), $1), pg_notify('rowcast_control', '')`,
-        [LEASE],
+        `select pg_advisory_unlock_all(), pg_notify('rowcast_control', '')`,
+        [],
         'lease_release',
       )
       .catch(() => undefined);

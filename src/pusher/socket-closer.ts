@@ -32,27 +32,38 @@ export class SocketCloser {
   }
 
   /** @returns false where this was stopped first, or is under way already */
-  async close({ connectionId, connectedAt }: Connection): Promise<boolean> {
+  async close(connection: Connection): Promise<boolean> {
+    const { connectionId, connectedAt } = connection;
     const incarnation = `${connectionId} ${connectedAt}`;
     if (this.#connections.has(incarnation)) return false;
     this.#connections.add(incarnation);
     const { signal } = this.#abort;
+    const beganAt = this.#clock.uptimeMs();
     let closed = false;
     for (let failures = 1; !closed && (await this.#scheduler.turn(signal)); failures++) {
       const outcome = await this.#gateway.close(connectionId);
       closed =
-        outcome.kind === 'delivered' || outcome.kind === 'gone' || outcome.kind === 'rejected';
+        outcome.kind === 'delivered' ||
+        outcome.kind === 'rejected' ||
+        (outcome.kind === 'gone' && this.#isKnown(connection, beganAt));
       if (closed) break;
-      this.#log.log(
-        'warn',
-        'close_failed',
-        { event: 'close_failed', connectionId, failures, outcome },
-        'cannot close a connection; retrying, and a relay that takes over knows what to deliver to it',
-      );
+      if (outcome.kind !== 'gone')
+        this.#log.log(
+          'warn',
+          'close_failed',
+          { event: 'close_failed', connectionId, failures, outcome },
+          'cannot close a connection; retrying, and a relay that takes over knows what to deliver to it',
+        );
       await pause(this.#clock, backoffDelayMs(this.#clock, RETRY, failures), signal);
     }
     this.#connections.delete(incarnation);
     return closed;
+  }
+
+  /** The gateway would know a socket that is open. Before that it is still to be opened. */
+  #isKnown({ connectedAt }: Connection, beganAt: number): boolean {
+    const ageMs = Math.max(this.#clock.epochMs() - connectedAt, this.#clock.uptimeMs() - beganAt);
+    return ageMs >= this.#gateway.knownWithinMs;
   }
 
   /** No request is started any more. */

@@ -28,7 +28,7 @@ export class Inheritance {
   first(connection: Connection): Standing {
     const pin = this.#takePin(connection);
     if (pin) return servedUpTo(pin);
-    return this.#wasServed(connection) ? SERVED : JOINING;
+    return this.#wasServed(connection) ? SERVED : this.#joining(connection);
   }
 
   /**
@@ -40,13 +40,14 @@ export class Inheritance {
     const wasServed = this.#wasServed(connection);
     // Once taken over, a connection is named by what this leader knows itself.
     this.#exceptions.served.delete(nameOf(connection));
-    return pin || wasServed ? servedUpTo(pin ?? this.#start) : JOINING;
+    if (pin || wasServed) return servedUpTo(pin ?? this.#start);
+    return this.#joining(connection);
   }
 
-  /** The leader before may have served it without naming it. */
-  mayHaveServed({ connectedAt }: Connection): boolean {
+  #joining({ connectedAt }: Connection): Standing {
     // A connection that came after the leader began cannot have been served before.
-    return this.#exceptions.more && connectedAt < this.#beganMs + CLOCK_MARGIN_MS;
+    const isOlder = connectedAt < this.#beganMs + CLOCK_MARGIN_MS;
+    return { ...JOINING, inDoubt: this.#exceptions.more && isOlder };
   }
 
   #wasServed(connection: Connection): boolean {

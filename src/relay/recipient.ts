@@ -51,6 +51,8 @@ export interface Standing {
   readonly hadReady: boolean;
   /** Its lane has all it is missing, and its pin follows the lane. */
   readonly lagging: boolean;
+  /** The leader before may have served it without naming it. */
+  readonly inDoubt: boolean;
 }
 
 export type Stage = 'replaying' | 'live' | 'closing';
@@ -104,7 +106,14 @@ export const TRANSITIONS: {
 } = {
   replaying: {
     announced: (now, at) => (now.served ? now : { ...now, served: true, pin: at }),
-    ready: (now, at) => ({ ...now, stage: 'live', served: true, hadReady: true, pin: at }),
+    ready: (now, at) => ({
+      ...now,
+      stage: 'live',
+      served: true,
+      hadReady: true,
+      inDoubt: false,
+      pin: at,
+    }),
     lags: lag,
     waits: (now, at) => (now.pin ? now : { ...now, pin: at }),
     caughtUp: (now) => ({ ...now, lagging: false }),
@@ -142,6 +151,7 @@ export const JOINING: Standing = {
   pin: null,
   hadReady: false,
   lagging: false,
+  inDoubt: false,
 };
 
 /** The standing of a connection that the leader before has served: the cursor says what it has. */
@@ -151,9 +161,10 @@ export const SERVED: Standing = {
   pin: null,
   hadReady: true,
   lagging: false,
+  inDoubt: false,
 };
 
 /** The standing of a connection that was served up to a place before the cursor. */
 export function servedUpTo(pin: Snapshot): Standing {
-  return { stage: 'replaying', served: true, pin, hadReady: false, lagging: false };
+  return { ...JOINING, served: true, pin };
 }

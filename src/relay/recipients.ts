@@ -222,8 +222,8 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
       if (this.#of(connection) !== recipient || round !== recipient.replays) return;
       this.#ready(recipient, upTo);
     };
-    const mayHaveBeenServed = this.#deps.inheritance.mayHaveServed(connection);
-    this.#deps.replay.join({ connection, from, mayHaveBeenServed, ready });
+    const { inDoubt } = recipient.standing;
+    this.#deps.replay.join({ connection, from, inDoubt, ready });
   }
 
   /** READY was delivered, and with it everything up to `upTo`. */

@@ -92,13 +92,13 @@ export class Replay {
   }
 
   /** Where a connection begins that has had nothing on it yet, as far as is known. */
-  #beginOf({ connection, mayHaveBeenServed }: Joining): Begin {
+  #beginOf({ connection, inDoubt }: Joining): Begin {
     const { history, installation, refetchBeforeMs, position, floor, nextXid } = this.#deps;
     const connectedMs = connection.connectedAt - CLOCK_MARGIN_MS;
     const { snapshot, forgotten } = history.at(connectedMs);
     if (connection.cursor === undefined) {
       // It may be READY already: its client would take rows from before it connected for new ones.
-      if (mayHaveBeenServed) return { start: dispatchedUpTo(position()), fromItsCursor: false };
+      if (inDoubt) return { start: dispatchedUpTo(position()), fromItsCursor: false };
       return { start: snapshot, fromItsCursor: !forgotten && connectedMs >= refetchBeforeMs };
     }
     const cursor = parseCursor(connection.cursor);
@@ -144,7 +144,7 @@ export interface Joining {
   /** It has everything that this sees; undefined for one that has had nothing yet. */
   readonly from: Snapshot | undefined;
   /** The leader before may have served it without naming it. */
-  readonly mayHaveBeenServed: boolean;
+  readonly inDoubt: boolean;
   /** READY was delivered, and everything up to there; or the connection was closed meanwhile. */
   ready(upTo: Snapshot): void;
 }

@@ -88,7 +88,9 @@ export class TakeoverRecord {
     const full = () => exceptions.size >= MAX_NAMES;
     // Unserved ones come first, because nothing else would tell. Past the bound all younger
     // connections are replayed to once more.
-    for (const { connection } of this.#unserved) {
+    for (const { connection, standing } of this.#unserved) {
+      // The next leader has to doubt as well, until READY has said that something may be missing.
+      exceptions.more ||= standing.inDoubt;
       if (connection.connectedAt >= this.#servedUntilMs) continue;
       if (full()) servedUntilMs = Math.min(servedUntilMs, connection.connectedAt);
       else exceptions.unserved.add(nameOf(connection));
@@ -105,7 +107,7 @@ export class TakeoverRecord {
       if (!standing.pin) exceptions.served.add(nameOf(connection));
     }
     const { forgotten } = this.#deps.history.at(servedUntilMs - CLOCK_MARGIN_MS);
-    exceptions.more = full() || forgotten;
+    exceptions.more ||= full() || forgotten;
     return { exceptions, pins, unnamed, servedUntilMs };
   }
 

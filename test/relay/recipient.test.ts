@@ -28,6 +28,7 @@ interface Expected {
   readonly served?: true;
   readonly hadReady?: true;
   readonly lagging?: boolean;
+  readonly inDoubt?: false;
 }
 
 type ExpectedTable = {
@@ -52,7 +53,7 @@ const fallsBehind = ({ pin }: Standing): Expected => ({
 const EXPECTED: ExpectedTable = {
   replaying: {
     announced: ({ served }) => (served ? same() : { pin: 'at', served: true }),
-    ready: () => ({ stage: 'live', pin: 'at', served: true, hadReady: true }),
+    ready: () => ({ stage: 'live', pin: 'at', served: true, hadReady: true, inDoubt: false }),
     lags: () => ({ pin: 'kept', lagging: true }),
     waits: ({ pin }) => ({ pin: pin ? 'kept' : 'at' }),
     caughtUp: () => ({ pin: 'kept', lagging: false }),
@@ -92,7 +93,8 @@ function* standings(stage: Stage): Iterable<Standing> {
   for (const pin of PINS)
     for (const served of FLAGS)
       for (const hadReady of FLAGS)
-        for (const lagging of FLAGS) yield { stage, pin, served, hadReady, lagging };
+        for (const lagging of FLAGS)
+          for (const inDoubt of FLAGS) yield { stage, pin, served, hadReady, lagging, inDoubt };
 }
 
 test.each(STAGES.flatMap((stage) => EVENTS.map((event) => [stage, event] as const)))(

@@ -73,7 +73,7 @@ async function start(
       ttl: 0,
     };
     fanout.open(connection);
-    replay.join({ connection, from, mayHaveBeenServed: false, ready: () => undefined });
+    replay.join({ connection, from, inDoubt: false, ready: () => undefined });
   };
   return { database, here, feed, log, posted, announced, join };
 }

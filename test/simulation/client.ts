@@ -1,0 +1,237 @@
+import { Delivery, type Event } from '../../src/client/delivery.ts';
+import { type Frame, framesOf } from '../../src/client/frames.ts';
+import type { Connection } from '../../src/connections/connection.ts';
+import { Snapshot } from '../../src/log/snapshot.ts';
+import { termsOf } from '../../src/protocol/audience.ts';
+import { parseCursor } from '../../src/protocol/cursor.ts';
+import type { SimulatedGateway, SimulatedTable, Socket } from './gateway.ts';
+import type { Row, SimulatedPostgres } from './postgres.ts';
+import type { VirtualTime } from './virtual-time.ts';
+
+/** What a client is told wrong ends the run. */
+export class Violation extends Error {}
+
+export interface Surroundings {
+  readonly time: VirtualTime;
+  readonly postgres: SimulatedPostgres;
+  readonly gateway: SimulatedGateway;
+  readonly table: SimulatedTable;
+  trace(line: string): void;
+  violated(message: string): void;
+}
+
+/**
+ * A user's browser: connects with its cursor, drops repeats by the real client's code, comes back
+ * when it was cut off, and keeps account of what it was told.
+ */
+export class SimulatedClient {
+  readonly userId: string;
+  rooms: readonly string[];
+  /** Its rooms have changed: what it was to get of them cannot be said exactly. */
+  roomsChanged = false;
+  /** The connection that it has now. */
+  connection: Connection | null = null;
+  /** The id of the connection that it had last. */
+  formerId: string | null = null;
+  isReady = false;
+  /** It does not come back. */
+  left = false;
+  readonly received = new Set<Row>();
+  readonly #around: Surroundings;
+  #socket: Socket | null = null;
+  #delivery: Delivery;
+  /** Rows that it need not be told: they were committed before it connected or fetched. */
+  #known = new Set<Row>();
+  #began = false;
+  #wasReady = false;
+  /** The newest change that it was told, by key. */
+  #newest = new Map<string, bigint>();
+  /** All that its connection was addressed by, over time. */
+  #terms = new Set<string>();
+
+  constructor(userId: string, rooms: readonly string[], around: Surroundings) {
+    this.userId = userId;
+    this.rooms = rooms;
+    this.#around = around;
+    this.#delivery = new Delivery({
+      message: (event) => this.#message(event),
+      fetchRow: undefined,
+      fetchTimeoutMs: 0,
+      maxRememberedIds: 10_000,
+      signal: new AbortController().signal,
+    });
+  }
+
+  get isConnected(): boolean {
+    return this.#socket !== null;
+  }
+
+  /** Its socket is open, and the gateway has it. */
+  get isAttached(): boolean {
+    return this.#socket?.attached ?? false;
+  }
+
+  /**
+   * The upgrade begins now. `$connect` stores the item after `storedMs`, and the socket is open a bit
+   * later.
+   */
+  connect(connectionId: string, storedMs: number, ttlSeconds: number): void {
+    const { time, table, postgres } = this.#around;
+    if (this.connection) return;
+    const { cursor } = this.#delivery;
+    const connection: Connection = {
+      connectionId,
+      userId: this.userId,
+      connectedAt: time.epochMs,
+      ttl: Math.floor(time.epochMs / 1000) + ttlSeconds,
+      rooms: this.rooms,
+      ...(cursor === undefined ? {} : { cursor }),
+      ...(this.userId.endsWith('1') ? { batch: true } : {}),
+    };
+    this.connection = connection;
+    this.formerId = connectionId;
+    this.isReady = false;
+    this.#terms = new Set(termsOf(connection));
+    // Without a cursor nothing was ever heard: the application fetches at the first READY.
+    if (cursor === undefined) this.#known = new Set(postgres.visible());
+    this.#began = true;
+    this.#around.trace(`${this.userId} connects as ${connectionId} with ${cursor ?? 'no cursor'}`);
+    time.after(storedMs, () => table.items.set(connectionId, connection));
+    time.after(storedMs + time.between(1, 20), () => this.#open(connection));
+  }
+
+  /** The network is gone: the gateway notices after a time. */
+  cut(noticedMs: number): void {
+    const { time, gateway } = this.#around;
+    const { connection } = this;
+    if (!connection || !this.#socket) return;
+    this.#socket.attached = false;
+    this.#over();
+    time.after(noticedMs, () => gateway.drop(connection.connectionId));
+  }
+
+  /** Its item is changed in place. */
+  moveTo(rooms: readonly string[]): void {
+    const { table } = this.#around;
+    const item = this.connection && table.items.get(this.connection.connectionId);
+    if (!item || item.connectedAt !== this.connection?.connectedAt) return;
+    this.rooms = rooms;
+    this.roomsChanged = true;
+    const changed = { ...item, rooms };
+    for (const term of termsOf(changed)) this.#terms.add(term);
+    table.items.set(item.connectionId, changed);
+  }
+
+  /** An event of which it can be said for sure that this client must hear. */
+  isDue(row: Row): boolean {
+    if (!this.#began || row.committedAt === undefined || this.#known.has(row)) return false;
+    return row.audience.some(
+      (term) =>
+        term === 'all' ||
+        term === `user:${this.userId}` ||
+        (!this.roomsChanged && this.rooms.some((room) => term === `room:${room}`)),
+    );
+  }
+
+  /** What it is missing of the rows. */
+  missing(rows: Iterable<Row>): Row[] {
+    return [...rows].filter((row) => this.isDue(row) && !this.received.has(row));
+  }
+
+  /** Rows that a crash undid never were. */
+  forgetUndone(rows: readonly Row[]): void {
+    for (const row of rows) {
+      this.received.delete(row);
+      this.#known.delete(row);
+      if (this.#newest.get(row.key) === row.id) this.#newest.delete(row.key);
+    }
+  }
+
+  #open(connection: Connection): void {
+    const { gateway } = this.#around;
+    if (this.connection !== connection) return;
+    const socket: Socket = {
+      connectionId: connection.connectionId,
+      attached: true,
+      receive: (text) => {
+        if (this.#socket !== socket) return;
+        for (const frame of framesOf(text, false)) this.#receive(frame);
+      },
+      closed: () => {
+        if (this.#socket === socket) this.#over();
+        this.#disconnected(connection);
+      },
+    };
+    this.#socket = socket;
+    gateway.sockets.set(connection.connectionId, socket);
+  }
+
+  /** $disconnect removes the item, a while after. */
+  #disconnected({ connectionId, connectedAt }: Connection): void {
+    const { time, table } = this.#around;
+    time.after(time.between(5, 300), () => {
+      if (table.items.get(connectionId)?.connectedAt === connectedAt)
+        table.items.delete(connectionId);
+    });
+  }
+
+  #over(): void {
+    this.connection = null;
+    this.#socket = null;
+    this.isReady = false;
+  }
+
+  #receive(frame: Frame): void {
+    this.#checkCursor(frame);
+    if (frame.type === 'READY') this.#ready(frame);
+    else if (frame.id !== undefined && !this.#delivery.knows(frame))
+      this.#delivery.event(frame as Event);
+  }
+
+  #ready({ recovered, cursor }: Frame): void {
+    const { postgres } = this.#around;
+    this.#around.trace(`${this.userId} is READY, recovered ${recovered}, at ${cursor}`);
+    this.isReady = true;
+    this.#wasReady = true;
+    this.#delivery.cursor = cursor;
+    if (recovered) return;
+    // It fetches: from now on it knows all that is there.
+    this.#delivery.forget();
+    this.#known = new Set(postgres.visible());
+    this.#newest.clear();
+  }
+
+  #message({ id, cursor }: Event): void {
+    const { postgres } = this.#around;
+    const violated = (message: string) => this.#around.violated(message);
+    const row = postgres.rows.find((each) => each.id === BigInt(id));
+    // A crash has undone it since it was sent.
+    if (!row) return;
+    if (row.committedAt === undefined) violated(`${this.userId} was sent ${id}, not committed`);
+    if (!row.audience.some((term) => this.#terms.has(term)))
+      violated(`${this.userId} was sent ${id}, which is for ${row.audience}`);
+    this.received.add(row);
+    // Before the first READY, and where the frame names no place, the application fetches later.
+    // Where the rooms change in mid-replay, changes come that were not for it before.
+    if (!this.#wasReady || !parseCursor(cursor ?? '') || this.roomsChanged) return;
+    const newest = this.#newest.get(row.key) ?? 0n;
+    if (row.id < newest)
+      violated(`${this.userId} was sent ${id} of ${row.key} after the later change ${newest}`);
+    this.#newest.set(row.key, row.id);
+  }
+
+  /** It would resume from there: everything that the cursor sees, it must have. */
+  #checkCursor({ cursor, type, recovered }: Frame): void {
+    const parsed = cursor === undefined ? null : parseCursor(cursor);
+    if (!parsed || (type === 'READY' && !recovered)) return;
+    const { postgres } = this.#around;
+    if (parsed.installation !== postgres.installation.id.slice(0, 8)) return;
+    const snapshot = Snapshot.of(parsed.snapshot);
+    const seen = postgres.visible().filter(({ xid }) => snapshot.sees(xid));
+    const [missing] = this.missing(seen);
+    if (missing)
+      this.#around.violated(
+        `${this.userId} was given the cursor ${cursor}, and is missing ${missing.id}`,
+      );
+  }
+}

@@ -1,0 +1,247 @@
+import { Snapshot } from '../../src/log/snapshot.ts';
+import type { VirtualTime } from './virtual-time.ts';
+
+/** An event as a writer appended it. */
+export interface Row {
+  readonly id: bigint;
+  readonly xid: bigint;
+  /** The row of the user's table: its changes come in order. */
+  readonly key: string;
+  readonly audience: readonly string[];
+  readonly occurredMs: number;
+  /** When it became visible, in virtual time; undefined until then. */
+  committedAt?: number;
+  /** Retention removed it. */
+  removed?: boolean;
+}
+
+/** A writer's open transaction. */
+export interface Transaction {
+  readonly xid: bigint;
+  readonly rows: Row[];
+  /** It shares the doorbell's lock: it knows the relay awake. */
+  sharesDoorbell: boolean;
+  rings: boolean;
+}
+
+export interface CursorRow {
+  installation: string;
+  snapshot: string;
+  until: string | null;
+  after_id: string | null;
+  through_id: string | null;
+  delivered: string;
+  exceptions: string;
+  commits: number;
+  served_until: number;
+  served_snapshot: string;
+}
+
+/** A connection at the server's side. */
+export interface Backend {
+  alive: boolean;
+  /** When its last statement ended, in virtual time. */
+  activeAt: number;
+  /** The server ends it: the client hears of it, or not where the network lost it. */
+  end(): void;
+}
+
+const FIRST_XID = 1000n;
+
+/**
+ * Postgres as the relay sees it: transactions that commit in any order, snapshots, visibility, two
+ * advisory locks, notifications, and a crash that undoes what was not flushed.
+ */
+export class SimulatedPostgres {
+  readonly rows: Row[] = [];
+  readonly running = new Map<bigint, Transaction>();
+  readonly locks = new Map<'lease' | 'doorbell', Backend>();
+  readonly backends = new Set<Backend>();
+  readonly listeners = new Set<(channel: 'event' | 'control') => void>();
+  cursor: CursorRow;
+  installation = { id: tag(1), floor: 0n, refetchBeforeMs: Number.NEGATIVE_INFINITY };
+  /** Called with each commit of the cursor, once it is made. */
+  committed: (row: CursorRow) => void = () => undefined;
+  /** Called with each event that becomes visible. */
+  appeared: (row: Row) => void = () => undefined;
+  readonly #time: VirtualTime;
+  #nextXid = FIRST_XID;
+  #nextId = 1n;
+  #installations = 1;
+  readonly #aborted = new Set<bigint>();
+  /** Committed, and not on disk. */
+  readonly #unflushed = new Set<bigint>();
+  /** Ids from here on are handed out again after a crash. */
+  #flushedXid = FIRST_XID;
+
+  constructor(time: VirtualTime) {
+    this.#time = time;
+    const { text } = this.snapshot();
+    this.cursor = {
+      installation: this.installation.id,
+      snapshot: text,
+      until: null,
+      after_id: null,
+      through_id: null,
+      delivered: text,
+      exceptions: '{}',
+      commits: 0,
+      served_until: 0,
+      served_snapshot: text,
+    };
+  }
+
+  get nextXid(): bigint {
+    return this.#nextXid;
+  }
+
+  /** As pg_current_snapshot(): xmax is one past the latest transaction that is over. */
+  snapshot(): Snapshot {
+    let xmax = this.#nextXid;
+    while (this.running.has(xmax - 1n)) xmax--;
+    const xip = [...this.running.keys()]
+      .filter((xid) => xid < xmax)
+      .sort((a, b) => (a < b ? -1 : 1));
+    return new Snapshot(xip[0] ?? xmax, xmax, xip);
+  }
+
+  /** Committed rows that a statement sees now. */
+  visible(): Row[] {
+    return this.rows.filter(
+      (row) => !this.running.has(row.xid) && !this.#aborted.has(row.xid) && !row.removed,
+    );
+  }
+
+  begin(): Transaction {
+    const xid = this.#nextXid++;
+    const transaction = { xid, rows: [], sharesDoorbell: false, rings: false };
+    this.running.set(xid, transaction);
+    return transaction;
+  }
+
+  /** The capture trigger: appends to the log, and rings where the relay may be asleep. */
+  write(transaction: Transaction, key: string, audience: readonly string[]): Row {
+    const row: Row = {
+      id: this.#nextId++,
+      xid: transaction.xid,
+      key,
+      audience,
+      occurredMs: this.#time.epochMs,
+    };
+    this.rows.push(row);
+    transaction.rows.push(row);
+    if (this.locks.has('doorbell')) transaction.rings = true;
+    else transaction.sharesDoorbell = true;
+    return row;
+  }
+
+  commit(transaction: Transaction): void {
+    if (!this.running.delete(transaction.xid)) return;
+    for (const row of transaction.rows) {
+      row.committedAt = this.#time.now;
+      this.appeared(row);
+    }
+    this.#unflushed.add(transaction.xid);
+    // Only sometimes flushed at once: synchronous_commit may be off.
+    if (this.#time.chance(0.5)) this.flush();
+    if (transaction.rings) this.notify('event');
+  }
+
+  rollback(transaction: Transaction): void {
+    if (this.running.delete(transaction.xid)) this.#aborted.add(transaction.xid);
+  }
+
+  /** Everything that is over is on disk. */
+  flush(): void {
+    this.#flushedXid = this.#nextXid;
+    this.#unflushed.clear();
+  }
+
+  notify(channel: 'event' | 'control'): void {
+    for (const listener of this.listeners) listener(channel);
+  }
+
+  get doorbellIsShared(): boolean {
+    for (const { sharesDoorbell } of this.running.values()) if (sharesDoorbell) return true;
+    return false;
+  }
+
+  /** Since the last statement of a connection. */
+  silentMs({ activeAt }: Backend): number {
+    return this.#time.now - activeAt;
+  }
+
+  endBackend(backend: Backend): void {
+    if (!backend.alive) return;
+    backend.alive = false;
+    this.backends.delete(backend);
+    for (const [lock, holder] of this.locks) if (holder === backend) this.locks.delete(lock);
+    backend.end();
+  }
+
+  /** The commit of a cursor takes an id of its own, and is flushed. */
+  commitCursor(installation: string, change: Partial<CursorRow>): boolean {
+    if (this.cursor.installation !== installation) return false;
+    this.#nextXid++;
+    this.cursor = { ...this.cursor, ...change, commits: this.cursor.commits + 1 };
+    this.flush();
+    this.committed(this.cursor);
+    return true;
+  }
+
+  /** rowcast.refetch(): an installation of its own, whose clients are to fetch again. */
+  refetch(): void {
+    const id = tag(++this.#installations);
+    this.installation = { ...this.installation, id, refetchBeforeMs: this.#time.epochMs };
+    this.cursor = {
+      ...this.cursor,
+      installation: id,
+      served_until: 0,
+      served_snapshot: this.cursor.snapshot,
+      exceptions: '{}',
+    };
+    this.#nextXid++;
+    this.flush();
+    this.notify('control');
+  }
+
+  /** rowcast.remove_old(): rows that are old and delivered, and rows that are too old anyway. */
+  removeOld(keepMs: number, keepUndeliveredMs: number, batch: number) {
+    const delivered = Snapshot.parse(this.cursor.delivered);
+    let removed = 0;
+    let undelivered = 0;
+    let highest = 0n;
+    for (const row of this.visible().slice(0, batch)) {
+      const ageMs = this.#time.epochMs - row.occurredMs;
+      const waits = !delivered.sees(row.xid);
+      if (ageMs < keepUndeliveredMs && (waits || ageMs < keepMs)) continue;
+      row.removed = true;
+      removed++;
+      if (waits) undelivered++;
+      if (row.xid > highest) highest = row.xid;
+    }
+    if (highest >= this.installation.floor && removed > 0) this.installation.floor = highest + 1n;
+    this.#nextXid++;
+    return { removed, undelivered, floor: String(this.installation.floor) };
+  }
+
+  /** All connections end. Transactions that were not flushed never were, and their ids come again. */
+  crash(): readonly Row[] {
+    for (const transaction of [...this.running.values()]) this.rollback(transaction);
+    // Nobody ever sees the rows of an aborted transaction.
+    for (const row of this.rows.filter(({ xid }) => this.#aborted.has(xid)))
+      this.rows.splice(this.rows.indexOf(row), 1);
+    const undone = this.rows.filter((row) => this.#unflushed.has(row.xid));
+    for (const row of undone) this.rows.splice(this.rows.indexOf(row), 1);
+    for (const xid of this.#unflushed) this.#aborted.add(xid);
+    for (const xid of this.#aborted) if (xid >= this.#flushedXid) this.#aborted.delete(xid);
+    this.#unflushed.clear();
+    this.#nextXid = this.#flushedXid;
+    for (const backend of [...this.backends]) this.endBackend(backend);
+    return undone;
+  }
+}
+
+function tag(n: number): string {
+  return `${String(n).padStart(8, '0')}-0000-4000-8000-000000000000`;
+}

@@ -1,0 +1,172 @@
+import { Snapshot } from '../../src/log/snapshot.ts';
+import type { Backend, Row, SimulatedPostgres } from './postgres.ts';
+
+type Values = readonly unknown[];
+type Answer = Record<string, unknown>[];
+type Statement = (postgres: SimulatedPostgres, values: Values, backend: Backend) => Answer;
+
+const UNIT_MS: Readonly<Record<string, number>> = { second: 1000, minute: 60_000, hour: 3_600_000 };
+
+/** `30 seconds` in milliseconds. */
+function intervalMs(text: unknown): number {
+  const [count, unit = ''] = String(text).replace(/s$/, '').split(' ');
+  return Number(count) * (UNIT_MS[unit] as number);
+}
+
+const byId = (a: Row, b: Row) => (a.id < b.id ? -1 : 1);
+const byXid = (a: Row, b: Row) => (a.xid === b.xid ? byId(a, b) : a.xid < b.xid ? -1 : 1);
+
+/** A row of the log as the relay's statements return it. */
+function asEvent(row: Row, found: number): Record<string, unknown> {
+  return {
+    id: String(row.id),
+    xid: String(row.xid),
+    type: 'CHANGE',
+    audience: row.audience,
+    data: `{"key":"${row.key}"}`,
+    old: null,
+    oversize: false,
+    key: null,
+    timestamp: String(row.occurredMs),
+    problem: null,
+    found,
+  };
+}
+
+function readFresh(postgres: SimulatedPostgres, [xip, xmax, limit]: Values): Answer {
+  const late = new Set((xip as string[]).map(BigInt));
+  const visible = postgres.visible();
+  const fresh = visible.filter((row) => row.xid >= BigInt(String(xmax))).sort(byXid);
+  const rows = [...visible.filter(({ xid }) => late.has(xid)), ...fresh]
+    .slice(0, Number(limit))
+    .sort(byId);
+  const now = postgres.snapshot().text;
+  if (rows.length === 0) return [{ now, found: 0, id: null }];
+  return rows.map((row) => ({ now, ...asEvent(row, rows.length) }));
+}
+
+function readBounds(postgres: SimulatedPostgres, values: Values): Answer {
+  const [xip, fromXid, fromId, untilXmax, limit] = values;
+  const late = new Set((xip as string[]).map(BigInt));
+  const [xid, id, xmax] = [fromXid, fromId, untilXmax].map((value) => BigInt(String(value))) as [
+    bigint,
+    bigint,
+    bigint,
+  ];
+  const visible = postgres.visible();
+  const fresh = visible
+    .filter((row) => (row.xid > xid || (row.xid === xid && row.id > id)) && row.xid < xmax)
+    .sort(byXid)
+    .slice(0, Number(limit));
+  const all = [...visible.filter((row) => late.has(row.xid)), ...fresh].sort(byId);
+  const last = fresh.at(-1);
+  return [
+    {
+      first: all[0] ? String(all[0].id) : null,
+      last: all.length > 0 ? String(all.at(-1)?.id) : null,
+      counted: fresh.length,
+      xid: last ? String(last.xid) : null,
+      id: last ? String(last.id) : null,
+    },
+  ];
+}
+
+function readPage(postgres: SimulatedPostgres, values: Values): Answer {
+  const [afterId, throughId, start, until, limit] = values.map(String) as [
+    string,
+    string,
+    string,
+    string,
+    string,
+  ];
+  const [from, to] = [Snapshot.parse(start), Snapshot.parse(until)];
+  const rows = postgres
+    .visible()
+    .filter(({ id, xid }) => id > BigInt(afterId) && id <= BigInt(throughId) && to.sees(xid))
+    .filter(({ xid }) => !from.sees(xid))
+    .sort(byId)
+    .slice(0, Number(limit));
+  return rows.map((row) => asEvent(row, rows.length));
+}
+
+function readCursor(postgres: SimulatedPostgres): Answer {
+  const { cursor, installation } = postgres;
+  return [
+    {
+      ...cursor,
+      commits: String(cursor.commits),
+      fence: cursor.installation,
+      installation: installation.id,
+      floor: String(installation.floor),
+      adopted_at: installation.refetchBeforeMs,
+      ours: true,
+      replaced: false,
+      xmax: String(postgres.snapshot().xmax),
+    },
+  ];
+}
+
+function commitCursor(postgres: SimulatedPostgres, values: Values): Answer {
+  const [, installation, snapshot, until, afterId, throughId, delivered, exceptions] = values;
+  const done = postgres.commitCursor(String(installation), {
+    snapshot: String(snapshot),
+    until: until as string | null,
+    after_id: afterId as string | null,
+    through_id: throughId as string | null,
+    delivered: String(delivered),
+    ...(exceptions === null ? {} : { exceptions: String(exceptions) }),
+    served_until: Number(values[8]),
+    served_snapshot: String(values[9]),
+  });
+  return done ? [{}] : [];
+}
+
+function tryLock(postgres: SimulatedPostgres, lock: 'lease' | 'doorbell', backend: Backend) {
+  const holder = postgres.locks.get(lock);
+  if (!holder) postgres.locks.set(lock, backend);
+  return !holder || holder === backend;
+}
+
+function unlock(postgres: SimulatedPostgres, lock: 'lease' | 'doorbell', backend: Backend): void {
+  if (postgres.locks.get(lock) === backend) postgres.locks.delete(lock);
+}
+
+/** The statements of the relay, by their names. */
+export const STATEMENTS: Readonly<Record<string, Statement>> = {
+  read_fresh: readFresh,
+  read_bounds: readBounds,
+  read_page: readPage,
+  notice_installation: () => [],
+  read_cursor: readCursor,
+  commit_cursor: commitCursor,
+  check_cursor: ({ cursor }, [, installation]) =>
+    cursor.installation === installation ? [{}] : [],
+  lease_try: (postgres, _, backend) => [
+    { standby: false, held: tryLock(postgres, 'lease', backend) },
+  ],
+  lease_break: (postgres, [, silentMs], backend) => {
+    const holder = postgres.locks.get('lease');
+    if (!holder || holder === backend || postgres.silentMs(holder) < Number(silentMs)) return [];
+    const silent = Math.round(postgres.silentMs(holder) / 1000);
+    postgres.endBackend(holder);
+    return [{ pid: 1, silent_s: silent }];
+  },
+  lease_release: (postgres, _, backend) => {
+    unlock(postgres, 'lease', backend);
+    unlock(postgres, 'doorbell', backend);
+    postgres.notify('control');
+    return [];
+  },
+  doorbell_sleep: (postgres, _, backend) => [
+    { held: !postgres.doorbellIsShared && tryLock(postgres, 'doorbell', backend) },
+  ],
+  doorbell_wake: (postgres, _, backend) => {
+    unlock(postgres, 'doorbell', backend);
+    return [];
+  },
+  remove_old: (postgres, [keep, keepUndelivered, batch]) => [
+    postgres.removeOld(intervalMs(keep), intervalMs(keepUndelivered), Number(batch)),
+  ],
+  log_lag: () => [{ events: 0, seconds: 0, usage: 0, ids: null, log_bytes: 0 }],
+  ping: () => [],
+};
