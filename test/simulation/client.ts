@@ -93,7 +93,7 @@ export class SimulatedClient {
     this.isReady = false;
     this.#terms = new Set(termsOf(connection));
     // Without a cursor nothing was ever heard: the application fetches at the first READY.
-    if (cursor === undefined) this.#known = new Set(postgres.visible());
+    if (cursor === undefined) this.#known = new Set(postgres.committedRows());
     this.#began = true;
     this.#around.trace(`${this.userId} connects as ${connectionId} with ${cursor ?? 'no cursor'}`);
     time.after(storedMs, () => table.items.set(connectionId, connection));
@@ -197,7 +197,7 @@ export class SimulatedClient {
     if (recovered) return;
     // It fetches: from now on it knows all that is there.
     this.#delivery.forget();
-    this.#known = new Set(postgres.visible());
+    this.#known = new Set(postgres.committedRows());
     this.#newest.clear();
   }
 
@@ -227,7 +227,10 @@ export class SimulatedClient {
     const { postgres } = this.#around;
     if (parsed.installation !== postgres.installation.id.slice(0, 8)) return;
     const snapshot = Snapshot.of(parsed.snapshot);
-    const seen = postgres.visible().filter(({ xid }) => snapshot.sees(xid));
+    const undoable = postgres.undoable(snapshot);
+    if (undoable)
+      this.#around.violated(`${this.userId} was given ${cursor}: a crash would undo ${undoable}`);
+    const seen = postgres.committedRows().filter(({ xid }) => snapshot.sees(xid));
     const [missing] = this.missing(seen);
     if (missing)
       this.#around.violated(

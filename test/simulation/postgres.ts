@@ -58,6 +58,8 @@ export class SimulatedPostgres {
   readonly locks = new Map<'lease' | 'doorbell', Backend>();
   readonly backends = new Set<Backend>();
   readonly listeners = new Set<(channel: 'event' | 'control') => void>();
+  /** No commit of a writer is flushed at once. */
+  flushesLate = false;
   cursor: CursorRow;
   installation = { id: tag(1), floor: 0n, refetchBeforeMs: Number.NEGATIVE_INFINITY };
   /** Called with each commit of the cursor, once it is made. */
@@ -105,11 +107,19 @@ export class SimulatedPostgres {
     return new Snapshot(xip[0] ?? xmax, xmax, xip);
   }
 
+  /** Rows of transactions that are committed, those that retention has removed included. */
+  committedRows(): Row[] {
+    return this.rows.filter(({ xid }) => !this.running.has(xid) && !this.#aborted.has(xid));
+  }
+
   /** Committed rows that a statement sees now. */
   visible(): Row[] {
-    return this.rows.filter(
-      (row) => !this.running.has(row.xid) && !this.#aborted.has(row.xid) && !row.removed,
-    );
+    return this.committedRows().filter(({ removed }) => !removed);
+  }
+
+  /** A transaction that the snapshot sees and that a crash would undo now. */
+  undoable(snapshot: Snapshot): bigint | undefined {
+    return [...this.#unflushed].find((xid) => snapshot.sees(xid));
   }
 
   begin(): Transaction {
@@ -142,8 +152,8 @@ export class SimulatedPostgres {
       this.appeared(row);
     }
     this.#unflushed.add(transaction.xid);
-    // Only sometimes flushed at once: synchronous_commit may be off.
-    if (this.#time.chance(0.5)) this.flush();
+    // With synchronous_commit off a transaction is visible before it is on disk.
+    if (!this.flushesLate && this.#time.chance(0.5)) this.flush();
     if (transaction.rings) this.notify('event');
   }
 

@@ -22,13 +22,22 @@ const options = new Command()
   .option('--steps <n>', 'steps of each', Number, 80)
   .option('--seed <n>', 'the first seed; without --seeds the only one', Number)
   .option('--trace', 'prints the whole trace')
+  .option('--first', 'ends with the first failure, as it is')
   .option('--part <n>', 'for the processes that this one starts', Number)
   .parse();
-const { seeds, steps, seed, trace, part } = options.opts<{
+const {
+  seeds,
+  steps,
+  seed,
+  trace,
+  first: isFirst,
+  part,
+} = options.opts<{
   seeds: number;
   steps: number;
   seed?: number;
   trace?: true;
+  first?: true;
   part?: number;
 }>();
 const first = seed ?? 1;
@@ -49,7 +58,7 @@ async function runPart(index: number): Promise<boolean> {
   for (let n = first + index; n < first + seeds; n += processes) {
     const failure = await fails(n, planOf(n, steps));
     if (!failure) continue;
-    report(n, await shrink(n, failure));
+    report(n, isFirst ? failure : await shrink(failure, (shorter) => fails(n, shorter)));
     return false;
   }
   return true;
@@ -62,8 +71,18 @@ async function runAll(): Promise<boolean> {
       execArgv: process.execArgv,
     }),
   );
-  const codes = await Promise.all(parts.map(async (each) => (await once(each, 'exit'))[0]));
-  const found = codes.some((code) => code !== 0);
+  const end = () => {
+    for (const each of parts) each.kill();
+  };
+  process.on('SIGTERM', end);
+  const codes = await Promise.all(
+    parts.map(async (each) => {
+      const [code] = (await once(each, 'exit')) as [number | null];
+      if (isFirst && code === 1) end();
+      return code;
+    }),
+  );
+  const found = codes.includes(1);
   const seconds = ((performance.now() - began) / 1000).toFixed(0);
   process.stdout.write(
     `${seeds} seeds of ${steps} steps from ${first}: ${found ? 'FAILED' : 'nothing found'}, ${seconds} s\n`,
@@ -73,7 +92,8 @@ async function runAll(): Promise<boolean> {
 
 async function runOne(): Promise<boolean> {
   const failure = await fails(first, planOf(first, steps));
-  if (failure) report(first, trace ? failure : await shrink(first, failure));
+  if (failure)
+    report(first, trace ? failure : await shrink(failure, (shorter) => fails(first, shorter)));
   else process.stdout.write(`seed ${first}: nothing found\n`);
   return failure === null;
 }

@@ -73,7 +73,7 @@ export class Simulation implements Surroundings, Network {
     );
     this.postgres.committed = (cursor) => {
       this.trace(`the cursor is ${cursor.snapshot} ${cursor.exceptions}`);
-      const rows = this.postgres.visible();
+      const rows = this.postgres.committedRows();
       for (const client of this.clients) {
         const wrong = aheadOf(client, cursor, rows, this.time.epochMs);
         if (wrong) this.violated(wrong);
@@ -213,7 +213,7 @@ export class Simulation implements Surroundings, Network {
       this.#unsettled() === null &&
       this.relays.some(({ relay }) => relay.role === 'leader' && relay.state?.asleep) &&
       cursor.until === null &&
-      this.postgres.visible().every(({ xid }) => Snapshot.parse(cursor.snapshot).sees(xid))
+      this.postgres.committedRows().every(({ xid }) => Snapshot.parse(cursor.snapshot).sees(xid))
     );
   }
 
@@ -231,7 +231,7 @@ export class Simulation implements Surroundings, Network {
     for (const client of this.clients) {
       if (client.left) continue;
       if (!client.isReady) return `${client.userId} is not READY`;
-      const [missing] = client.missing(this.postgres.visible());
+      const [missing] = client.missing(this.postgres.committedRows());
       if (missing) return `${client.userId} never got ${missing.id} (xid ${missing.xid})`;
     }
     return null;

@@ -157,11 +157,19 @@ export const ACTIONS: Readonly<Record<StepKind, Action>> = {
     simulation.table.fails = true;
   },
   refetch: ({ postgres }) => postgres.refetch(),
-  crash(simulation) {
-    simulation.transactions.splice(0);
-    const undone = simulation.postgres.crash();
-    simulation.trace(`Postgres crashes and undoes ${undone.map(({ id }) => id)}`);
-    for (const client of simulation.clients) client.forgetUndone(undone);
+  // Rows that are not on disk yet are read and sent; after the crash others get their ids.
+  crash(simulation, step) {
+    const { postgres, time } = simulation;
+    postgres.flushesLate = true;
+    ACTIONS.burst(simulation, { ...step, how: 0.1 });
+    time.after(step.how * 150, () => {
+      simulation.transactions.splice(0);
+      const undone = postgres.crash();
+      postgres.flushesLate = false;
+      simulation.trace(`Postgres crashes and undoes ${undone.map(({ id }) => id)}`);
+      for (const client of simulation.clients) client.forgetUndone(undone);
+      ACTIONS.burst(simulation, step);
+    });
   },
   // A long quiet time, in which old connections count as served and old rows are removed.
   wait: (_, { how }) => how * 60_000,

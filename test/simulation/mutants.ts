@@ -1,0 +1,144 @@
+/** A fault that is put into the code, and that the simulation has to find. */
+export interface Mutant {
+  readonly name: string;
+  /** Below src/. */
+  readonly file: string;
+  /** Stands in the file exactly once. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: 'the cursor is committed up to what was read, delivered or not',
+    file: 'relay/progress.ts',
+    find: 'if (this.#deps.isIdle()) this.#settled = readUpTo;',
+    replace: 'this.#settled = readUpTo;',
+  },
+  {
+    name: 'a page is settled before the pages before it',
+    file: 'log/pages-in-flight.ts',
+    find: 'page?.delivered; page = this.#pages[0]',
+    replace: 'page; page = this.#pages[0]',
+  },
+  {
+    name: 'a group goes live although the log was read on meanwhile',
+    file: 'relay/replay-group.ts',
+    find: 'if (dispatchedUpTo(this.#deps.position()).text === until.text) this.#goLive(until);',
+    replace: 'if (until) this.#goLive(until);',
+  },
+  {
+    name: 'a lagging recipient loses its pin with the next commit',
+    file: 'relay/recipient.ts',
+    find: '!now.lagging && now.pin?.isWithin(at) ?',
+    replace: 'now.pin ?',
+  },
+  {
+    name: 'a connection that is being closed has no pin',
+    file: 'relay/recipient.ts',
+    find: 'pin: now.served ? (now.pin ?? at) : now.pin,',
+    replace: 'pin: now.pin,',
+  },
+  {
+    name: 'a connection that falls behind again forgets its earlier pin',
+    file: 'relay/recipient.ts',
+    find: 'pin: pinned(now, at),',
+    replace: 'pin: at,',
+  },
+  {
+    name: 'a new connection begins where the log is read, not where it connected',
+    file: 'relay/replay.ts',
+    find: 'return { start: snapshot, fromItsCursor: !forgotten && connectedMs >= refetchBeforeMs };',
+    replace: 'return { start: dispatchedUpTo(position()), fromItsCursor: true };',
+  },
+  {
+    name: 'a replay that is not whole is called recovered',
+    file: 'relay/replay-group.ts',
+    find: 'if (!fromItsCursor || start.xmax < floor) return false;',
+    replace: '',
+  },
+  {
+    name: 'a cursor of a client is the end of its window',
+    file: 'relay/leader.ts',
+    find: 'formatCursor(this.#progress.durable(from.snapshot), this.#installation)',
+    replace: 'formatCursor(this.#progress.durable(page.next.snapshot), this.#installation)',
+  },
+  {
+    name: 'a cursor of a client may name what a crash undoes',
+    file: 'relay/progress.ts',
+    find: 'return this.#durable.isWithin(place) ? this.#durable : place;',
+    replace: 'return place;',
+  },
+  {
+    name: 'the socket of an expired connection stays open',
+    file: 'relay/recipients.ts',
+    find: 'void this.#deps.fanout.close(connection);',
+    replace: 'this.#deps.fanout.end(connection);',
+  },
+  {
+    name: 'rows that retention has removed count as delivered',
+    file: 'relay/leader.ts',
+    find: 'floor: () => this.#retention.floor,',
+    replace: 'floor: () => 0n,',
+  },
+  {
+    name: 'items that are stored late count as known',
+    file: 'relay/takeover-record.ts',
+    find: 'const LATE_ITEM_MS = 30_000 + CLOCK_MARGIN_MS;',
+    replace: 'const LATE_ITEM_MS = 0 * CLOCK_MARGIN_MS;',
+  },
+  {
+    name: 'a leader takes every connection that it finds for served',
+    file: 'relay/inheritance.ts',
+    find: 'return this.#wasServed(connection) ? SERVED : this.#joining(connection);',
+    replace: 'return connection ? SERVED : this.#joining(connection);',
+  },
+  {
+    name: 'snapshots are compared by their xmax alone',
+    file: 'log/snapshot.ts',
+    find: 'if (other.xip.some((xid) => this.sees(xid))) return false;',
+    replace: '',
+  },
+  {
+    name: 'transactions that were in flight at the start of a window are not read',
+    file: 'log/event-log.ts',
+    find: '      xids(snapshot),\n',
+    replace: '      [],\n',
+  },
+  {
+    name: 'exceptions are not written again when they change',
+    file: 'relay/takeover-record.ts',
+    find: 'exceptions: isNews ? exceptions.toString() : null,',
+    replace: 'exceptions: isNews && pins.length > 3 ? exceptions.toString() : null,',
+  },
+  {
+    name: 'a socket that is still to be opened counts as closed',
+    file: 'pusher/socket-closer.ts',
+    find: 'return ageMs >= this.#gateway.knownWithinMs;',
+    replace: 'return ageMs >= 0;',
+  },
+  {
+    name: 'a frame that failed is left out',
+    file: 'pusher/retry-policy.ts',
+    find: "return { step: 'retry', afterMs: backoffDelayMs(clock, BACKOFF, lane.failures) };",
+    replace: "return { step: 'skip', reason: '' };",
+  },
+  {
+    name: 'frames for a room go to everybody',
+    file: 'pusher/audience-index.ts',
+    find: 'if (audience.length === 1) return this.#members(audience[0] as string);',
+    replace: "if (audience.length === 1) return this.#members('all');",
+  },
+  {
+    name: 'a leader that was frozen goes on as one when it wakes',
+    file: 'listener/lease.ts',
+    find: 'return !this.session.ended.aborted && this.#clock.uptimeMs() - this.#provedAt < TRUST_MS;',
+    replace: 'return true;',
+  },
+  {
+    name: 'READY is sent before it is committed that the connection is served',
+    file: 'relay/recipients.ts',
+    find: "if (recipient) this.#apply(recipient, 'announced', upTo);",
+    replace: '',
+  },
+];
