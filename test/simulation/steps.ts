@@ -93,8 +93,8 @@ export const ACTIONS: Readonly<Record<StepKind, Action>> = {
       who,
     );
     // $connect stores the item late, now and then very late; some tokens live shortly.
-    const storedMs = how > 0.95 ? 25_000 : how > 0.8 ? 2500 : 20;
-    const ttlSeconds = (how * 10) % 1 > 0.9 ? 15 : 3600;
+    const storedMs = how > 0.9 ? 25_000 : how > 0.75 ? 2500 : 20;
+    const ttlSeconds = (how * 10) % 1 > 0.75 ? 15 : 3600;
     if (client) simulation.connect(client, storedMs, ttlSeconds, (how * 100) % 1 > 0.7);
   },
   cut(simulation, { who, how }) {
