@@ -67,7 +67,7 @@ create table rowcast.installation (
   identity text not null,
   timeline integer not null,
   floor xid8 default '0'::xid8 not null,
-  adopted_at timestamp with time zone,
+  refetch_before timestamp with time zone,
   installed_at timestamp with time zone default now() not null
 );
 
@@ -98,12 +98,15 @@ CREATE OR REPLACE FUNCTION rowcast.adopt(keep_cursor boolean DEFAULT false)
 AS $function$
 begin
   if keep_cursor then
-    update rowcast.installation set identity = rowcast.database_identity(), timeline = rowcast.timeline();
+    update rowcast.installation
+    set identity = rowcast.database_identity(), timeline = rowcast.timeline();
     perform pg_notify('rowcast_control', '');
   else
     delete from rowcast.event;
     update rowcast.installation set identity = rowcast.database_identity(), floor = '0';
-    update rowcast.cursor set snapshot = pg_current_snapshot(), delivered = pg_current_snapshot(), until = null, after_id = null, through_id = null;
+    update rowcast.cursor
+    set snapshot = pg_current_snapshot(), delivered = pg_current_snapshot(), until = null,
+      after_id = null, through_id = null;
     perform rowcast.refetch();
   end if;
 end $function$
@@ -115,7 +118,20 @@ CREATE OR REPLACE FUNCTION rowcast.audience_columns(audience text[])
  IMMUTABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select coalesce(array_agg(distinct m[1]), '{}') from unnest(audience) t, regexp_matches(t, '<([^<>]+)>', 'g') m
+  select coalesce(array_agg(distinct m[1]), '{}')
+  from unnest(audience) t, regexp_matches(t, '<([^<>]+)>', 'g') m
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.audience_is_virtual(w rowcast.capture)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select exists (select from pg_attribute a
+    where a.attrelid = w.target and a.attgenerated = 'v' and not a.attisdropped
+      and a.attname = any (rowcast.audience_columns(w.audience)))
 $function$
 ;
 
@@ -126,9 +142,14 @@ CREATE OR REPLACE FUNCTION rowcast.audience_sql(audience text[], record text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
-  term text; part text[]; parts text[]; terms text[] := '{}';
+  term text;
+  part text[];
+  parts text[];
+  terms text[] := '{}';
 begin
-  if rowcast.audience_columns(audience) = '{}' then return quote_literal(audience) || '::text[]'; end if;
+  if rowcast.audience_columns(audience) = '{}' then
+    return quote_literal(audience) || '::text[]';
+  end if;
   foreach term in array audience loop
     if rowcast.audience_columns(array[term]) = '{}' then
       terms := terms || quote_literal(term);
@@ -136,10 +157,13 @@ begin
     end if;
     parts := '{}';
     for part in select regexp_matches(term, '<([^<>]+)>|([^<>]+)', 'g') loop
-      parts := parts || case when part[1] is null then quote_literal(part[2]) else format('%s.%I::text', record, part[1]) end;
+      parts := parts || case
+        when part[1] is null then quote_literal(part[2])
+        else format('%s.%I::text', record, part[1]) end;
     end loop;
     term := array_to_string(parts, ' || ');
-    terms := terms || format('case when octet_length(%1$s) <= %2$s then %1$s end', term, rowcast.max_term_bytes());
+    terms := terms || format('case when octet_length(%1$s) <= %2$s then %1$s end',
+      term, rowcast.max_term_bytes());
   end loop;
   return 'array_remove(array[' || array_to_string(terms, ', ') || ']::text[], null)';
 end $function$
@@ -166,7 +190,8 @@ CREATE OR REPLACE FUNCTION rowcast.capture_1()
 AS $function$
 #variable_conflict use_column
 declare
-  image json; previous json; identity json; reach text[] := '{all}'; bytes integer := 0; problem text;
+  image json; previous json; identity json; reach text[] := '{all}';
+  bytes integer := 0; problem text;
 begin
   for attempt in 1..2 loop
     exit when tg_op = 'TRUNCATE';
@@ -188,12 +213,16 @@ begin
         exception when others then null;
         end;
       end if;
-      if sqlstate = '42703' and exists (select from unnest('{}'::text[]) named (name) where not exists (
-        select from pg_attribute a where a.attrelid = tg_relid and a.attname = named.name and not a.attisdropped)) then
-        raise warning 'rowcast: a column that % is watched by was renamed or dropped; call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
+      if sqlstate = '42703' and exists (
+        select from unnest('{}'::text[]) named (name)
+        where not exists (select from pg_attribute a
+          where a.attrelid = tg_relid and a.attname = named.name and not a.attisdropped)) then
+        raise warning 'rowcast: a column that % is watched by was renamed or dropped; '
+          'call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
         reach := '{}';
       else
-        raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %', tg_relid::regclass, sqlerrm;
+        raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %',
+          tg_relid::regclass, sqlerrm;
       end if;
     end;
     bytes := coalesce(pg_column_size(image), 1000000000);
@@ -218,8 +247,12 @@ begin
     exit;
   end loop;
   insert into rowcast.event (type, audience, data, old, source, key, problem)
-    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || '_MESSAGE', reach, image, previous, 'public.messages', identity, left(problem, 500));
-  if not pg_try_advisory_xact_lock_shared(1919907683, 1) then perform pg_notify('rowcast_messages', ''); end if;
+  values (
+    case tg_op when 'INSERT' then 'NEW' else tg_op end || '_MESSAGE', reach, image, previous,
+    'public.messages', identity, left(problem, 500));
+  if not pg_try_advisory_xact_lock_shared(1919907683, 1) then
+    perform pg_notify('rowcast_messages', '');
+  end if;
   return null;
 end $function$
 ;
@@ -239,7 +272,8 @@ CREATE OR REPLACE FUNCTION rowcast.capture_2()
 AS $function$
 #variable_conflict use_column
 declare
-  image json; previous json; identity json; reach text[] := '{all}'; bytes integer := 0; problem text;
+  image json; previous json; identity json; reach text[] := '{all}';
+  bytes integer := 0; problem text;
 begin
   for attempt in 1..2 loop
     exit when tg_op = 'TRUNCATE';
@@ -261,12 +295,16 @@ begin
         exception when others then null;
         end;
       end if;
-      if sqlstate = '42703' and exists (select from unnest('{}'::text[]) named (name) where not exists (
-        select from pg_attribute a where a.attrelid = tg_relid and a.attname = named.name and not a.attisdropped)) then
-        raise warning 'rowcast: a column that % is watched by was renamed or dropped; call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
+      if sqlstate = '42703' and exists (
+        select from unnest('{}'::text[]) named (name)
+        where not exists (select from pg_attribute a
+          where a.attrelid = tg_relid and a.attname = named.name and not a.attisdropped)) then
+        raise warning 'rowcast: a column that % is watched by was renamed or dropped; '
+          'call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
         reach := '{}';
       else
-        raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %', tg_relid::regclass, sqlerrm;
+        raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %',
+          tg_relid::regclass, sqlerrm;
       end if;
     end;
     bytes := coalesce(pg_column_size(image), 1000000000);
@@ -291,31 +329,61 @@ begin
     exit;
   end loop;
   insert into rowcast.event (type, audience, data, old, source, key, problem)
-    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || '_COMPLAINT', reach, image, previous, 'public.complaints', identity, left(problem, 500));
-  if not pg_try_advisory_xact_lock_shared(1919907683, 1) then perform pg_notify('rowcast_complaints', ''); end if;
+  values (
+    case tg_op when 'INSERT' then 'NEW' else tg_op end || '_COMPLAINT', reach, image, previous,
+    'public.complaints', identity, left(problem, 500));
+  if not pg_try_advisory_xact_lock_shared(1919907683, 1) then
+    perform pg_notify('rowcast_complaints', '');
+  end if;
   return null;
 end $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.capture_body(w rowcast.capture)
  RETURNS text
- LANGUAGE plpgsql
+ LANGUAGE sql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-declare
-  dynamic boolean := rowcast.audience_columns(w.audience) <> '{}';
-  keys text[] := rowcast.key_columns(w);
-  source text := (select n.nspname || '.' || c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.target);
-begin
-  return format($body$
+  select rowcast.fill(rowcast.capture_template(), jsonb_build_object(
+    -- A TRUNCATE has no row to take an audience from: everybody who may have seen one hears of it.
+    'audience', quote_literal(case when a.dynamic then '{all}' else w.audience::text end),
+    'compute', rowcast.compute_sql(w, a.dynamic),
+    'columns', quote_nullable((w.columns || a.columns)::text),
+    'previous_bytes', case when w.include_old then
+      ' + case tg_op when ''INSERT'' then 0 else pg_column_size(previous) end' end,
+    'small_bytes', rowcast.max_small_bytes(),
+    'message_bytes', rowcast.max_message_bytes(),
+    'old_key', rowcast.json_sql(rowcast.key_columns(w), 'old'),
+    'new_key', rowcast.json_sql(rowcast.key_columns(w), 'new'),
+    'suffix', quote_literal('_' || w.entity),
+    'source', quote_literal(n.nspname || '.' || c.relname),
+    'lock_class', rowcast.lock_class(),
+    'doorbell', rowcast.doorbell_lock(),
+    'channel', quote_literal(w.channel)))
+  from (select rowcast.audience_columns(w.audience) as columns,
+    rowcast.audience_columns(w.audience) <> '{}' as dynamic) a
+  cross join pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  where c.oid = w.target
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.capture_template()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select $body$
 #variable_conflict use_column
 declare
-  image json; previous json; identity json; reach text[] := %1$L; bytes integer := 0; problem text;
+  image json; previous json; identity json; reach text[] := {{audience}};
+  bytes integer := 0; problem text;
 begin
   for attempt in 1..2 loop
     exit when tg_op = 'TRUNCATE';
-    begin%2$s
+    begin{{compute}}
       problem := null;
     exception when others or assert_failure then
       problem := sqlstate || ': ' || sqlerrm;
@@ -327,22 +395,26 @@ begin
         exception when others then null;
         end;
       end if;
-      if sqlstate = '42703' and exists (select from unnest(%11$L::text[]) named (name) where not exists (
-        select from pg_attribute a where a.attrelid = tg_relid and a.attname = named.name and not a.attisdropped)) then
-        raise warning 'rowcast: a column that %% is watched by was renamed or dropped; call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
+      if sqlstate = '42703' and exists (
+        select from unnest({{columns}}::text[]) named (name)
+        where not exists (select from pg_attribute a
+          where a.attrelid = tg_relid and a.attname = named.name and not a.attisdropped)) then
+        raise warning 'rowcast: a column that % is watched by was renamed or dropped; '
+          'call rowcast.watch() with its new name and the other arguments', tg_relid::regclass;
         reach := '{}';
       else
-        raise warning 'rowcast: a row of %% is sent as its key, because making JSON of it failed: %%', tg_relid::regclass, sqlerrm;
+        raise warning 'rowcast: a row of % is sent as its key, because making JSON of it failed: %',
+          tg_relid::regclass, sqlerrm;
       end if;
     end;
-    bytes := coalesce(pg_column_size(image)%3$s, 1000000000);
+    bytes := coalesce(pg_column_size(image){{previous_bytes}}, 1000000000);
     exit;
   end loop;
   for attempt in 1..2 loop
-    exit when bytes <= 1000;
+    exit when bytes <= {{small_bytes}};
     begin
-      if tg_op = 'DELETE' then identity := %4$s; else identity := %5$s; end if;
-      if pg_column_size(identity) > 1000 then identity := 'null'; end if;
+      if tg_op = 'DELETE' then identity := {{old_key}}; else identity := {{new_key}}; end if;
+      if pg_column_size(identity) > {{small_bytes}} then identity := 'null'; end if;
     exception when others or assert_failure then
       identity := 'null';
       if attempt = 1 and sqlstate in ('42804', '0A000', 'XX000') then
@@ -353,27 +425,19 @@ begin
         end;
       end if;
     end;
-    if bytes > %6$s then image := null; previous := null; end if;
+    if bytes > {{message_bytes}} then image := null; previous := null; end if;
     exit;
   end loop;
   insert into rowcast.event (type, audience, data, old, source, key, problem)
-    values (case tg_op when 'INSERT' then 'NEW' else tg_op end || %7$L, reach, image, previous, %8$L, identity, left(problem, 500));
-  if not pg_try_advisory_xact_lock_shared(%9$s, 1) then perform pg_notify(%10$L, ''); end if;
+  values (
+    case tg_op when 'INSERT' then 'NEW' else tg_op end || {{suffix}}, reach, image, previous,
+    {{source}}, identity, left(problem, 500));
+  if not pg_try_advisory_xact_lock_shared({{lock_class}}, {{doorbell}}) then
+    perform pg_notify({{channel}}, '');
+  end if;
   return null;
-end $body$,
-    -- A TRUNCATE has no row to take an audience from: whoever may have seen any row hears of it.
-    case when dynamic then '{all}' else w.audience::text end,
-    rowcast.compute_sql(w, dynamic),
-    case when w.include_old then ' + case tg_op when ''INSERT'' then 0 else pg_column_size(previous) end' end,
-    rowcast.json_sql(keys, 'old'),
-    rowcast.json_sql(keys, 'new'),
-    rowcast.max_message_bytes(),
-    '_' || w.entity,
-    source,
-    rowcast.lock_class(),
-    w.channel,
-    w.columns || rowcast.audience_columns(w.audience));
-end $function$
+end $body$
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.changed_sql(w rowcast.capture)
@@ -382,9 +446,14 @@ CREATE OR REPLACE FUNCTION rowcast.changed_sql(w rowcast.capture)
  IMMUTABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select case when w.columns is null then 'old *<> new' else
-    (select format('row(%s)::record *<> row(%s)::record', string_agg(format('old.%I', c), ', '), string_agg(format('new.%I', c), ', '))
-    from (select distinct c from unnest(w.columns || rowcast.audience_columns(w.audience)) c) named) end
+  select case
+    when w.columns is null then 'old *<> new'
+    else (
+      select format('row(%s)::record *<> row(%s)::record',
+        string_agg(format('old.%I', c), ', ' order by c),
+        string_agg(format('new.%I', c), ', ' order by c))
+      from (select distinct unnest(w.columns || rowcast.audience_columns(w.audience)) c) named)
+  end
 $function$
 ;
 
@@ -394,7 +463,9 @@ CREATE OR REPLACE FUNCTION rowcast.channel_of(table_name text)
  IMMUTABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select rowcast.fit_name(case when table_name in ('control', 'send', 'heartbeat') then 'rowcast_table_' else 'rowcast_' end || table_name)
+  select rowcast.shorten_name(case
+    when table_name in ('control', 'send', 'heartbeat') then 'rowcast_table_' || table_name
+    else 'rowcast_' || table_name end)
 $function$
 ;
 
@@ -406,26 +477,31 @@ CREATE OR REPLACE FUNCTION rowcast.check_audience(audience text[], templates boo
 AS $function$
 declare
   term text;
+  terms constant text := 'all, user:ID, room:NAME, role:NAME or connection:ID.';
 begin
   if coalesce(cardinality(audience), 0) = 0 then
-    raise exception 'rowcast: audience is empty' using errcode = 'invalid_parameter_value',
-      hint = 'Name at least one term: all, user:ID, room:NAME, role:NAME or connection:ID.';
+    perform rowcast.refuse('audience is empty', 'Name at least one term: ' || terms);
   elsif array_ndims(audience) <> 1 then
-    raise exception 'rowcast: audience is a list of lists' using errcode = 'invalid_parameter_value', hint = 'Write {user:1,role:admin}.';
+    perform rowcast.refuse('audience is a list of lists', 'Write {user:1,role:admin}.');
   elsif cardinality(audience) > 1000 then
-    raise exception 'rowcast: audience has % terms', cardinality(audience) using errcode = 'invalid_parameter_value',
-      hint = 'At most 1000; let the many join a room and address that.';
+    perform rowcast.refuse(
+      format('audience has %s terms', cardinality(audience)),
+      'At most 1000; let the many join a room and address that.');
   end if;
   foreach term in array audience loop
     if term is null or term !~ '^(all|(user|room|role|connection):.+)$' then
-      raise exception 'rowcast: % is not an audience term', quote_nullable(left(term, 100)) using errcode = 'invalid_parameter_value',
-        hint = 'A term is all, user:ID, room:NAME, role:NAME or connection:ID.';
+      perform rowcast.refuse(
+        format('%s is not an audience term', quote_nullable(left(term, 100))),
+        'A term is ' || terms);
     elsif octet_length(term) > rowcast.max_term_bytes() then
-      raise exception 'rowcast: audience term %… is longer than % bytes', left(term, 40), rowcast.max_term_bytes() using errcode = 'invalid_parameter_value',
-        hint = 'Use a shorter user id or room name.';
+      perform rowcast.refuse(
+        format('audience term %s… is longer than %s bytes',
+          left(term, 40), rowcast.max_term_bytes()),
+        'Use a shorter user id or room name.');
     elsif templates and regexp_replace(term, '<[^<>]+>', '', 'g') ~ '[<>]' then
-      raise exception 'rowcast: audience term % has an unpaired < or >', quote_literal(term) using errcode = 'invalid_parameter_value',
-        hint = 'A column stands in angle brackets: user:<recipient_id>.';
+      perform rowcast.refuse(
+        format('audience term %s has an unpaired < or >', quote_literal(term)),
+        'A column stands in angle brackets: user:<recipient_id>.');
     end if;
   end loop;
 end $function$
@@ -441,12 +517,46 @@ declare
   owner regrole := (select relowner from pg_class where oid = target);
   installer regrole := (select nspowner from pg_namespace where nspname = 'rowcast');
 begin
-  if not has_schema_privilege('rowcast', 'create') or not has_table_privilege('rowcast.capture', 'insert, update, delete') then
-    raise exception 'rowcast: permission denied: role % may not change what is watched', current_user using errcode = 'insufficient_privilege',
-      hint = format('Call it as %s, which applied the migrations, or as a superuser.', installer);
+  if not has_schema_privilege('rowcast', 'create')
+    or not has_table_privilege('rowcast.capture', 'insert, update, delete') then
+    perform rowcast.refuse(
+      format('permission denied: role %s may not change what is watched', current_user),
+      format('Call it as %s, which applied the migrations, or as a superuser.', installer),
+      'insufficient_privilege');
   elsif not pg_has_role(owner, 'member') then
-    raise exception 'rowcast: permission denied: % belongs to role %, of which % is no member', target, owner, current_user using errcode = 'insufficient_privilege',
-      hint = format('Grant the one to the other (grant %s to %s), or call it as a superuser.', owner, quote_ident(current_user));
+    perform rowcast.refuse(
+      format('permission denied: %s belongs to role %s, of which %s is no member',
+        target, owner, current_user),
+      format('Grant the one to the other (grant %s to %s), or call it as a superuser.',
+        owner, quote_ident(current_user)),
+      'insufficient_privilege');
+  end if;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.check_columns(w rowcast.capture)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  named text;
+begin
+  for named in select unnest(w.columns || rowcast.audience_columns(w.audience)) loop
+    if not exists (select from pg_attribute a
+      where a.attrelid = w.target and a.attname = named and a.attnum > 0
+        and not a.attisdropped) then
+      perform rowcast.refuse(
+        format('%s has no column %s', w.target, quote_nullable(named)),
+        'Columns are named as \d shows them, without quotes.',
+        'undefined_column');
+    end if;
+  end loop;
+  select c into named from unnest(w.columns) c group by c having count(*) > 1 limit 1;
+  if found then
+    perform rowcast.refuse(
+      format('columns names %s twice', quote_literal(named)), 'Name each column once.');
   end if;
 end $function$
 ;
@@ -458,31 +568,48 @@ CREATE OR REPLACE FUNCTION rowcast.check_target(target regclass)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
-  relation pg_class; other regclass;
+  relation pg_class;
+  other regclass;
 begin
   select * into relation from pg_class where oid = target;
   if relation is null then
-    raise exception 'rowcast: no table was given to watch' using errcode = 'undefined_table',
-      hint = 'Name it as in SQL: select rowcast.watch(''app.orders'').';
+    perform rowcast.refuse(
+      'no table was given to watch',
+      'Name it as in SQL: select rowcast.watch(''app.orders'').',
+      'undefined_table');
   elsif relation.relkind not in ('r', 'p') then
-    raise exception 'rowcast: % is not a table', target using errcode = 'wrong_object_type',
-      hint = 'Watch the ordinary or partitioned table that holds the rows; views and foreign tables have no triggers of their own.';
+    perform rowcast.refuse(
+      format('%s is not a table', target),
+      'Watch the ordinary or partitioned table that holds the rows; '
+        'views and foreign tables have no triggers of their own.',
+      'wrong_object_type');
   elsif relation.relpersistence = 't' then
-    raise exception 'rowcast: % is a temporary table', target using errcode = 'wrong_object_type', hint = 'Only its own session could see its rows.';
+    perform rowcast.refuse(
+      format('%s is a temporary table', target),
+      'Only its own session could see its rows.',
+      'wrong_object_type');
   elsif relation.relnamespace::regnamespace::text ~ '^(pg_.*|information_schema|rowcast)$' then
-    raise exception 'rowcast: % belongs to schema %', target, relation.relnamespace::regnamespace using errcode = 'wrong_object_type',
-      hint = 'Watch a table of your own.';
+    perform rowcast.refuse(
+      format('%s belongs to schema %s', target, relation.relnamespace::regnamespace),
+      'Watch a table of your own.',
+      'wrong_object_type');
   end if;
   -- A row of a partition would be an event of both.
   select c.target into other from rowcast.capture c
-    where c.target <> check_target.target and (c.target in (select p.relid from pg_partition_ancestors(check_target.target) p)
-      or c.target in (select p.relid from pg_partition_tree(check_target.target) p)) limit 1;
+  where c.target <> check_target.target and (
+    c.target in (select p.relid from pg_partition_ancestors(check_target.target) p)
+    or c.target in (select p.relid from pg_partition_tree(check_target.target) p))
+  limit 1;
   if found then
-    raise exception 'rowcast: % shares its rows with %, which is watched already', target, other using errcode = 'object_in_use',
-      hint = format('Watch one of the two: select rowcast.unwatch(%L) first.', other);
+    perform rowcast.refuse(
+      format('%s shares its rows with %s, which is watched already', target, other),
+      format('Watch one of the two: select rowcast.unwatch(%L) first.', other),
+      'object_in_use');
   end if;
-  if relation.relkind = 'r' and exists (select from pg_inherits i where i.inhparent = target) then
-    raise warning 'rowcast: rows of tables that inherit from % are not captured; watch those as well', target;
+  if relation.relkind = 'r' and exists (
+    select from pg_inherits i where i.inhparent = target) then
+    raise warning 'rowcast: rows of tables that inherit from % are not captured; '
+      'watch those as well', target;
   end if;
 end $function$
 ;
@@ -493,39 +620,50 @@ CREATE OR REPLACE FUNCTION rowcast.check_watch(w rowcast.capture)
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-declare
-  named text;
 begin
   if w.entity !~ '^[A-Z0-9_]{1,63}$' then
-    raise exception 'rowcast: entity % cannot be part of a type', quote_nullable(w.entity) using errcode = 'invalid_parameter_value',
-      hint = 'Use letters, digits and underscores, at most 63: entity => ''ORDER'' gives NEW_ORDER.';
+    perform rowcast.refuse(
+      format('entity %s cannot be part of a type', quote_nullable(w.entity)),
+      'Use letters, digits and underscores, at most 63: entity => ''ORDER'' gives NEW_ORDER.');
   end if;
-  if coalesce(cardinality(w.operations), 0) = 0 or not w.operations <@ '{insert,update,delete,truncate}' then
-    raise exception 'rowcast: operations are %', quote_nullable(w.operations::text) using errcode = 'invalid_parameter_value',
-      hint = 'Use some of insert, update, delete, truncate; delete includes truncate.';
+  if coalesce(cardinality(w.operations), 0) = 0
+    or not w.operations <@ '{insert,update,delete,truncate}' then
+    perform rowcast.refuse(
+      format('operations are %s', quote_nullable(w.operations::text)),
+      'Use some of insert, update, delete, truncate; delete includes truncate.');
   end if;
   if array_ndims(w.columns) <> 1 or array_ndims(w.operations) <> 1 then
-    raise exception 'rowcast: columns or operations is a list of lists' using errcode = 'invalid_parameter_value', hint = 'Write {id,status}.';
+    perform rowcast.refuse('columns or operations is a list of lists', 'Write {id,status}.');
   elsif w.columns = '{}' then
-    raise exception 'rowcast: columns is empty' using errcode = 'invalid_parameter_value', hint = 'Name the columns that may leave the database, or pass null for all.';
+    perform rowcast.refuse(
+      'columns is empty',
+      'Name the columns that may leave the database, or pass null for all.');
   end if;
   perform rowcast.check_audience(w.audience, true);
-  for named in select c from unnest(w.columns || rowcast.audience_columns(w.audience)) c loop
-    if not exists (select from pg_attribute a where a.attrelid = w.target and a.attname = named and a.attnum > 0 and not a.attisdropped) then
-      raise exception 'rowcast: % has no column %', w.target, quote_nullable(named) using errcode = 'undefined_column',
-        hint = 'Columns are named as \d shows them, without quotes.';
-    end if;
-  end loop;
-  select c into named from unnest(w.columns) c group by c having count(*) > 1 limit 1;
-  if found then
-    raise exception 'rowcast: columns names % twice', quote_literal(named) using errcode = 'invalid_parameter_value', hint = 'Name each column once.';
-  end if;
+  perform rowcast.check_columns(w);
   -- An update brings the new row alone: without a key nobody can tell which row it was.
-  if 'update' = any (w.operations) and not w.include_old and not exists (select from pg_index i where i.indrelid = w.target and i.indisprimary) then
-    raise exception 'rowcast: % has no primary key, so nobody could tell which row an update changed', w.target using errcode = 'invalid_table_definition',
-      hint = 'Add a primary key, or watch with include_old => true, or with operations => ''{insert,delete}''.';
+  if 'update' = any (w.operations) and not w.include_old and not exists (
+    select from pg_index i where i.indrelid = w.target and i.indisprimary) then
+    perform rowcast.refuse(
+      format('%s has no primary key, so nobody could tell which row an update changed', w.target),
+      'Add a primary key, or watch with include_old => true, '
+        'or with operations => ''{insert,delete}''.',
+      'invalid_table_definition');
   end if;
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.column_gone(w rowcast.capture)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select c from unnest(w.columns || rowcast.audience_columns(w.audience)) c
+  where not exists (select from pg_attribute a
+    where a.attrelid = w.target and a.attname = c and not a.attisdropped)
+  limit 1
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.compute_sql(w rowcast.capture, dynamic boolean)
@@ -535,27 +673,37 @@ CREATE OR REPLACE FUNCTION rowcast.compute_sql(w rowcast.capture, dynamic boolea
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
   select concat_ws(E'\n      ', '',
-    -- Until it is known who hears of it, nobody does.
+    -- Until the audience is known, nobody hears of it.
     case when dynamic then 'reach := ''{}'';' end,
-    case when w.columns is null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
-    case when virtual_first then fill_virtual end,
-    case when dynamic then format('if tg_op = ''DELETE'' then reach := %s;', rowcast.audience_sql(w.audience, 'old')) end,
-    case when dynamic then format('else reach := %s; end if;', rowcast.audience_sql(w.audience, 'new')) end,
-    -- Whoever loses sight of a row hears of it too.
-    case when dynamic then format('if tg_op = ''UPDATE'' then reach := array(select distinct unnest(reach || %s)); end if;', rowcast.audience_sql(w.audience, 'old')) end,
-    case when not virtual_first then fill_virtual end,
-    case when w.columns is not null then format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w)) end,
+    case when w.columns is null then v.unless_changed end,
+    case when v.first then v.fill end,
+    case when dynamic then format('if tg_op = ''DELETE'' then reach := %s;', v.old_audience) end,
+    case when dynamic then format('else reach := %s; end if;', v.new_audience) end,
+    -- An audience that loses sight of a row hears of it too.
+    case when dynamic then 'if tg_op = ''UPDATE'' then' end,
+    case when dynamic then
+      format('  reach := array(select distinct unnest(reach || %s));', v.old_audience) end,
+    case when dynamic then 'end if;' end,
+    case when not v.first then v.fill end,
+    case when w.columns is not null then v.unless_changed end,
     'if tg_op = ''DELETE'' then',
     format('  image := %s;', rowcast.image_sql(w, 'old')),
     case when w.include_old then '  previous := image;' end,
     'else',
     format('  image := %s;', rowcast.image_sql(w, 'new')),
-    case when w.include_old then format('  if tg_op = ''UPDATE'' then previous := %s; end if;', rowcast.image_sql(w, 'old')) end,
+    case when w.include_old then
+      format('  if tg_op = ''UPDATE'' then previous := %s; end if;',
+        rowcast.image_sql(w, 'old')) end,
     'end if;')
-  from (select exists (select from pg_attribute a where a.attrelid = w.target and a.attgenerated = 'v' and not a.attisdropped
-      and a.attname = any (rowcast.audience_columns(w.audience))) as virtual_first,
-    nullif(concat_ws(' ', 'if tg_op <> ''DELETE'' then ' || rowcast.virtual_sql(w, 'new') || ' end if;',
-      'if tg_op <> ''INSERT'' then ' || rowcast.virtual_sql(w, 'old') || ' end if;'), '') as fill_virtual) v
+  from (select
+    rowcast.audience_is_virtual(w) as first,
+    rowcast.audience_sql(w.audience, 'old') as old_audience,
+    rowcast.audience_sql(w.audience, 'new') as new_audience,
+    format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w))
+      as unless_changed,
+    nullif(concat_ws(E'\n      ',
+      'if tg_op <> ''DELETE'' then ' || rowcast.virtual_sql(w, 'new') || ' end if;',
+      'if tg_op <> ''INSERT'' then ' || rowcast.virtual_sql(w, 'old') || ' end if;'), '') as fill) v
 $function$
 ;
 
@@ -570,19 +718,22 @@ AS $function$
 $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.fit_name(name text)
+CREATE OR REPLACE FUNCTION rowcast.doorbell_lock()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$select 1$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.fill(template text, slots jsonb)
  RETURNS text
- LANGUAGE plpgsql
+ LANGUAGE sql
  IMMUTABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-declare
-  start text := name;
-begin
-  if octet_length(name) <= 63 then return name; end if;
-  while octet_length(start) > 46 loop start := left(start, -1); end loop;
-  return start || '_' || left(md5(name), 16);
-end $function$
+  select string_agg(part[1] || coalesce(slots ->> part[2], ''), '' order by place)
+  from regexp_matches(template || '{{}}', '(.*?)\{\{(\w*)\}\}', 'g') with ordinality m (part, place)
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.forget_dropped()
@@ -593,8 +744,12 @@ AS $function$
 declare
   gone text;
 begin
-  for gone in delete from rowcast.capture c where not exists (select from pg_class r where r.oid = c.target)
-    and (rowcast.named(c.name) is null or exists (select from rowcast.capture o where o.target = rowcast.named(c.name))) returning c.function loop
+  for gone in
+    delete from rowcast.capture c
+    where not exists (select from pg_class r where r.oid = c.target)
+      and (rowcast.named(c.name) is null or rowcast.is_watched(rowcast.named(c.name)))
+    returning c.function
+  loop
     execute format('drop function if exists rowcast.%I()', gone);
   end loop;
 end $function$
@@ -606,11 +761,31 @@ CREATE OR REPLACE FUNCTION rowcast.image_sql(w rowcast.capture, record text)
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select format('case when %s <= 262144 then %s end',
-    case when w.columns is null then format('pg_column_size(%s)', record)
-      else coalesce((select string_agg(format('coalesce(pg_column_size(%s.%I), 0)', record, a.attname), ' + ' order by a.attnum) from pg_attribute a
-        where a.attrelid = w.target and a.attnum > 0 and a.attname = any (w.columns) and a.attlen = -1), '0') end,
+  select format('case when %s <= %s then %s end',
+    rowcast.stored_bytes_sql(w, record),
+    rowcast.max_stored_bytes(),
     rowcast.json_sql(w.columns, record))
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.impaired(w rowcast.capture)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select format('%s of its rows since %s were not captured whole, the last because of SQLSTATE %s '
+      '(rowcast.event.problem has more)',
+    count(*),
+    to_char(w.watched_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'),
+    split_part((array_agg(e.problem order by e.id desc))[1], ':', 1))
+  from (select e.id, e.problem
+    from rowcast.event e
+    where e.problem is not null and e.occurred_at >= w.watched_at
+      and e.source = (select n.nspname || '.' || c.relname
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = w.target)
+    order by e.id desc limit 1000) e
+  having count(*) > 0
 $function$
 ;
 
@@ -625,14 +800,15 @@ declare
   known rowcast.capture;
 begin
   -- One at a time: two would meet in the catalogs.
-  perform pg_advisory_xact_lock(rowcast.lock_class(), 3);
+  perform pg_advisory_xact_lock(rowcast.lock_class(), rowcast.watch_lock());
   perform rowcast.forget_dropped();
   select * into known from rowcast.capture c where c.target = w.target;
   w.function := known.function;
   w.watched_at := known.watched_at;
   perform rowcast.check_watch(w);
-  if w is not distinct from known and rowcast.problem_of(w) is null then return; end if;
-  perform rowcast.lock_target(w.target, case when known is null then 'share row exclusive' else 'access exclusive' end);
+  if w is not distinct from known and rowcast.watch_problem(w) is null then return; end if;
+  perform rowcast.lock_target(
+    w.target, case when known is null then 'share row exclusive' else 'access exclusive' end);
   w.function := coalesce(w.function, 'capture_' || nextval('rowcast.capture_number'));
   w.watched_at := clock_timestamp();
   perform rowcast.make_function(w);
@@ -640,11 +816,22 @@ begin
 
   delete from rowcast.capture c where c.target = w.target;
   insert into rowcast.capture select (w).*;
-  -- Whoever had the name before is meant by it no more.
+  -- The name no longer means the table that had it before.
   perform rowcast.forget_dropped();
-  update rowcast.capture c set name = rowcast.name_of(c.target) where c.name = w.name and c.target <> w.target;
+  update rowcast.capture c set name = rowcast.name_of(c.target)
+  where c.name = w.name and c.target <> w.target;
   perform pg_notify('rowcast_control', '');
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.is_watched(target regclass)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select exists (select from rowcast.capture c where c.target = is_watched.target)
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.json_sql(columns text[], record text)
@@ -656,7 +843,10 @@ AS $function$
   select case
     when columns is null then format('row_to_json(%s)', record)
     when columns = '{}' then '''null''::json'
-    else format('(select row_to_json(r.*) from (select %s) r)', (select string_agg(format('%s.%I', record, c), ', ' order by o) from unnest(columns) with ordinality u(c, o)))
+    else (
+      select format('(select row_to_json(r.*) from (select %s) r)',
+        string_agg(format('%s.%I', record, c), ', ' order by place))
+      from unnest(columns) with ordinality u (c, place))
   end
 $function$
 ;
@@ -667,7 +857,8 @@ CREATE OR REPLACE FUNCTION rowcast.keep_apart(target regclass)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
-  execute format('create trigger keep_apart before insert or update or delete on %s for each row execute function rowcast.not_from_elsewhere()', target);
+  execute format('create trigger keep_apart before insert or update or delete on %s'
+    ' for each row execute function rowcast.not_from_elsewhere()', target);
   execute format('alter table %s enable replica trigger keep_apart', target);
 end $function$
 ;
@@ -679,10 +870,20 @@ CREATE OR REPLACE FUNCTION rowcast.key_columns(w rowcast.capture)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
   select coalesce(array_agg(a.attname::text order by k.place), '{}')
-  from pg_index i cross join unnest(i.indkey::int2[]) with ordinality k (attnum, place)
-  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum and k.place <= i.indnkeyatts
-  where i.indrelid = w.target and i.indisprimary and (w.columns is null or a.attname = any (w.columns))
+  from pg_index i
+  cross join unnest(i.indkey::int2[]) with ordinality k (attnum, place)
+  join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+    and k.place <= i.indnkeyatts
+  where i.indrelid = w.target and i.indisprimary
+    and (w.columns is null or a.attname = any (w.columns))
 $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.lease_lock()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$select 2$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.lock_class()
@@ -699,10 +900,15 @@ CREATE OR REPLACE FUNCTION rowcast.lock_target(target regclass, mode text)
  SET lock_timeout TO '3s'
 AS $function$
 declare
-  relation regclass; deadline timestamptz := clock_timestamp() + interval '3 s';
+  relation regclass;
+  deadline timestamptz := clock_timestamp() + interval '3 s';
+  left_ms integer;
 begin
-  for relation in select t from rowcast.triggered(target, 'insert') t order by t <> target, t loop
-    perform set_config('lock_timeout', greatest(1, (extract(epoch from deadline - clock_timestamp()) * 1000)::integer)::text, true);
+  for relation in
+    select t from rowcast.relations_with_trigger(target, 'insert') t order by t <> target, t
+  loop
+    left_ms := (extract(epoch from deadline - clock_timestamp()) * 1000)::integer;
+    perform set_config('lock_timeout', greatest(1, left_ms)::text, true);
     execute format('lock table only %s in %s mode', relation, mode);
   end loop;
 end $function$
@@ -717,13 +923,18 @@ AS $function$
 declare
   owner text := (select relowner::regrole from pg_class where oid = w.target);
 begin
-  execute format('create or replace function rowcast.%I() returns trigger language plpgsql security definer'
-    ' set search_path = pg_catalog, pg_temp set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
-    ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' set quote_all_identifiers = off as %L', w.function, rowcast.capture_body(w));
+  execute format('create or replace function rowcast.%I() returns trigger'
+    ' language plpgsql security definer set search_path = pg_catalog, pg_temp'
+    ' set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
+    ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'''
+    ' set quote_all_identifiers = off as %L', w.function, rowcast.capture_body(w));
   execute format('revoke all on function rowcast.%I() from public', w.function);
   execute format('grant usage on schema rowcast to %s', owner);
-  execute format('grant insert (type, audience, data, old, source, key, problem) on rowcast.event to %s', owner);
-  if not exists (select from pg_proc where proname = w.function and pronamespace = 'rowcast'::regnamespace and proowner = owner::regrole) then
+  execute format('grant insert (type, audience, data, old, source, key, problem)'
+    ' on rowcast.event to %s', owner);
+  if not exists (select from pg_proc
+    where proname = w.function and pronamespace = 'rowcast'::regnamespace
+      and proowner = owner::regrole) then
     execute format('grant create on schema rowcast to %s', owner);
     execute format('alter function rowcast.%I() owner to %s', w.function, owner);
     execute format('revoke create on schema rowcast from %s', owner);
@@ -739,13 +950,16 @@ CREATE OR REPLACE FUNCTION rowcast.make_triggers(w rowcast.capture)
 AS $function$
 declare
   operation text;
+  trigger_name text;
 begin
   foreach operation in array array['insert', 'update', 'delete', 'truncate'] loop
-    execute format('drop trigger if exists %I on %s', rowcast.trigger_name(operation), w.target);
-    continue when not operation = any (rowcast.triggering(w));
-    execute format('create trigger %I after %s on %s for each %s execute function rowcast.%I()', rowcast.trigger_name(operation), operation, w.target,
+    trigger_name := rowcast.trigger_name(operation);
+    execute format('drop trigger if exists %I on %s', trigger_name, w.target);
+    continue when not operation = any (rowcast.operations_with_trigger(w));
+    execute format('create trigger %I after %s on %s for each %s execute function rowcast.%I()',
+      trigger_name, operation, w.target,
       case operation when 'truncate' then 'statement' else 'row' end, w.function);
-    execute format('alter table %s enable always trigger %I', w.target, rowcast.trigger_name(operation));
+    execute format('alter table %s enable always trigger %I', w.target, trigger_name);
   end loop;
 exception when object_in_use then
   perform rowcast.refuse_in_use(w.target);
@@ -757,6 +971,20 @@ CREATE OR REPLACE FUNCTION rowcast.max_message_bytes()
  LANGUAGE sql
  IMMUTABLE
 AS $function$select 131072$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.max_small_bytes()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$select 1000$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.max_stored_bytes()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$select 262144$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.max_term_bytes()
@@ -772,7 +1000,8 @@ CREATE OR REPLACE FUNCTION rowcast.name_of(target regclass)
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target
+  select format('%I.%I', n.nspname, c.relname)
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = target
 $function$
 ;
 
@@ -782,7 +1011,10 @@ CREATE OR REPLACE FUNCTION rowcast.named(name text)
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select c.oid from parse_ident(name) part join pg_namespace n on n.nspname = part[1] join pg_class c on c.relnamespace = n.oid and c.relname = part[2]
+  select c.oid
+  from parse_ident(name) part
+  join pg_namespace n on n.nspname = part[1]
+  join pg_class c on c.relnamespace = n.oid and c.relname = part[2]
   where c.relkind in ('r', 'p')
 $function$
 ;
@@ -798,34 +1030,14 @@ begin
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.problem_of(w rowcast.capture)
- RETURNS text
+CREATE OR REPLACE FUNCTION rowcast.operations_with_trigger(w rowcast.capture)
+ RETURNS text[]
  LANGUAGE sql
- STABLE
+ IMMUTABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
- SET quote_all_identifiers TO 'off'
 AS $function$
-  select case
-    when gone.column is not null then format('column %I was renamed or dropped', gone.column)
-    when missing.relation is not null then format('a trigger of %s is missing or disabled', missing.relation)
-    when rowcast.named(w.name) <> w.target and not exists (select from rowcast.capture o where o.target = rowcast.named(w.name)) then format('%s is another table now, which is not captured', w.name)
-    when f.prosrc is distinct from rowcast.capture_body(w) then 'the table was altered since'
-    when f.proowner is distinct from r.relowner then 'the table has another owner'
-    when not has_schema_privilege(f.proowner, 'rowcast', 'usage') or not has_column_privilege(f.proowner, 'rowcast.event'::regclass, 'type', 'insert')
-      then 'its owner may not append to the log'
-    when failed.count > 0 then format('%s of its rows since %s were not captured whole, the last because of SQLSTATE %s (rowcast.event.problem has more)',
-      failed.count, to_char(w.watched_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), split_part(failed.problem, ':', 1))
-  end
-  from pg_class r
-  cross join lateral (select count(*), (array_agg(e.problem order by e.id desc))[1] as problem from (select e.id, e.problem from rowcast.event e
-    where e.problem is not null and e.source = (select n.nspname from pg_namespace n where n.oid = r.relnamespace) || '.' || r.relname
-      and e.occurred_at >= w.watched_at order by e.id desc limit 1000) e) failed
-  left join pg_proc f on f.proname = w.function and f.pronamespace = 'rowcast'::regnamespace
-  left join lateral (select c from unnest(w.columns || rowcast.audience_columns(w.audience)) c where not exists (
-    select from pg_attribute a where a.attrelid = w.target and a.attname = c and not a.attisdropped) limit 1) gone ("column") on true
-  left join lateral (select t.relation from unnest(rowcast.triggering(w)) o, rowcast.triggered(w.target, o) t (relation) where not exists (
-    select from pg_trigger g where g.tgrelid = t.relation and g.tgname = rowcast.trigger_name(o) and g.tgenabled = 'A') limit 1) missing on true
-  where r.oid = w.target
+  select w.operations
+    || case when 'delete' = any (w.operations) then '{truncate}'::text[] else '{}' end
 $function$
 ;
 
@@ -835,11 +1047,24 @@ CREATE OR REPLACE FUNCTION rowcast.refetch()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
-  update rowcast.installation set id = gen_random_uuid(), timeline = rowcast.timeline(), adopted_at = null;
-  -- Nobody has been served in the new installation: the relay replays to everybody from where the cursor is.
-  update rowcast.cursor set installation = (select id from rowcast.installation), served_until = 'epoch', served_snapshot = snapshot,
-    exceptions = '{}', updated_at = now();
+  update rowcast.installation
+  set id = gen_random_uuid(), timeline = rowcast.timeline(), refetch_before = null;
+  -- Nobody has been served in the new installation: the relay replays to everybody from where the
+  -- cursor is.
+  update rowcast.cursor
+  set installation = (select id from rowcast.installation), served_until = 'epoch',
+    served_snapshot = snapshot, exceptions = '{}', updated_at = now();
   perform pg_notify('rowcast_control', '');
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.refuse(message text, hint text, code text DEFAULT 'invalid_parameter_value'::text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  raise exception using message = 'rowcast: ' || message, hint = hint, errcode = code;
 end $function$
 ;
 
@@ -849,9 +1074,38 @@ CREATE OR REPLACE FUNCTION rowcast.refuse_in_use(target regclass)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
-  raise exception 'rowcast: % was changed in this transaction, and its deferred triggers or constraints are still to run, or a query reads it', target
-    using errcode = 'object_in_use', hint = 'Call it in a transaction of its own, or after: set constraints all immediate.';
+  perform rowcast.refuse(
+    format('%s was changed in this transaction, and its deferred triggers or constraints are still '
+      'to run, or a query reads it', target),
+    'Call it in a transaction of its own, or after: set constraints all immediate.',
+    'object_in_use');
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.refuse_unwatched(target regclass)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  perform rowcast.refuse(
+    format('%s is not watched', coalesce(target::text, 'null')),
+    'select target from rowcast.watched lists what is.',
+    'undefined_object');
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.relations_with_trigger(target regclass, operation text)
+ RETURNS SETOF regclass
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select target
+  union
+  select c.oid from pg_partition_tree(target) p join pg_class c on c.oid = p.relid
+  where operation <> 'truncate' and c.relkind in ('r', 'p')
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.remove_old(keep interval, keep_undelivered interval, batch integer, OUT removed integer, OUT undelivered integer, OUT floor xid8)
@@ -860,30 +1114,44 @@ CREATE OR REPLACE FUNCTION rowcast.remove_old(keep interval, keep_undelivered in
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
-  delivered pg_snapshot := (select c.delivered from rowcast.cursor c where c.consumer = 'relay');
+  delivered pg_snapshot := (
+    select c.delivered from rowcast.cursor c where c.consumer = 'relay');
 begin
   with first as (
-    select e.id, e.xid, e.occurred_at, e.occurred_at > now() + interval '1 minute' as ahead from rowcast.event e order by e.id limit batch
+    select e.id, e.xid, e.occurred_at, e.occurred_at > now() + interval '1 minute' as ahead
+    from rowcast.event e order by e.id limit batch
   ),
   -- No row is older than those before it.
   ordered as (
-    select f.id, f.xid, f.ahead, max(f.occurred_at) filter (where not f.ahead) over (order by f.id rows unbounded preceding) as at from first f
+    select f.id, f.xid, f.ahead, max(f.occurred_at) filter (where not f.ahead)
+      over (order by f.id rows unbounded preceding) as at
+    from first f
   ),
   timed as (
     select o.id, o.xid, case when o.ahead then coalesce(
-        min(o.at) filter (where not o.ahead) over (order by o.id rows between current row and unbounded following),
-        (select e.occurred_at from rowcast.event e where e.id > (select max(l.id) from first l) and e.occurred_at <= now() + interval '1 minute'
+        min(o.at) filter (where not o.ahead)
+          over (order by o.id rows between current row and unbounded following),
+        (select e.occurred_at from rowcast.event e
+          where e.id > (select max(l.id) from first l)
+            and e.occurred_at <= now() + interval '1 minute'
           order by e.id limit 1),
         now()) else o.at end as at
     from ordered o
   ),
   old as (
     select t.id, t.xid, not pg_visible_in_snapshot(t.xid, delivered) as waits from timed t
-    where t.at < now() - keep_undelivered or t.at < now() - keep and pg_visible_in_snapshot(t.xid, delivered)
+    where t.at < now() - keep_undelivered
+      or t.at < now() - keep and pg_visible_in_snapshot(t.xid, delivered)
   ),
-  gone as (delete from rowcast.event e using old where e.id = old.id returning old.xid, old.waits),
-  highest as (select ((g.xid::text::numeric + 1)::text)::xid8 as xid from gone g order by g.xid desc limit 1),
-  moved as (update rowcast.installation i set floor = h.xid from highest h where i.floor < h.xid)
+  gone as (
+    delete from rowcast.event e using old where e.id = old.id returning old.xid, old.waits
+  ),
+  highest as (
+    select ((g.xid::text::numeric + 1)::text)::xid8 as xid from gone g order by g.xid desc limit 1
+  ),
+  moved as (
+    update rowcast.installation i set floor = h.xid from highest h where i.floor < h.xid
+  )
   select count(*), count(*) filter (where g.waits) into removed, undelivered from gone g;
   select i.floor into remove_old.floor from rowcast.installation i;
 end $function$
@@ -901,16 +1169,13 @@ begin
   select * into w from rowcast.capture c where c.target = rewatch.target;
   if found then
     -- A mere rename; where another table has the name, that one is still meant.
-    if rowcast.named(w.name) is null or exists (select from rowcast.capture c where c.target = rowcast.named(w.name)) then
+    if rowcast.named(w.name) is null or rowcast.is_watched(rowcast.named(w.name)) then
       w.name := rowcast.name_of(target);
     end if;
     w.channel := rowcast.channel_of((select relname from pg_class where oid = target));
   else
     select * into w from rowcast.capture c where c.name = rowcast.name_of(rewatch.target);
-    if not found then
-      raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
-        hint = 'select target from rowcast.watched lists what is.';
-    end if;
+    if not found then perform rowcast.refuse_unwatched(target); end if;
     perform rowcast.unwatch(w.target);
     perform rowcast.check_target(target);
     w.target := target;
@@ -929,17 +1194,24 @@ declare
   event_id bigint;
 begin
   if type is null or type !~ '^[^[:cntrl:][:space:]]{1,100}$' then
-    raise exception 'rowcast: type is %', quote_nullable(left(type, 120)) using errcode = 'invalid_parameter_value',
-      hint = 'A type is a word of 1 to 100 characters without spaces: upload_progress.';
+    perform rowcast.refuse(
+      format('type is %s', quote_nullable(left(type, 120))),
+      'A type is a word of 1 to 100 characters without spaces: upload_progress.');
   elsif type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'pong') then
-    raise exception 'rowcast: type % is Rowcast''s own', type using errcode = 'invalid_parameter_value', hint = 'Choose another name.';
+    perform rowcast.refuse(format('type %s is Rowcast''s own', type), 'Choose another name.');
   elsif octet_length(data::text) > rowcast.max_message_bytes() then
-    raise exception 'rowcast: % bytes of data fit no message', octet_length(data::text) using errcode = 'program_limit_exceeded',
-      hint = 'API Gateway carries 131072 bytes, and the relay MAX_FRAME_BYTES; store what is large, and send its key.';
+    perform rowcast.refuse(
+      format('%s bytes of data fit no message', octet_length(data::text)),
+      'API Gateway carries 131072 bytes, and the relay MAX_FRAME_BYTES; '
+        'store what is large, and send its key.',
+      'program_limit_exceeded');
   end if;
   perform rowcast.check_audience(audience, false);
-  insert into rowcast.event (type, audience, data) values (type, audience, data) returning id into event_id;
-  if not pg_try_advisory_xact_lock_shared(rowcast.lock_class(), 1) then perform pg_notify('rowcast_send', ''); end if;
+  insert into rowcast.event (type, audience, data) values (type, audience, data)
+  returning id into event_id;
+  if not pg_try_advisory_xact_lock_shared(rowcast.lock_class(), rowcast.doorbell_lock()) then
+    perform pg_notify('rowcast_send', '');
+  end if;
   return event_id;
 end $function$
 ;
@@ -950,7 +1222,8 @@ CREATE OR REPLACE FUNCTION rowcast.send_to(kind text, name text, type text, data
 AS $function$
 begin
   if coalesce(name, '') = '' then
-    raise exception 'rowcast: no % was given to send to', kind using errcode = 'invalid_parameter_value', hint = 'To reach everybody, use rowcast.broadcast().';
+    perform rowcast.refuse(
+      format('no %s was given to send to', kind), 'To reach everybody, use rowcast.broadcast().');
   end if;
   return rowcast.send(type, data, array[kind || ':' || name]);
 end $function$
@@ -992,13 +1265,62 @@ CREATE OR REPLACE FUNCTION rowcast.send_to_user(user_id text, type text, data js
 AS $function$ select rowcast.send_to('user', user_id, type, data) $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.shorten_name(name text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  start text := name;
+begin
+  if octet_length(name) <= 63 then return name; end if;
+  while octet_length(start) > 46 loop start := left(start, -1); end loop;
+  return start || '_' || left(md5(name), 16);
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.stored_bytes_sql(w rowcast.capture, record text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select case
+    when w.columns is null then format('pg_column_size(%s)', record)
+    else coalesce((
+      select string_agg(
+        format('coalesce(pg_column_size(%s.%I), 0)', record, a.attname), ' + ' order by a.attnum)
+      from pg_attribute a
+      where a.attrelid = w.target and a.attnum > 0
+        and a.attname = any (w.columns) and a.attlen = -1), '0')
+  end
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.timeline()
  RETURNS integer
  LANGUAGE sql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select greatest(c.timeline_id, r.min_recovery_end_timeline) from pg_control_checkpoint() c, pg_control_recovery() r
+  select greatest(c.timeline_id, r.min_recovery_end_timeline)
+  from pg_control_checkpoint() c, pg_control_recovery() r
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.trigger_gone(w rowcast.capture)
+ RETURNS regclass
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select r.relation
+  from unnest(rowcast.operations_with_trigger(w)) o,
+    rowcast.relations_with_trigger(w.target, o) r (relation)
+  where not exists (select from pg_trigger g
+    where g.tgrelid = r.relation and g.tgname = rowcast.trigger_name(o) and g.tgenabled = 'A')
+  limit 1
 $function$
 ;
 
@@ -1007,26 +1329,6 @@ CREATE OR REPLACE FUNCTION rowcast.trigger_name(operation text)
  LANGUAGE sql
  IMMUTABLE
 AS $function$ select '!rowcast_' || operation $function$
-;
-
-CREATE OR REPLACE FUNCTION rowcast.triggered(target regclass, operation text)
- RETURNS SETOF regclass
- LANGUAGE sql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-  select target union select c.oid from pg_partition_tree(target) p join pg_class c on c.oid = p.relid
-  where operation <> 'truncate' and c.relkind in ('r', 'p')
-$function$
-;
-
-CREATE OR REPLACE FUNCTION rowcast.triggering(w rowcast.capture)
- RETURNS text[]
- LANGUAGE sql
- IMMUTABLE
-AS $function$
-  select w.operations || case when 'delete' = any (w.operations) then '{truncate}'::text[] else '{}' end
-$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.unwatch(target regclass)
@@ -1040,13 +1342,13 @@ declare
   w rowcast.capture;
 begin
   perform rowcast.check_caller(target);
-  perform pg_advisory_xact_lock(rowcast.lock_class(), 3);
-  delete from rowcast.capture c where c.target = unwatch.target or c.name = rowcast.name_of(unwatch.target)
-    and not exists (select from pg_class r where r.oid = c.target) returning * into w;
-  if not found then
-    raise exception 'rowcast: % is not watched', coalesce(target::text, 'null') using errcode = 'undefined_object',
-      hint = 'select target from rowcast.watched lists what is.';
-  end if;
+  perform pg_advisory_xact_lock(rowcast.lock_class(), rowcast.watch_lock());
+  delete from rowcast.capture c
+  where c.target = unwatch.target
+    or c.name = rowcast.name_of(unwatch.target)
+      and not exists (select from pg_class r where r.oid = c.target)
+  returning * into w;
+  if not found then perform rowcast.refuse_unwatched(target); end if;
   if exists (select from pg_class r where r.oid = w.target) then
     perform rowcast.lock_target(target, 'access exclusive');
     w.operations := '{}';
@@ -1063,10 +1365,15 @@ CREATE OR REPLACE FUNCTION rowcast.virtual_sql(w rowcast.capture, record text)
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select string_agg(format('%1$s.%2$I := (select %3$s from (select (%1$s).*) r);', record, a.attname, pg_get_expr(d.adbin, d.adrelid)), ' ' order by a.attnum)
-  from pg_attribute a join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  select string_agg(
+    format('%1$s.%2$I := (select %3$s from (select (%1$s).*) r);',
+      record, a.attname, pg_get_expr(d.adbin, d.adrelid)),
+    ' ' order by a.attnum)
+  from pg_attribute a
+  join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
   where a.attrelid = w.target and a.attgenerated = 'v' and not a.attisdropped
-    and (w.columns is null or a.attname = any (w.columns || rowcast.audience_columns(w.audience)))
+    and (w.columns is null
+      or a.attname = any (w.columns || rowcast.audience_columns(w.audience)))
 $function$
 ;
 
@@ -1077,14 +1384,56 @@ CREATE OR REPLACE FUNCTION rowcast.watch(target regclass, entity text DEFAULT NU
  SET client_min_messages TO 'warning'
 AS $function$
 declare
+  w rowcast.capture;
   table_name text := (select relname from pg_class where oid = target);
 begin
   perform rowcast.check_caller(target);
   perform rowcast.check_target(target);
-  perform rowcast.install((target, rowcast.name_of(target), coalesce(upper(entity), left(regexp_replace(upper(table_name), '[^A-Z0-9_]', '_', 'g'), 63)),
-    audience, columns, (select array_agg(lower(o)) from unnest(operations) o), coalesce(include_old, false), rowcast.channel_of(table_name),
-    null, null)::rowcast.capture);
+  w.target := target;
+  w.name := rowcast.name_of(target);
+  w.entity := coalesce(
+    upper(entity), left(regexp_replace(upper(table_name), '[^A-Z0-9_]', '_', 'g'), 63));
+  w.audience := audience;
+  w.columns := columns;
+  w.operations := (select array_agg(lower(o)) from unnest(operations) o);
+  w.include_old := coalesce(include_old, false);
+  w.channel := rowcast.channel_of(table_name);
+  perform rowcast.install(w);
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.watch_lock()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$select 3$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.watch_problem(w rowcast.capture)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET quote_all_identifiers TO 'off'
+AS $function$
+  select case
+    when rowcast.column_gone(w) is not null
+      then format('column %I was renamed or dropped', rowcast.column_gone(w))
+    when rowcast.trigger_gone(w) is not null
+      then format('a trigger of %s is missing or disabled', rowcast.trigger_gone(w))
+    when rowcast.named(w.name) <> w.target and not rowcast.is_watched(rowcast.named(w.name))
+      then format('%s is another table now, which is not captured', w.name)
+    when f.prosrc is distinct from rowcast.capture_body(w) then 'the table was altered since'
+    when f.proowner is distinct from r.relowner then 'the table has another owner'
+    when not has_schema_privilege(f.proowner, 'rowcast', 'usage')
+      or not has_column_privilege(f.proowner, 'rowcast.event'::regclass, 'type', 'insert')
+      then 'its owner may not append to the log'
+    else rowcast.impaired(w)
+  end
+  from pg_class r
+  left join pg_proc f on f.proname = w.function and f.pronamespace = 'rowcast'::regnamespace
+  where r.oid = w.target
+$function$
 ;
 
 CREATE TRIGGER "!rowcast_delete" AFTER DELETE ON public.complaints FOR EACH ROW EXECUTE FUNCTION rowcast.capture_2(); -- always

@@ -8,7 +8,7 @@ export default defineConfig({
     pool: 'forks',
     // Most of a test's time is waiting for another process.
     maxWorkers: 4,
-    // A test waits for what it expects. These limits only end one that waits for nothing, on a machine however slow.
+    // A test waits for events. These limits only end one that waits for nothing, on any machine.
     retry: 0,
     expect: { poll: { interval: 20, timeout: 120_000 } },
     testTimeout: 300_000,

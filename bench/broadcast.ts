@@ -1,4 +1,7 @@
-/** One row to 10,000 connections: until the first, the median and the last have it, against the plain design. */
+/**
+ * One row to 10,000 connections: until the first, the median and the last have it, against the
+ * plain design.
+ */
 import { median, type Outcome, ratio, type Size } from './outcome.ts';
 import { BenchSystem, type RunningRelay } from './system.ts';
 import { WriterProcess } from './writer-process.ts';

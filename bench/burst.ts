@@ -1,6 +1,7 @@
 /**
- * 10,000 rows in one transaction to 100 connections, with and without batches: until the last frame, and how many posts that took.
- * The plain design gets a share of the rows, since it takes minutes; its figures are scaled up, which flatters it.
+ * 10,000 rows in one transaction to 100 connections, with and without batches: until the last
+ * frame, and how many posts that took. The plain design gets a share of the rows, since it takes
+ * minutes; its figures are scaled up, which flatters it.
  */
 import { type Outcome, ratio, type Size } from './outcome.ts';
 import { BenchSystem, type RunningRelay } from './system.ts';

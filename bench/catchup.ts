@@ -1,4 +1,7 @@
-/** What a relay does with 200,000 events that wait for 1,000 users: events a second until the last is posted, and its peak memory. */
+/**
+ * The pace of a relay with 200,000 events that wait for 1,000 users: events a second until the last
+ * is posted, and its peak memory.
+ */
 import type { Outcome, Size } from './outcome.ts';
 import { BenchSystem } from './system.ts';
 

@@ -1,4 +1,7 @@
-/** What DynamoDB is paid for an event at 10,000 connections, against a scan of the table per event; and what 100,000 held connections weigh. */
+/**
+ * DynamoDB's price of an event at 10,000 connections, against a scan of the table per event;
+ * and the memory of 100,000 held connections.
+ */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';

@@ -1,4 +1,7 @@
-/** One way to post, in a process of its own: `NAME URL CONNECTIONS`; told how many frames to broadcast, answers what that cost. */
+/**
+ * One way to post, in a process of its own: `NAME URL CONNECTIONS`; told how many frames to
+ * broadcast, answers what that cost.
+ */
 
 import { EventEmitter } from 'node:events';
 import {
@@ -23,7 +26,7 @@ const FRAME = Buffer.from(
   `{"id":"1842","type":"NEW_MESSAGE","data":${JSON.stringify({ content: 'x'.repeat(500) })}}`,
 );
 const CONCURRENCY = 128;
-/** What the SDK opens by default. */
+/** The SDK's default. */
 const SDK_SOCKETS = 50;
 
 interface Contender {
@@ -149,7 +152,7 @@ const HEADERS = [
   CREDENTIALS.sessionToken,
 ];
 
-/** So many at a time: queueing inside the SDK would only make it slower. */
+/** Bounded, because queueing inside the SDK would only make it slower. */
 async function concurrently(
   ids: readonly string[],
   limit: number,

@@ -1,7 +1,8 @@
 /**
- * How fast, and at what CPU, one frame reaches 10,000 connections: all of our fan-out, lanes and signatures
- * included, against the SDK's command and against unsigned posts through undici, which is what the wire costs. Each contender
- * is a process of its own (fanout-contender.ts): none is measured on another's heap, or with code that another has made slow.
+ * How fast, and at what CPU, one frame reaches 10,000 connections: all of our fan-out, lanes and
+ * signatures included, against the SDK's command and against unsigned posts through undici, which
+ * is what the wire costs. Each contender is a process of its own (fanout-contender.ts): none is
+ * measured on another's heap, or with code that another has made slow.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,4 +1,6 @@
-/** Prints the heap, in MB, that so many connections take with everything the relay keeps of them. */
+/**
+ * Prints the heap, in MB, that so many connections take with everything the relay keeps of them.
+ */
 import { EventEmitter } from 'node:events';
 import { pino } from 'pino';
 import { systemClock } from '../src/clock.ts';

@@ -1,4 +1,6 @@
-/** From before an INSERT to its frame at the gateway, idle and under load, against the plain design. */
+/**
+ * From before an INSERT to its frame at the gateway, idle and under load, against the plain design.
+ */
 import { type Outcome, quantile, ratio, type Size } from './outcome.ts';
 import { BenchSystem, type RunningRelay } from './system.ts';
 import { WriterProcess } from './writer-process.ts';

@@ -1,6 +1,6 @@
 /**
- * `npm run bench -- NAME [--json] [--quick]`: runs one benchmark beside its baselines and prints a table; with --json,
- * the last line is one JSON object.
+ * `npm run bench -- NAME [--json] [--quick]`: runs one benchmark beside its baselines and prints a
+ * table; with --json, the last line is one JSON object.
  */
 import { Argument, Command } from 'commander';
 import { Progress } from '../src/cli/progress.ts';

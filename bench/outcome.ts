@@ -1,16 +1,19 @@
 import type { Progress } from '../src/cli/progress.ts';
 
-/** What a benchmark found. */
+/** The result of a benchmark. */
 export interface Outcome {
   /** The table, a contender or a case a row. */
   readonly rows: readonly Readonly<Record<string, string | number>>[];
   /** Ours over theirs. */
   readonly ratios: Readonly<Record<string, number>>;
-  /** What the ratios are to reach. */
+  /** The bounds that the ratios are to keep. */
   readonly targets?: Readonly<Record<string, { readonly least?: number; readonly most?: number }>>;
 }
 
-/** How large: the figures of bench/README.md, or small enough for CI to see that the benchmark still runs. */
+/**
+ * How large: the figures of bench/README.md, or small enough for CI to see that the benchmark still
+ * runs.
+ */
 export class Size {
   readonly #quick: boolean;
   readonly #progress: (measurements: number) => Progress;

@@ -1,6 +1,7 @@
 /**
- * The plain design, as tutorials and most home-made relays have it: the notification carries the row, each event scans the table of
- * connections, and the SDK posts to all of them at once. Nothing is lost only while nothing fails.
+ * The plain design, as tutorials and most home-made relays have it: the notification carries the
+ * row, each event scans the table of connections, and the SDK posts to all of them at once. Nothing
+ * is lost only while nothing fails.
  */
 import {
   ApiGatewayManagementApiClient,

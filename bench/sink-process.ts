@@ -12,9 +12,9 @@ export interface SinkReport {
   readonly bytes: number;
   /** Rows in them, where rows carry the time of their INSERT. */
   readonly events: number;
-  /** Of each post, epoch ms. */
+  /** When each post came, epoch ms. */
   readonly arrivals: readonly number[];
-  /** Of each row, ms from before its INSERT. */
+  /** The latency of each row, ms from before its INSERT. */
   readonly latencies: readonly number[];
 }
 

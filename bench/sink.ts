@@ -1,6 +1,7 @@
 /**
- * Stands for API Gateway and its clients, in a process of its own: takes posts at the wire's speed and notes when each
- * came. Speaks just enough HTTP to be no bottleneck; what it answers is what API Gateway answers to a post that is taken.
+ * Stands for API Gateway and its clients, in a process of its own: takes posts at the wire's speed
+ * and notes when each came. Speaks just enough HTTP to be no bottleneck; what it answers is what
+ * API Gateway answers to a post that is taken.
  */
 import { createServer, type Socket } from 'node:net';
 import type { SinkMessage, SinkReport } from './sink-process.ts';

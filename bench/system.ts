@@ -19,7 +19,10 @@ import { SinkProcess } from './sink-process.ts';
 const TABLE = 'websocket_connections';
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 
-/** A Postgres with one database a design, a DynamoDB with connections, a sink for the posts, and relays in processes of their own. */
+/**
+ * A Postgres with one database a design, a DynamoDB with connections, a sink for the posts, and
+ * relays in processes of their own.
+ */
 export class BenchSystem {
   readonly sink: SinkProcess;
   readonly dynamodbEndpoint: string;
@@ -92,7 +95,7 @@ export class BenchSystem {
     }
   }
 
-  /** So many connections in the table, each of a user of its own. */
+  /** Puts connections into the table, each of a user of its own. */
   async connect(count: number, options: { batch?: boolean } = {}): Promise<void> {
     const raw = dynamoDbClient(this.dynamodbEndpoint);
     const client = DynamoDBDocumentClient.from(raw);

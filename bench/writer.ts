@@ -1,4 +1,7 @@
-/** Inserts for other benchmarks, in a process of its own: `URL CONNECTIONS`; told for how long or how many, says how many it did. */
+/**
+ * Inserts for other benchmarks, in a process of its own: `URL CONNECTIONS`; told for how long or
+ * how many, says how many it did.
+ */
 import pg from 'pg';
 
 export interface Load {

@@ -1,7 +1,9 @@
 /**
- * What capture costs writers: commits a second of 32 concurrent ones, the relay running and draining, against no trigger, the
- * classic trigger with a listener, and a log that notifies in every transaction. Each also with commits that take 2 ms, as on RDS.
- * By pgbench where it is installed, else by two processes of Node, which take so much of a small machine that all ratios suffer.
+ * The cost of capture to writers: commits a second of 32 concurrent ones, the relay running and
+ * draining, against no trigger, the classic trigger with a listener, and a log that notifies in
+ * every transaction. Each also with commits that take 2 ms, as on RDS. By pgbench where it is
+ * installed, else by two processes of Node, which take so much of a small machine that all ratios
+ * suffer.
  */
 import { execFile, spawnSync } from 'node:child_process';
 import { rm, writeFile } from 'node:fs/promises';
@@ -53,7 +55,8 @@ async function measure(
   settings: Record<string, string>,
 ): Promise<Record<Design, number>> {
   const system = await BenchSystem.start({ max_connections: '100', ...settings });
-  // Nobody is connected: posts are measured by the other benchmarks, and would take the writers' processors here.
+  // Nobody is connected: posts are measured by the other benchmarks, and would take the writers'
+  // processors here.
   await system.connect(0);
   const relay = await system.ours();
   const rates: Record<Design, number[]> = { none: [], classic: [], always: [], ours: [] };

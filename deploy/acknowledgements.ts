@@ -2,7 +2,8 @@ import { type Stack, Validations } from 'aws-cdk-lib';
 import type { DeploySettings } from './settings.ts';
 
 /**
- * What cdk-nag finds and is meant to be so, with the reason. A finding that is not here fails the synthesis.
+ * Findings of cdk-nag that are intended, each with its reason. A finding that is not here fails the
+ * synthesis.
  * @param api logical id of the WebSocket API
  */
 export function acknowledgements(

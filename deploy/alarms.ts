@@ -1,4 +1,7 @@
-/** The alarms, as data: deploy/monitoring.ts makes them, a test compares them with docs/operations.md. */
+/**
+ * The alarms, as data: deploy/monitoring.ts makes them, a test compares them with
+ * docs/operations.md.
+ */
 export interface AlarmRule {
   readonly name: string;
   readonly source: 'relay' | 'api' | 'connect' | 'table';
@@ -7,7 +10,7 @@ export interface AlarmRule {
   readonly threshold: number;
   /** Alarms below the threshold, not above. */
   readonly below?: true;
-  /** So many of five minutes: metrics arrive late. */
+  /** How many of five minutes must be bad: metrics arrive late. */
   readonly minutesOfFive: number;
   /** Without data something is wrong. */
   readonly silenceIsBad?: true;

@@ -1,4 +1,7 @@
-/** `cdk synth|deploy|diff|destroy` run this: one stack, made of what docs/deploy.md lists, without a look into any account. */
+/**
+ * `cdk synth|deploy|diff|destroy` run this: one stack, made of what docs/deploy.md lists, without a
+ * look into any account.
+ */
 import { App, Validations } from 'aws-cdk-lib';
 import { AwsSolutionsChecks } from 'cdk-nag';
 import { loadDeploySettings } from './settings.ts';

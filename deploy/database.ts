@@ -21,7 +21,9 @@ import type { Construct } from 'constructs';
 import { allow } from './rights.ts';
 import type { DeploySettings, ExistingDatabase } from './settings.ts';
 
-/** What the relay needs of the database: its settings, the right to its password, and the way there. */
+/**
+ * The relay's access to the database: its settings, the right to its password, and the way there.
+ */
 export interface RelayDatabase {
   readonly environment: Readonly<Record<string, string>>;
   readonly rights: readonly PolicyStatement[];
@@ -29,7 +31,10 @@ export interface RelayDatabase {
   readonly securityGroup: SecurityGroup | ReturnType<typeof SecurityGroup.fromSecurityGroupId>;
 }
 
-/** The VPC that exists, without a look into the account, or one for a trial: one NAT gateway, two zones. */
+/**
+ * The VPC that exists, without a look into the account, or one for a trial: one NAT gateway, two
+ * zones.
+ */
 export function network(scope: Construct, settings: DeploySettings): IVpc {
   const { network: existing } = settings;
   if (!existing) {

@@ -31,7 +31,10 @@ interface MonitoringDeps {
   readonly table: TableV2;
 }
 
-/** A dashboard, and alarms that go to a topic; docs/operations.md says what each means and what to do first. */
+/**
+ * A dashboard, and alarms that go to a topic; docs/operations.md says what each means and what to
+ * do first.
+ */
 export class Monitoring extends Construct {
   readonly #deps: MonitoringDeps;
 

@@ -56,7 +56,7 @@ export class RelayService extends Construct {
       vpc,
       description: 'Rowcast relay: outgoing only',
     });
-    // Whoever is in it reaches a trial's database, too.
+    // Its members reach a trial's database, too.
     if (!settings.database)
       new CfnOutput(Stack.of(this), 'RelaySecurityGroup', { value: securityGroup.securityGroupId });
     database.securityGroup.connections.allowFrom(securityGroup, database.port, 'Rowcast relay');
@@ -126,7 +126,8 @@ export class RelayService extends Construct {
         retries: 3,
         startPeriod: Duration.seconds(60),
       },
-      // Logs that cannot be sent are dropped at last; a relay that waits for them would deliver nothing.
+      // Logs that cannot be sent are dropped at last; a relay that waits for them would deliver
+      // nothing.
       logging: LogDriver.awsLogs({
         logGroup: this.logs,
         streamPrefix: 'relay',
@@ -138,7 +139,10 @@ export class RelayService extends Construct {
     return task;
   }
 
-  /** What it does and nothing else: read and clean up the table, post to and close connections, fetch its password. */
+  /**
+   * The least rights that the relay needs: read and clean up the table, post to and close
+   * connections, fetch its password.
+   */
   #grant(
     task: FargateTaskDefinition,
     {

@@ -1,6 +1,9 @@
 import * as v from 'valibot';
 
-/** What a deployment was told, by `-c name=value` or the context of cdk.json. docs/deploy.md lists it. */
+/**
+ * The settings of a deployment, by `-c name=value` or the context of cdk.json. docs/deploy.md lists
+ * it.
+ */
 export interface DeploySettings {
   /** Null makes a VPC for a trial. */
   readonly network: {
@@ -11,13 +14,15 @@ export interface DeploySettings {
   /** Null makes a database for a trial. */
   readonly database: ExistingDatabase | null;
   readonly auth: Readonly<Record<string, string>>;
-  /** Of a plain secret that signs tokens; null makes one for a trial, undefined is for JWKS. */
+  /** ARN of a plain secret that signs tokens; null makes one for a trial, undefined is for JWKS. */
   readonly jwtSecretArn: string | null | undefined;
   /** The customer-managed key of both secrets, where they have one. */
   readonly secretsKmsKeyArn: string | undefined;
   readonly directoryFeed: 'scan' | 'stream';
   readonly postsPerSecondLimit: number;
-  /** `overlap`: a new relay stands by before the old one stops. `recreate`: the old one stops first. */
+  /**
+   * `overlap`: a new relay stands by before the old one stops. `recreate`: the old one stops first.
+   */
   readonly rollout: 'overlap' | 'recreate';
   /** One leads, the others stand by. */
   readonly relays: number;
@@ -26,7 +31,10 @@ export interface DeploySettings {
   /** Needs a role for API Gateway's logs in the account (docs/deploy.md). */
   readonly accessLogs: boolean;
   readonly alarmEmail: string | undefined;
-  /** ECS Exec, for rowcast status, trace and doctor beside the relay. Its agent writes: the root file system cannot be read-only then. */
+  /**
+   * ECS Exec, for rowcast status, trace and doctor beside the relay. Its agent writes: the root
+   * file system cannot be read-only then.
+   */
   readonly exec: boolean;
 }
 
@@ -35,7 +43,10 @@ export interface ExistingDatabase {
   readonly port: number;
   readonly name: string;
   readonly user: string;
-  /** `secret`: RDS's own JSON or a plain password. `iam`: tokens of RDS IAM authentication, for that resource id. */
+  /**
+   * `secret`: RDS's own JSON or a plain password. `iam`: tokens of RDS IAM authentication, for that
+   * resource id.
+   */
   readonly password: { readonly secretArn: string } | { readonly resourceId: string };
   readonly securityGroupId: string;
 }

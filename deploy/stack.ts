@@ -9,7 +9,8 @@ import type { DeploySettings } from './settings.ts';
 import { RowcastWebSocketApi } from './websocket-api.ts';
 
 /**
- * All of Rowcast in one account and Region. Knows neither account nor Region when it is synthesised.
+ * All of Rowcast in one account and Region. Knows neither account nor Region when it is
+ * synthesised.
  *
  *     clients ── WebSocket API ── $connect, $disconnect ──▶ table
  *                     ▲                                       │

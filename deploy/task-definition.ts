@@ -1,6 +1,7 @@
 /**
- * Prints the relay's task definition as `aws ecs register-task-definition --cli-input-json file://…` takes it, for those who deploy
- * without CDK: what the stack makes, with placeholders for what only an account knows.
+ * Prints the relay's task definition as `aws ecs register-task-definition --cli-input-json
+ * file://…` takes it, for those who deploy without CDK: what the stack makes, with placeholders for
+ * what only an account knows.
  */
 import { App } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
@@ -18,7 +19,10 @@ export function taskDefinition(template: Template): Json {
   };
 }
 
-/** CloudFormation writes Names, the ECS API names; environment variables and placeholders stay as they are. */
+/**
+ * CloudFormation writes Names, the ECS API names; environment variables and placeholders stay as
+ * they are.
+ */
 function camelCase(value: Json): Json {
   if (Array.isArray(value)) return value.map(camelCase);
   if (value === null || typeof value !== 'object') return value;

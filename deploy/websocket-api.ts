@@ -34,16 +34,22 @@ import type { DeploySettings } from './settings.ts';
 /** Made by `npm run build`: the very files that the tests run in the local gateway. */
 const BUNDLES = fileURLToPath(new URL('../dist/lambdas', import.meta.url));
 
-/** Requests that clients send are pings, one in four minutes, and new connections: 500 a second is what AWS takes of those. */
+/**
+ * Requests that clients send are pings, one in four minutes, and new connections: 500 a second is
+ * what AWS takes of those.
+ */
 const ROUTE_THROTTLE = { throttlingRateLimit: 2000, throttlingBurstLimit: 1000 };
 
-/** The WebSocket API: `$connect` and `$disconnect` are Lambdas, `ping` and everything else are answered by MOCK integrations. */
+/**
+ * The WebSocket API: `$connect` and `$disconnect` are Lambdas, `ping` and everything else are
+ * answered by MOCK integrations.
+ */
 export class RowcastWebSocketApi extends Construct {
   readonly api: WebSocketApi;
   readonly stage: WebSocketStage;
   readonly connect: LambdaFunction;
   readonly disconnect: LambdaFunction;
-  /** Of the metrics that are counted in logs. */
+  /** The namespace of metrics that are counted in logs. */
   readonly #namespace: string;
 
   constructor(
@@ -93,7 +99,7 @@ export class RowcastWebSocketApi extends Construct {
     if (settings.accessLogs) this.#logAccess(stage);
   }
 
-  /** Whoever reads it can sign tokens: the output says where it is. */
+  /** The secret that signs a trial's tokens: an output says where it is. */
   #trialSecret(): string {
     const { secretArn } = new Secret(this, 'JwtSecret', {
       generateSecretString: { passwordLength: 48, excludePunctuation: true },
@@ -114,7 +120,8 @@ export class RowcastWebSocketApi extends Construct {
       assumedBy: new ServicePrincipal('lambda.amazonaws.com'),
     });
     logs.grantWrite(role);
-    // Its handler answers 500 and does not throw: what it logs as an error is what Lambda's own metric cannot see.
+    // Its handler answers 500 and does not throw: what it logs as an error is what Lambda's own
+    // metric cannot see.
     new MetricFilter(this, `${id}Errors`, {
       logGroup: logs,
       filterPattern: FilterPattern.stringValue('$.level', '=', 'error'),
@@ -142,8 +149,9 @@ export class RowcastWebSocketApi extends Construct {
   }
 
   /**
-   * A route answers by itself only with all four: a request template, an integration response, and a route response with
-   * its selection expression; CDK's own construct leaves the integration response out
+   * A route answers by itself only with all four: a request template, an integration response, and
+   * a route response with its selection expression; CDK's own construct leaves the integration
+   * response out
    * (https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api-route-response.html).
    */
   #mock(routeKey: string, answer: string): void {

@@ -4,56 +4,65 @@
 
 do $$ begin
   if to_regclass('rowcast.event') is not null then
-    raise exception 'Rowcast is already installed in this database'
-      using hint = 'Its migrations are recorded in rowcast.migrations: run `rowcast migrate up`, or `npx node-pg-migrate up --migrations-schema rowcast --migrations-table migrations`.';
+    raise exception 'Rowcast is already installed in this database' using hint =
+      'Its migrations are recorded in rowcast.migrations: run `rowcast migrate up`, or `npx '
+      'node-pg-migrate up --migrations-schema rowcast --migrations-table migrations`.';
   end if;
-  -- Whoever owns the schema could put functions of their own in the place of ours.
+  -- A foreign owner of the schema could replace our functions.
   if exists (select from pg_namespace n join pg_roles r on r.oid = n.nspowner
     where n.nspname = 'rowcast' and r.rolname <> current_user and not r.rolsuper) then
-    raise exception 'schema rowcast belongs to another role' using hint = 'Drop it, or give it to the role that migrates: alter schema rowcast owner to …';
+    raise exception 'schema rowcast belongs to another role' using hint =
+      'Drop it, or give it to the role that migrates: alter schema rowcast owner to …';
   end if;
 end $$;
 
 create schema if not exists rowcast;
 comment on schema rowcast is 'Rowcast: relays committed rows to WebSocket clients.';
 
--- One row. A cursor token names the id, so that a token of another installation is told apart. The
--- relay delivers only where `identity` is this database's: a copy must not push to the original's clients.
--- `timeline`: another one means that the database was restored to an earlier moment, or that a replica took over, which may lack the last
--- transactions: the relay that notices calls refetch().
--- `floor`: rows of transactions below may have been removed by retention.
--- `adopted_at`: connections made before may have missed something, and are told to fetch again. Null until a relay has noticed: the
--- transaction that calls refetch() may last, and who connects meanwhile fetches what was before it.
+-- One row. A cursor token names the id, so that a token of another installation is told apart.
+-- identity: the relay delivers only where it is this database's. A copy must not push to the
+--   original's clients.
+-- timeline: another one means that the database was restored to an earlier moment, or that a
+--   replica took over, which may be missing the last transactions. The relay that notices calls
+--   refetch().
+-- floor: rows of transactions below may have been removed by retention.
+-- refetch_before: connections made before may have missed something, and hear `recovered: false`.
+--   Null until a relay has noticed: the transaction that calls refetch() may last, and a client
+--   that connects meanwhile fetches what was before it.
 create table rowcast.installation (
   only_row boolean primary key default true check (only_row),
   id uuid not null default gen_random_uuid(),
   identity text not null,
   timeline integer not null,
   floor xid8 not null default '0',
-  adopted_at timestamptz,
+  refetch_before timestamptz,
   installed_at timestamptz not null default now()
 );
 
--- What tells this database from a copy of it: the cluster, the database in it, and the table, which a restore of a dump into the same
--- database makes anew. A dump restored elsewhere, CREATE DATABASE … TEMPLATE and logical copies differ; only a physical copy does not.
+-- Tells this database from a copy of it: the cluster, the database in it, and the table, which a
+-- restore of a dump into the same database makes anew. A dump restored elsewhere, CREATE DATABASE …
+-- TEMPLATE and logical copies differ; only a physical copy does not.
 create function rowcast.database_identity() returns text language sql stable
 set search_path = pg_catalog, pg_temp as $$
   select system_identifier || '/' || d.oid || '/' || 'rowcast.installation'::regclass::oid
   from pg_control_system(), pg_database d where d.datname = current_database()
 $$;
 
--- The timeline that is written to. The last checkpoint's is still the former one for a moment after a replica was promoted.
+-- The timeline that is written to. The last checkpoint's is still the former one for a moment after
+-- a replica was promoted.
 create function rowcast.timeline() returns integer language sql stable
 set search_path = pg_catalog, pg_temp as $$
-  select greatest(c.timeline_id, r.min_recovery_end_timeline) from pg_control_checkpoint() c, pg_control_recovery() r
+  select greatest(c.timeline_id, r.min_recovery_end_timeline)
+  from pg_control_checkpoint() c, pg_control_recovery() r
 $$;
 
-insert into rowcast.installation (identity, timeline) values (rowcast.database_identity(), rowcast.timeline());
+insert into rowcast.installation (identity, timeline)
+values (rowcast.database_identity(), rowcast.timeline());
 
 -- The log. A writer appends in its own transaction and touches nothing else.
--- xid is the writer's top-level transaction: a row's own xmin would be that of a savepoint.
--- key is filled only for rows that may be too large for a frame, so that the frame can name them.
--- problem: why the row is not here whole, or addresses nobody; the relay counts such events and says so.
+-- xid: the writer's top-level transaction. A row's own xmin would be that of a savepoint.
+-- key: filled only for rows that may be too large for a frame, so that the frame can name them.
+-- problem: why the row is not here whole, or addresses nobody. The relay counts and reports these.
 create table rowcast.event (
   id bigint generated always as identity primary key,
   xid xid8 not null default pg_current_xact_id(),
@@ -69,19 +78,26 @@ create table rowcast.event (
 create index event_problem_idx on rowcast.event (source, id) where problem is not null;
 -- The id is in it so that the bounds of a window, however large, are read from the index alone.
 create index event_xid_idx on rowcast.event (xid, id);
--- Retention removes as many rows as are written: vacuum early and often, so that their space is used again.
-alter table rowcast.event set (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02);
-comment on table rowcast.event is 'The log: what was committed, in the order of id within a window.';
+-- Retention removes as many rows as are written: vacuum early and often, so that their space is
+-- used again.
+alter table rowcast.event set (
+  autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02);
+comment on table rowcast.event is
+  'The log: committed events, in the order of id within a window.';
 
--- The relay's place in the log. All that `snapshot` sees was delivered to everybody, but to those that `exceptions` names. While a
--- backlog is delivered page by page, `until` is the end of its window, and of that window everything up to
--- after_id was delivered; through_id is its last row.
--- exceptions (src/relay/exceptions.ts): connections that lack something of what `snapshot` sees, each with its own place, and young ones
--- that have had their replay. delivered: what even the slowest of them has; retention takes nothing else for delivered.
--- served_until and served_snapshot: every connection made before that instant has had its replay; the relay that takes over replays to
--- the younger ones that are not named what that snapshot did not see. A new installation has served nobody.
+-- The relay's place in the log. Everything that `snapshot` sees was delivered to everybody, but for
+-- those that `exceptions` names.
+-- until, after_id, through_id: a backlog is delivered page by page. `until` is the end of its
+--   window, rows up to after_id were delivered, and through_id is the last one.
+-- exceptions (src/relay/exceptions.ts): connections that are missing something of what `snapshot`
+--   sees, each with its own place, and young ones that have had their replay.
+-- delivered: even the slowest connection has what it sees. Retention takes nothing else for
+--   delivered.
+-- served_until, served_snapshot: every connection made before that instant has had its replay. The
+--   next leader replays to the younger ones that are not named what that snapshot did not see. A
+--   new installation has served nobody.
 -- installation: a relay that has not noticed that it is another one by now cannot commit.
--- commits counts them: a relay that finds fewer than it has made knows that the database was set back.
+-- commits: a relay that finds fewer than it has made knows that the database was set back.
 create table rowcast.cursor (
   consumer text primary key,
   installation uuid not null,
@@ -97,11 +113,14 @@ create table rowcast.cursor (
   updated_at timestamptz not null default now(),
   check ((until is null) = (after_id is null) and (until is null) = (through_id is null))
 ) with (fillfactor = 50);
-insert into rowcast.cursor (consumer, installation, snapshot) select 'relay', id, pg_current_snapshot() from rowcast.installation;
+insert into rowcast.cursor (consumer, installation, snapshot)
+select 'relay', id, pg_current_snapshot() from rowcast.installation;
 
--- Where logical replication brings tables here "for all tables" (blue/green deployments, upgrades), this database's own triggers append
--- to its own log: the log and the records of the other one are left out, which would meet the same ids here. A worker that applies them
--- has no query of its own; a row that comes from there is written at depth 1, and one that our capture function appends at depth 2.
+-- Where logical replication brings tables here "for all tables" (blue/green deployments, upgrades),
+-- this database's own triggers append to its own log: the log and the records of the other one are
+-- left out, which would meet the same ids here. A worker that applies them has no query of its own;
+-- a row that comes from there is written at depth 1, and one that our capture function appends at
+-- depth 2.
 create function rowcast.not_from_elsewhere() returns trigger language plpgsql
 set search_path = pg_catalog, pg_temp as $$
 begin
@@ -111,21 +130,26 @@ end $$;
 create function rowcast.keep_apart(target regclass) returns void language plpgsql
 set search_path = pg_catalog, pg_temp as $$
 begin
-  execute format('create trigger keep_apart before insert or update or delete on %s for each row execute function rowcast.not_from_elsewhere()', target);
+  execute format('create trigger keep_apart before insert or update or delete on %s'
+    ' for each row execute function rowcast.not_from_elsewhere()', target);
   execute format('alter table %s enable replica trigger keep_apart', target);
 end $$;
-select rowcast.keep_apart(t) from unnest('{rowcast.event,rowcast.cursor,rowcast.installation}'::regclass[]) t;
+select rowcast.keep_apart(t)
+from unnest('{rowcast.event,rowcast.cursor,rowcast.installation}'::regclass[]) t;
 select rowcast.keep_apart(t) from to_regclass('rowcast.migrations') t where t is not null;
 
--- Voids the cursors of all clients: those that are connected, and those that come back, hear `recovered: false` and fetch again.
--- The log stays, and what waits in it is delivered.
+-- Voids the cursors of all clients: those that are connected, and those that come back, hear
+-- `recovered: false` and fetch again. The log stays, and what waits in it is delivered.
 create function rowcast.refetch() returns void language plpgsql
 set search_path = pg_catalog, pg_temp as $$
 begin
-  update rowcast.installation set id = gen_random_uuid(), timeline = rowcast.timeline(), adopted_at = null;
-  -- Nobody has been served in the new installation: the relay replays to everybody from where the cursor is.
-  update rowcast.cursor set installation = (select id from rowcast.installation), served_until = 'epoch', served_snapshot = snapshot,
-    exceptions = '{}', updated_at = now();
+  update rowcast.installation
+  set id = gen_random_uuid(), timeline = rowcast.timeline(), refetch_before = null;
+  -- Nobody has been served in the new installation: the relay replays to everybody from where the
+  -- cursor is.
+  update rowcast.cursor
+  set installation = (select id from rowcast.installation), served_until = 'epoch',
+    served_snapshot = snapshot, exceptions = '{}', updated_at = now();
   perform pg_notify('rowcast_control', '');
 end $$;
 
@@ -136,48 +160,67 @@ create function rowcast.adopt(keep_cursor boolean default false) returns void la
 set search_path = pg_catalog, pg_temp as $$
 begin
   if keep_cursor then
-    update rowcast.installation set identity = rowcast.database_identity(), timeline = rowcast.timeline();
+    update rowcast.installation
+    set identity = rowcast.database_identity(), timeline = rowcast.timeline();
     perform pg_notify('rowcast_control', '');
   else
     delete from rowcast.event;
     update rowcast.installation set identity = rowcast.database_identity(), floor = '0';
-    update rowcast.cursor set snapshot = pg_current_snapshot(), delivered = pg_current_snapshot(), until = null, after_id = null, through_id = null;
+    update rowcast.cursor
+    set snapshot = pg_current_snapshot(), delivered = pg_current_snapshot(), until = null,
+      after_id = null, through_id = null;
     perform rowcast.refetch();
   end if;
 end $$;
 
--- Removes rows that are older than `keep` and delivered, or older than `keep_undelivered` in any case;
--- at most `batch` rows a call, the oldest first. Writers never wait for it: it touches only rows that
--- nobody writes any more. Rows that a wrong clock has stamped in the future are as old as the next one that it has not; they would else
--- stand before the others for years. Returns how many were removed, how many of those had not been delivered, and
--- the floor that this left.
-create function rowcast.remove_old(keep interval, keep_undelivered interval, batch integer, out removed integer, out undelivered integer, out floor xid8)
-language plpgsql set search_path = pg_catalog, pg_temp as $$
+-- Removes rows that are older than `keep` and delivered, or older than `keep_undelivered` in any
+-- case; at most `batch` rows a call, the oldest first. Writers never wait for it: it touches only
+-- rows that nobody writes any more. Rows that a wrong clock has stamped in the future are as old as
+-- the next one that it has not; they would else stand before the others for years. Returns how many
+-- were removed, how many of those had not been delivered, and the floor that this left.
+create function rowcast.remove_old(
+  keep interval, keep_undelivered interval, batch integer,
+  out removed integer, out undelivered integer, out floor xid8
+) language plpgsql set search_path = pg_catalog, pg_temp as $$
 declare
-  delivered pg_snapshot := (select c.delivered from rowcast.cursor c where c.consumer = 'relay');
+  delivered pg_snapshot := (
+    select c.delivered from rowcast.cursor c where c.consumer = 'relay');
 begin
   with first as (
-    select e.id, e.xid, e.occurred_at, e.occurred_at > now() + interval '1 minute' as ahead from rowcast.event e order by e.id limit batch
+    select e.id, e.xid, e.occurred_at, e.occurred_at > now() + interval '1 minute' as ahead
+    from rowcast.event e order by e.id limit batch
   ),
   -- No row is older than those before it.
   ordered as (
-    select f.id, f.xid, f.ahead, max(f.occurred_at) filter (where not f.ahead) over (order by f.id rows unbounded preceding) as at from first f
+    select f.id, f.xid, f.ahead, max(f.occurred_at) filter (where not f.ahead)
+      over (order by f.id rows unbounded preceding) as at
+    from first f
   ),
   timed as (
     select o.id, o.xid, case when o.ahead then coalesce(
-        min(o.at) filter (where not o.ahead) over (order by o.id rows between current row and unbounded following),
-        (select e.occurred_at from rowcast.event e where e.id > (select max(l.id) from first l) and e.occurred_at <= now() + interval '1 minute'
+        min(o.at) filter (where not o.ahead)
+          over (order by o.id rows between current row and unbounded following),
+        (select e.occurred_at from rowcast.event e
+          where e.id > (select max(l.id) from first l)
+            and e.occurred_at <= now() + interval '1 minute'
           order by e.id limit 1),
         now()) else o.at end as at
     from ordered o
   ),
   old as (
     select t.id, t.xid, not pg_visible_in_snapshot(t.xid, delivered) as waits from timed t
-    where t.at < now() - keep_undelivered or t.at < now() - keep and pg_visible_in_snapshot(t.xid, delivered)
+    where t.at < now() - keep_undelivered
+      or t.at < now() - keep and pg_visible_in_snapshot(t.xid, delivered)
   ),
-  gone as (delete from rowcast.event e using old where e.id = old.id returning old.xid, old.waits),
-  highest as (select ((g.xid::text::numeric + 1)::text)::xid8 as xid from gone g order by g.xid desc limit 1),
-  moved as (update rowcast.installation i set floor = h.xid from highest h where i.floor < h.xid)
+  gone as (
+    delete from rowcast.event e using old where e.id = old.id returning old.xid, old.waits
+  ),
+  highest as (
+    select ((g.xid::text::numeric + 1)::text)::xid8 as xid from gone g order by g.xid desc limit 1
+  ),
+  moved as (
+    update rowcast.installation i set floor = h.xid from highest h where i.floor < h.xid
+  )
   select count(*), count(*) filter (where g.waits) into removed, undelivered from gone g;
   select i.floor into remove_old.floor from rowcast.installation i;
 end $$;
@@ -194,7 +237,9 @@ drop function rowcast.database_identity();
 drop function rowcast.timeline();
 drop table rowcast.installation;
 do $$ begin
-  if to_regclass('rowcast.migrations') is not null then drop trigger if exists keep_apart on rowcast.migrations; end if;
+  if to_regclass('rowcast.migrations') is not null then
+    drop trigger if exists keep_apart on rowcast.migrations;
+  end if;
 end $$;
 drop function rowcast.keep_apart(regclass);
 drop function rowcast.not_from_elsewhere();

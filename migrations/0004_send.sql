@@ -1,25 +1,34 @@
 -- Up Migration
--- Messages of the application's own, in its own transaction. Whoever has USAGE on schema rowcast may
--- send; nobody else has until it is granted.
+-- Messages of the application's own, in its own transaction. A role with USAGE on schema rowcast
+-- may send; no other role has it until it is granted.
 -- Locks: none.
 
-create function rowcast.send(type text, data json, audience text[] default '{all}') returns bigint language plpgsql security definer
+create function rowcast.send(
+  type text, data json, audience text[] default '{all}'
+) returns bigint language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
 declare
   event_id bigint;
 begin
   if type is null or type !~ '^[^[:cntrl:][:space:]]{1,100}$' then
-    raise exception 'rowcast: type is %', quote_nullable(left(type, 120)) using errcode = 'invalid_parameter_value',
-      hint = 'A type is a word of 1 to 100 characters without spaces: upload_progress.';
+    perform rowcast.refuse(
+      format('type is %s', quote_nullable(left(type, 120))),
+      'A type is a word of 1 to 100 characters without spaces: upload_progress.');
   elsif type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'pong') then
-    raise exception 'rowcast: type % is Rowcast''s own', type using errcode = 'invalid_parameter_value', hint = 'Choose another name.';
+    perform rowcast.refuse(format('type %s is Rowcast''s own', type), 'Choose another name.');
   elsif octet_length(data::text) > rowcast.max_message_bytes() then
-    raise exception 'rowcast: % bytes of data fit no message', octet_length(data::text) using errcode = 'program_limit_exceeded',
-      hint = 'API Gateway carries 131072 bytes, and the relay MAX_FRAME_BYTES; store what is large, and send its key.';
+    perform rowcast.refuse(
+      format('%s bytes of data fit no message', octet_length(data::text)),
+      'API Gateway carries 131072 bytes, and the relay MAX_FRAME_BYTES; '
+        'store what is large, and send its key.',
+      'program_limit_exceeded');
   end if;
   perform rowcast.check_audience(audience, false);
-  insert into rowcast.event (type, audience, data) values (type, audience, data) returning id into event_id;
-  if not pg_try_advisory_xact_lock_shared(rowcast.lock_class(), 1) then perform pg_notify('rowcast_send', ''); end if;
+  insert into rowcast.event (type, audience, data) values (type, audience, data)
+  returning id into event_id;
+  if not pg_try_advisory_xact_lock_shared(rowcast.lock_class(), rowcast.doorbell_lock()) then
+    perform pg_notify('rowcast_send', '');
+  end if;
   return event_id;
 end $$;
 
@@ -27,10 +36,12 @@ create function rowcast.broadcast(type text, data json) returns bigint language 
 as $$ select rowcast.send(type, data, '{all}') $$;
 
 -- One term from a kind and a name that the caller gives; a missing name is an error, not everybody.
-create function rowcast.send_to(kind text, name text, type text, data json) returns bigint language plpgsql as $$
+create function rowcast.send_to(kind text, name text, type text, data json) returns bigint
+language plpgsql as $$
 begin
   if coalesce(name, '') = '' then
-    raise exception 'rowcast: no % was given to send to', kind using errcode = 'invalid_parameter_value', hint = 'To reach everybody, use rowcast.broadcast().';
+    perform rowcast.refuse(
+      format('no %s was given to send to', kind), 'To reach everybody, use rowcast.broadcast().');
   end if;
   return rowcast.send(type, data, array[kind || ':' || name]);
 end $$;
@@ -39,19 +50,22 @@ create function rowcast.send_to_user(user_id text, type text, data json) returns
 as $$ select rowcast.send_to('user', user_id, type, data) $$;
 
 -- For ids that are no text in the database: numbers, uuids.
-create function rowcast.send_to_user(user_id anynonarray, type text, data json) returns bigint language sql
+create function rowcast.send_to_user(user_id anynonarray, type text, data json) returns bigint
+language sql
 as $$ select rowcast.send_to('user', user_id::text, type, data) $$;
 
 create function rowcast.send_to_room(room text, type text, data json) returns bigint language sql
 as $$ select rowcast.send_to('room', room, type, data) $$;
 
-create function rowcast.send_to_room(room anynonarray, type text, data json) returns bigint language sql
+create function rowcast.send_to_room(room anynonarray, type text, data json) returns bigint
+language sql
 as $$ select rowcast.send_to('room', room::text, type, data) $$;
 
 create function rowcast.send_to_role(role text, type text, data json) returns bigint language sql
 as $$ select rowcast.send_to('role', role, type, data) $$;
 
-create function rowcast.send_to_connection(connection_id text, type text, data json) returns bigint language sql
+create function rowcast.send_to_connection(connection_id text, type text, data json) returns bigint
+language sql
 as $$ select rowcast.send_to('connection', connection_id, type, data) $$;
 
 -- Down Migration

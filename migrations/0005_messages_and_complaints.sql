@@ -1,6 +1,5 @@
 -- Up Migration
--- The two tables that are watched from the start: made where they are missing, used as they are
--- where the application has them.
+-- The two tables that are watched from the start: existing tables are used, missing ones made.
 -- Locks: SHARE ROW EXCLUSIVE on a table that was there, for an instant; gives up after 3 s.
 
 do $$ begin
@@ -30,14 +29,17 @@ do $$ begin
   end if;
 end $$;
 
--- A table of the application's may have no primary key: then an update needs the old row to say which it was. What is
--- no table (a view of that name) is left alone.
-select rowcast.watch(c.oid, t.entity, include_old => not exists (select from pg_index i where i.indrelid = c.oid and i.indisprimary))
+-- A table of the application's may have no primary key: then an update needs the old row to say
+-- which it was. What is no table (a view of that name) is left alone.
+select rowcast.watch(c.oid, t.entity, include_old => not exists (
+  select from pg_index i where i.indrelid = c.oid and i.indisprimary))
 from (values ('messages', 'MESSAGE'), ('complaints', 'COMPLAINT')) t (name, entity)
-join pg_class c on c.relname = t.name and c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p');
+join pg_class c on c.relname = t.name and c.relnamespace = 'public'::regnamespace
+  and c.relkind in ('r', 'p');
 
 -- Down Migration
--- Takes the triggers away, and the tables only where Rowcast made them, nobody has put a row in, and nothing refers to them.
+-- Takes the triggers away, and each table only where Rowcast made it, nobody has put a row in, and
+-- nothing refers to it.
 -- Locks: ACCESS EXCLUSIVE on both tables for an instant.
 set local lock_timeout = '5s';
 do $$
@@ -46,8 +48,9 @@ declare
 begin
   foreach ours in array array[to_regclass('public.messages'), to_regclass('public.complaints')] loop
     continue when ours is null;
-    if exists (select from rowcast.capture where target = ours) then perform rowcast.unwatch(ours); end if;
-    continue when obj_description(ours, 'pg_class') is distinct from 'Made by Rowcast.' or not exists (select from pg_class where oid = ours and relkind = 'r');
+    if rowcast.is_watched(ours) then perform rowcast.unwatch(ours); end if;
+    continue when obj_description(ours, 'pg_class') is distinct from 'Made by Rowcast.'
+      or not exists (select from pg_class where oid = ours and relkind = 'r');
     execute format('lock table %s in access exclusive mode', ours);
     execute format('select exists (select from %s)', ours) into filled;
     continue when filled;

@@ -1,4 +1,5 @@
-// Writes docs/grafana.json: `npm run dashboard`. A dashboard is long and alike; what is particular of it stands here.
+// Writes docs/grafana.json: `npm run dashboard`. A dashboard is long and alike; what is particular
+// of it stands here.
 import { writeFile } from 'node:fs/promises';
 
 const rate = (metric, by) =>

@@ -1,4 +1,5 @@
-// Puts what the commands print into docs/commands.md: `npm run screens`. Each screen is that of a real system, made for it and sick where the text says so.
+// Puts what the commands print into docs/commands.md: `npm run screens`. Each screen is that of a
+// real system, made for it and sick where the text says so.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';

@@ -1,6 +1,6 @@
 /**
- * Time, timers and chance. Classes of the relay, the log, the listener and the pusher take them from
- * here and from nowhere else, so that a simulation repeats a run exactly (test/simulation).
+ * Time, timers and chance. Classes of the relay, the log, the listener and the pusher take them
+ * from here and from nowhere else, so that a simulation repeats a run exactly (test/simulation).
  */
 export interface Clock {
   /** Epoch milliseconds. The clocks of other machines differ from it. */

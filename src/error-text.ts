@@ -1,4 +1,7 @@
-/** What went wrong, in one line: the message of whatever was thrown, Postgres's hint, and the causes. */
+/**
+ * An error in one line: the message of whatever was thrown, Postgres's hint, and the
+ * causes.
+ */
 export function errorText(error: unknown): string {
   // A host of several addresses that refuses at each: Node's error has no message of its own.
   if (error instanceof AggregateError && !error.message)
@@ -6,7 +9,8 @@ export function errorText(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { name, message, cause } = error;
   const { hint } = error as { hint?: string };
-  // Of AWS's exceptions the name says more than the message: "ResourceNotFoundException: Requested resource not found".
+  // The name of an AWS exception says more than its message: "ResourceNotFoundException: Requested
+  // resource not found".
   const what =
     message && !name.endsWith('Exception') ? message : [name, message].filter(Boolean).join(': ');
   return `${what}${hint ? ` (${hint})` : ''}${cause ? `: ${errorText(cause)}` : ''}`;

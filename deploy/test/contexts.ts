@@ -1,4 +1,4 @@
-/** What a deployment beside a VPC and a database that exist is told. */
+/** The settings of a deployment beside an existing VPC and database. */
 export const JWT = {
   jwtSecretArn: 'arn:aws:secretsmanager:eu-west-1:123456789012:secret:jwt-AbCdEf',
 };

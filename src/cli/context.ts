@@ -6,7 +6,7 @@ import { InspectionClient } from '../telemetry/inspection-client.ts';
 import { endWithReader, note, stopOnSignal } from './process.ts';
 import { Terminal } from './terminal.ts';
 
-/** What the commands that look at a running system share. */
+/** Shared by the commands that look at a running system. */
 export interface CommandContext {
   readonly database: DatabaseSettings;
   readonly inspector: InspectionClient;

@@ -1,6 +1,6 @@
 import { errorText } from '../error-text.ts';
 
-/** What commands do to the process they run in. Nothing else ends it, or listens to its signals. */
+/** The process that commands run in: nothing else ends it, or listens to its signals. */
 
 /** ECS waits 30 s after SIGTERM. The next relay delivers what is still in flight by then. */
 const STOP_DEADLINE_MS = 25_000;

@@ -5,8 +5,8 @@ const REWRITE_MS = 100;
 const LINE_MS = 10_000;
 
 /**
- * How far a piece of work has come: one line that is rewritten, on a terminal; elsewhere (CI, a log) a line every ten seconds and one
- * at the end.
+ * How far a piece of work has come: one line that is rewritten, on a terminal; elsewhere (CI, a
+ * log) a line every ten seconds and one at the end.
  *
  *     migrations  3 of 5 (60 %), 12/s, done in 1 s
  */

@@ -23,7 +23,7 @@ const PROBLEMS_SHOWN = 5;
 const TABLES_SHOWN = 12;
 const NAME_COLUMNS = 24;
 
-/** What `rowcast status --json` prints. */
+/** The output of `rowcast status --json`. */
 export interface Status {
   /** ISO 8601 */
   readonly at: string;
@@ -31,7 +31,7 @@ export interface Status {
   readonly database: LogStatus | null;
   /** Why not. */
   readonly problem?: string;
-  /** Of the relay on this machine; null where none answers. */
+  /** The relay on this machine; null where none answers. */
   readonly relay: RelayStatus | null;
 }
 
@@ -92,7 +92,7 @@ function logSections(
 interface Screen {
   readonly terminal: Terminal;
   readonly inspector: InspectionClient;
-  /** Of a backlog that shrinks; null where nobody has looked twice. */
+  /** The pace of a shrinking backlog; null at the first look. */
   readonly pace: Pace | null;
 }
 
@@ -193,7 +193,7 @@ function watchedLines({ watched, dropped }: InstalledLogStatus, paint: Paint): s
   return [...lost, ...lines, ...(more > 0 ? [`and ${counted(more, 'more table')}`] : [])];
 }
 
-/** What only the relay itself knows. */
+/** Lines that only the relay itself can give. */
 function ownLines(relay: RelayStatus, paint: Paint): string[] {
   const { term, connections, posts, problems } = relay;
   const { sinceMs, ...outcomes } = posts;

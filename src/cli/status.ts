@@ -53,7 +53,10 @@ function leftOf({ at, database }: Status): Remaining {
   return { left: database?.installed ? database.lag.backlog : 0, atMs: Date.parse(at) };
 }
 
-/** Asks the database through one connection, which is made again when it is lost, and the relay on this machine. */
+/**
+ * Asks the database through one connection, which is made again when it is lost, and the relay on
+ * this machine.
+ */
 class StatusSource {
   readonly #context: CommandContext;
   #session: Session | undefined;

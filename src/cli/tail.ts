@@ -15,12 +15,13 @@ const POLL_MS = 100;
 const QUERY_TIMEOUT_MS = 15_000;
 const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
 const PAGE_ROWS = 500;
-/** What a frame holds at most: larger rows are shown as clients get them, by their key. */
+/** The largest frame: larger rows are shown by their key, as clients get them. */
 const MAX_FRAME_BYTES = 131_072;
 
 /**
- * Prints events as they are committed, until the signal aborts. Reads the log as a relay does, with a cursor of its own: nothing is
- * delivered, no doorbell is touched, and a connection that is lost costs no event.
+ * Prints events as they are committed, until the signal aborts. Reads the log as a relay does, with
+ * a cursor of its own: nothing is delivered, no doorbell is touched, and a connection that is lost
+ * costs no event.
  * @throws when the database cannot be reached at first
  */
 export async function tail(context: CommandContext, filter: TailFilter): Promise<void> {
@@ -88,7 +89,10 @@ async function start(session: Session): Promise<{ tag: string; now: Snapshot }> 
 /** Sees no transaction: every event of the log is new to it. */
 const NOTHING = Snapshot.parse('3:3:');
 
-/** As a backlog up to now: what commits later follows it. The log is walked from its newest event on, which costs those that are shown. */
+/**
+ * As a backlog up to now: what commits later follows it. The log is walked from its newest event
+ * on, which costs those that are shown.
+ */
 async function since(session: Session, seconds: number, now: Snapshot): Promise<Position> {
   const [row] = await session.query<{ before: string | null; last: string | null }>(
     `select (select id from rowcast.event where occurred_at < clock_timestamp() - $1 * interval '1 second' order by id desc limit 1)::text as before,

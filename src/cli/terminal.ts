@@ -3,7 +3,10 @@ import { stripVTControlCharacters, styleText } from 'node:util';
 
 type Style = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 
-/** Where a command writes: a terminal, with colours and a width, or a pipe or file, plain and never redrawn. */
+/**
+ * Where a command writes: a terminal, with colours and a width, or a pipe or file, plain and never
+ * redrawn.
+ */
 export class Terminal {
   readonly #stream: NodeJS.WriteStream;
   readonly #colours: boolean;
@@ -19,12 +22,12 @@ export class Terminal {
     return this.#stream.isTTY === true;
   }
 
-  /** Of a line; 80 where nobody knows. */
+  /** The width of a line; 80 where it is not known. */
   get columns(): number {
     return this.#stream.isTTY ? this.#stream.columns || 80 : 80;
   }
 
-  /** Of a screen's text: lines of more than 80 columns are hard to read. */
+  /** The width of a screen's text: lines of more than 80 columns are hard to read. */
   get textColumns(): number {
     return Math.min(80, this.columns);
   }
@@ -39,7 +42,10 @@ export class Terminal {
       await once(this.#stream, 'drain', { signal }).catch(() => undefined);
   }
 
-  /** In the place of what was drawn before, on a terminal, as much as it has lines for; below it elsewhere. */
+  /**
+   * In the place of what was drawn before, on a terminal, as much as it has lines for; below it
+   * elsewhere.
+   */
   redraw(screen: string): void {
     if (!this.interactive) {
       this.print(screen);
@@ -125,7 +131,10 @@ export function dateTime(epochMs: number): string {
   return `${new Date(epochMs).toISOString().slice(0, 19).replace('T', ' ')}Z`;
 }
 
-/** What others wrote (types, terms, names, data), without what would move a terminal's cursor or turn its text around. */
+/**
+ * Foreign text (types, terms, names, data) without characters that move a terminal's cursor or
+ * turn its text around.
+ */
 export function printable<Value>(value: Value): Value {
   return JSON.parse(
     JSON.stringify(value, (_, each) =>
@@ -134,7 +143,10 @@ export function printable<Value>(value: Value): Value {
   ) as Value;
 }
 
-/** Control characters, and those that change the direction of writing (Unicode's Cc and Cf but for what joins emoji and scripts). */
+/**
+ * Control characters, and those that change the direction of writing (Unicode's Cc and Cf but for
+ * what joins emoji and scripts).
+ */
 const UNPRINTABLE = /\p{Cc}|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu;
 
 function escaped(character: string): string {

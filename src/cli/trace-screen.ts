@@ -7,7 +7,9 @@ const SHOWN = 20;
 const ATTEMPTS_SHOWN = 3;
 const LABEL_COLUMNS = 11;
 
-/** What became of one event: what the log says of it, and what the relay on this machine remembers. */
+/**
+ * One event as the log has it, and as the relay on this machine remembers it.
+ */
 export interface Trace {
   readonly id: string;
   /** Null where the log has no such event (any more). */
@@ -28,7 +30,10 @@ export interface TracedEvent {
   /** The committed cursor sees it: delivered to all who should have it. */
   readonly delivered: boolean;
   readonly dataBytes: number;
-  /** Why it is not as it was written; else that of its table, where that is not captured as it should be now. */
+  /**
+   * Why it is not as it was written; else that of its table, where that is not captured as it
+   * should be now.
+   */
   readonly problem: string | null;
 }
 

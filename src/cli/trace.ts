@@ -8,7 +8,7 @@ import { printable } from './terminal.ts';
 import { type Trace, type TracedEvent, traceScreen } from './trace-screen.ts';
 
 const QUERY_TIMEOUT_MS = 10_000;
-/** What no frame holds. */
+/** More than any frame holds. */
 const MAX_BYTES = 131_072;
 
 /** @returns whether the log has such an event. @throws when the database cannot be reached */
@@ -62,7 +62,10 @@ async function readEvent(session: Session, id: string): Promise<TracedEvent | un
   }
 }
 
-/** $1 id, $2 consumer. Of a backlog that is delivered page by page, what lies up to after_id was delivered. */
+/**
+ * $1 id, $2 consumer. Of a backlog that is delivered page by page, what lies up to after_id was
+ * delivered.
+ */
 const EVENT = `
   select '' as type, '{}'::text[] as audience, e.source, (extract(epoch from e.occurred_at) * 1000)::float8 as "occurredMs", e.xid::text,
     coalesce(octet_length(e.data::text), 0) as "dataBytes",

@@ -1,13 +1,15 @@
 /**
  * The browser client: `connect()` gives a feed that stays connected until it is closed.
  *
- *   Feed ── one Connection after the other (token, socket, heartbeat) ── frames ──▶ Delivery ── in order, once ──▶ listeners
+ *     Feed ── one Connection after the other (token, socket, heartbeat)
+ *       └─ frames ──▶ Delivery ── in order, once ──▶ listeners
  *
- * - A connection that ends is followed by another, after a random part of a time that doubles with each failure (full jitter, so
- *   that a hundred thousand clients do not return in one second); at once when the network or the tab comes back.
- * - Each goes on from the cursor: what was missed comes first, then READY, then the feed is live.
- * - Before API Gateway's two hours are over a second connection is made, and the first is closed once the second is READY:
- *   the feed stays live, repeats are dropped by id.
+ * - A connection that ends is followed by another, after a random part of a time that doubles with
+ *   each failure (full jitter, so that a hundred thousand clients do not return in one second); at
+ *   once when the network or the tab comes back.
+ * - Each goes on from the cursor: missed events come first, then READY, then the feed is live.
+ * - Before API Gateway's two hours are over a second connection is made, and the first is closed
+ *   once the second is READY: the feed stays live, and repeats are dropped by id.
  */
 import { Connection, type Ending } from './connection.ts';
 import { Delivery, type DeliveryDeps, type Event } from './delivery.ts';
@@ -36,7 +38,8 @@ export type {
 export type { ConnectOptions, Received, WebSocketConstructor, WebSocketLike } from './options.ts';
 
 /**
- * @example const feed = connect<Messages>({ url: 'wss://…/prod', getToken: () => session.token() });
+ * @example const feed = connect<Messages>({ url: 'wss://…/prod', getToken: () => session.token()
+ * });
  * @throws TypeError that names the option that is wrong
  */
 export function connect<
@@ -71,7 +74,10 @@ class ReconnectingFeed implements Feed {
   /** The last token that was sent was refused, and none has been accepted since. */
   #tokenRefused = false;
   #wasReady = false;
-  /** A replay was cut off: whether it would have been whole was never heard, and the cursor has moved on. */
+  /**
+   * A replay was cut off: whether it would have been whole was never heard, and the cursor has
+   * moved on.
+   */
   #inDoubt = false;
 
   constructor(options: ConnectOptions) {

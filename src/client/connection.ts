@@ -4,8 +4,9 @@ import type { Settings, WebSocketLike } from './options.ts';
 import { Timer } from './timer.ts';
 
 /**
- * Why a connection is over. `refused`: the server answers, and lets nobody in with this token. A browser does not tell a page
- * with which status a handshake failed, so the server is asked by plain HTTP whether it is there.
+ * Why a connection is over. `refused`: the server answers, and lets nobody in with this token. A
+ * browser does not tell a page with which status a handshake failed, so the server is asked by
+ * plain HTTP whether it is there.
  */
 export type Ending = {
   readonly outcome: 'refused' | 'unreachable' | 'lost';
@@ -15,8 +16,8 @@ export type Ending = {
 const NORMAL = 1000;
 
 /**
- * One connection, from the call for a token to its end. What it reports, later and never from within: that it is open, frames, and
- * once how it ended; nothing after `close()`.
+ * One connection, from the call for a token to its end. What it reports, later and never from
+ * within: that it is open, frames, and once how it ended; nothing after `close()`.
  */
 export class Connection {
   /** READY came. */
@@ -58,7 +59,10 @@ export class Connection {
     return this.#over.signal.aborted;
   }
 
-  /** Asks for a sign of life now. @param again also where one was asked for that has not come: the network was away since */
+  /**
+   * Asks for a sign of life now.
+   * @param again also where one was asked for that has not come: the network was away since
+   */
   probe(again: boolean): void {
     if (this.#open && (again || !this.#asked)) this.#ping();
   }
@@ -98,7 +102,10 @@ export class Connection {
     socket.addEventListener('error', () => undefined);
   }
 
-  /** A token of other characters than a subprotocol may have is no token that works here: a JWT has none. */
+  /**
+   * A token of other characters than a subprotocol may have is no token that works here: a JWT has
+   * none.
+   */
   #socketTo(url: string, protocols: string[] | undefined): WebSocketLike | undefined {
     try {
       return new this.#settings.WebSocket(url, protocols);
@@ -141,7 +148,8 @@ export class Connection {
     this.#asked = true;
     this.#socket?.send(PING);
     this.#timer.set(pongTimeoutMs, () => {
-      // A page that was frozen runs its timers before what the socket has received: it asks once more.
+      // A page that was frozen runs its timers before what the socket has received: it asks once
+      // more.
       if (Date.now() - pingedAt > 2 * pongTimeoutMs + 1000) this.#ping();
       else this.#end('lost', 'the server does not answer pings');
     });

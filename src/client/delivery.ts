@@ -6,14 +6,18 @@ import { Timer } from './timer.ts';
 export type Event = Frame & { readonly id: string; readonly type: string };
 
 /**
- * From frames to the application, in order: drops repeats, lets a truncated message's row be fetched before what follows it,
- * and only then moves the cursor. READY waits its turn too: what was missed is delivered before the feed is called live.
+ * From frames to the application, in order: drops repeats, lets a truncated message's row be
+ * fetched before what follows it, and only then moves the cursor. READY waits its turn too: what
+ * was missed is delivered before the feed is called live.
  */
 export class Delivery {
   /** Everything before it was delivered. */
   cursor: string | undefined;
   readonly #deps: DeliveryDeps;
-  /** With their installations, in the order they came; the oldest are forgotten first. Ids of another installation begin anew. */
+  /**
+   * With their installations, in the order they came; the oldest are forgotten first. Ids of
+   * another installation begin anew.
+   */
   readonly #ids = new Set<string>();
   readonly #waiting = new Queue<Event | (() => void)>();
   #fetching = false;
@@ -27,7 +31,10 @@ export class Delivery {
     return this.#ids.has(`${id} ${installationOf(cursor)}`);
   }
 
-  /** What the server sends from now on, it may have sent under other ids: the application fetches anew anyway. */
+  /**
+   * The server may send again, under other ids, what it has sent before: the application fetches
+   * anew anyway.
+   */
   forget(): void {
     this.#ids.clear();
   }

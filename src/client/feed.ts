@@ -4,8 +4,10 @@ import type { Message, MessageOf, Ready } from './message.ts';
  * - `connecting`: a connection is being made, or waits for its turn
  * - `replaying`: connected; what was missed arrives
  * - `live`: everything committed arrives as it is committed
- * - `offline`: the browser has no network (it is tried all the same, and at once when it is back), or the feed was closed
- * - `refused`: the server answers and lets this client not in: its token, a room, or too many at once. Tried again slowly
+ * - `offline`: the browser has no network (it is tried all the same, and at once when it is back),
+ *   or the feed was closed
+ * - `refused`: the server answers and lets this client not in: its token, a room, or too many at
+ *   once. Tried again slowly
  */
 export type Status = 'connecting' | 'replaying' | 'live' | 'offline' | 'refused';
 
@@ -13,7 +15,10 @@ export type Status = 'connecting' | 'replaying' | 'live' | 'offline' | 'refused'
 export interface Feed<Map extends object = Record<string, unknown>>
   extends AsyncIterable<Message<Map>> {
   readonly status: Status;
-  /** Where to go on from after a reload: pass it to `connect`. Whoever iterates keeps the `cursor` of the last message handled. */
+  /**
+   * Where to go on from after a reload: pass it to `connect`. Whoever iterates keeps the `cursor`
+   * of the last message handled.
+   */
   readonly cursor: string | undefined;
   /** Messages of one type. Each of these returns a function that stops it. */
   on<Type extends keyof Map & string>(
@@ -25,7 +30,10 @@ export interface Feed<Map extends object = Record<string, unknown>>
   onReady(listener: (ready: Ready) => void): () => void;
   /** With why it is not live, where something failed. */
   onStatus(listener: (status: Status, error?: Error) => void): () => void;
-  /** A new connection with a new token, now: after signing in again. For another user, close this feed and make one. */
+  /**
+   * A new connection with a new token, now: after signing in again. For another user, close this
+   * feed and make one.
+   */
   reconnect(): void;
   close(): void;
 }

@@ -1,6 +1,9 @@
 import { BATCH_START } from '../protocol/frame.ts';
 
-/** A frame as it comes: an event, READY, pong, or what a gateway answers to nonsense (without a type). */
+/**
+ * A frame as it comes: an event, READY, pong, or what a gateway answers to nonsense (without a
+ * type).
+ */
 export interface Frame {
   readonly type?: string;
   readonly id?: string;
@@ -37,7 +40,10 @@ function frameWithText(frame: string): Frame {
   return Object.fromEntries(members) as Frame;
 }
 
-/** The texts between commas from `start` to the bracket that closes. The relay puts no space around its own commas and colons. */
+/**
+ * The texts between commas from `start` to the bracket that closes. The relay puts no space around
+ * its own commas and colons.
+ */
 function elements(text: string, start: number): string[] {
   const found: string[] = [];
   for (let from = start; from < text.length; ) {

@@ -1,8 +1,8 @@
 import { Queue } from './queue.ts';
 
 /**
- * What comes from now on, one by one; what the loop has not taken yet is kept. Ends, after what was kept, when the signal aborts, and at once
- * when the loop is left.
+ * Messages from now on, one by one; those that the loop has not taken yet are kept. Ends, after
+ * those, when the signal aborts, and at once when the loop is left.
  */
 export function iterator<Item>(
   listen: (listener: (item: Item) => void) => () => void,

@@ -1,4 +1,7 @@
-/** Who listens to one kind of event. One that throws keeps no other from hearing it; its error goes where uncaught ones go. */
+/**
+ * Who listens to one kind of event. One that throws keeps no other from hearing it; its error goes
+ * where uncaught ones go.
+ */
 export class Listeners<Args extends readonly unknown[]> {
   readonly #listeners = new Set<(...args: Args) => void>();
 

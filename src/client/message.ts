@@ -1,5 +1,5 @@
 /**
- * What an application receives, typed by its own map from message type to data:
+ * A message as an application receives it, typed by its own map from message type to data:
  * `connect<{ NEW_ORDER: Order; upload_progress: { percent: number } }>(…)`.
  */
 
@@ -19,7 +19,10 @@ export interface WholeMessage<Type, Data> extends Envelope<Type> {
   readonly truncated?: false;
 }
 
-/** Its row is larger than MAX_FRAME_BYTES: only the primary key came, and `fetchRow` was not given or brought nothing. */
+/**
+ * Its row is larger than MAX_FRAME_BYTES: only the primary key came, and `fetchRow` was not given
+ * or brought nothing.
+ */
 export interface TruncatedMessage<Type, Data> extends Envelope<Type> {
   readonly data: Partial<Data>;
   readonly truncated: true;
@@ -34,16 +37,25 @@ export type Message<Map extends object = Record<string, unknown>> = {
   [Type in keyof Map & string]: MessageOf<Map, Type>;
 }[keyof Map & string];
 
-/** The messages of a watched table: `TableMessages<'MESSAGE', MessageRow> & TableMessages<'COMPLAINT', ComplaintRow>`. */
+/**
+ * The messages of a watched table: `TableMessages<'MESSAGE', MessageRow> &
+ * TableMessages<'COMPLAINT', ComplaintRow>`.
+ */
 export type TableMessages<Entity extends string, Row> = {
   [Type in `NEW_${Entity}` | `UPDATE_${Entity}` | `DELETE_${Entity}`]: Row;
 } & { [Type in `TRUNCATE_${Entity}`]: null };
 
 /** From here on everything committed arrives. */
 export interface Ready {
-  /** Whether everything since the last READY (or since the cursor that `connect` was given) has arrived. If not, fetch again. */
+  /**
+   * Whether everything since the last READY (or since the cursor that `connect` was given) has
+   * arrived. If not, fetch again.
+   */
   readonly recovered: boolean;
-  /** The feed's first: a list that was fetched before may lack what was committed in between. Fetch it now. */
+  /**
+   * The feed's first: a list that was fetched before may lack what was committed in between. Fetch
+   * it now.
+   */
   readonly first: boolean;
   readonly cursor: string;
 }

@@ -4,20 +4,27 @@ export interface ConnectOptions<Map extends object = Record<string, unknown>> {
   /** `wss://…/stage`, as the stack's WebSocketUrl says; what its query holds is kept. */
   readonly url: string;
   /**
-   * Called for each connect, so that a token is never older than its connection. `refused`: the one before was not
-   * accepted; do not answer from a cache. Null where there is none (signed out): status is `refused`, and it is asked again
-   * slowly. Undefined where none is needed. A rejection counts as a failed attempt.
+   * Called for each connect, so that a token is never older than its connection. `refused`: the one
+   * before was not accepted; do not answer from a cache. Null where there is none (signed out):
+   * status is `refused`, and it is asked again slowly. Undefined where none is needed. A rejection
+   * counts as a failed attempt.
    */
   readonly getToken?:
     | ((attempt: { readonly refused: boolean }) => Token | Promise<Token>)
     | undefined;
-  /** The token travels as a subprotocol, which stays out of URLs and logs; `query`: where something on the way drops that header. */
+  /**
+   * The token travels as a subprotocol, which stays out of URLs and logs; `query`: where something
+   * on the way drops that header.
+   */
   readonly tokenIn?: 'subprotocol' | 'query';
   /** Rooms to join, of those that the token allows. */
   readonly rooms?: readonly string[] | undefined;
   /** Where to go on from, instead of from now: `feed.cursor` of an earlier visit. */
   readonly cursor?: string | null | undefined;
-  /** Brings the row of a message that was too large to send, by its key. Later messages wait for it, at most `fetchTimeoutMs`. */
+  /**
+   * Brings the row of a message that was too large to send, by its key. Later messages wait for it,
+   * at most `fetchTimeoutMs`.
+   */
   readonly fetchRow?:
     | ((
         message: { [Type in keyof Map & string]: TruncatedMessage<Type, Map[Type]> }[keyof Map &
@@ -25,37 +32,49 @@ export interface ConnectOptions<Map extends object = Record<string, unknown>> {
         context: { readonly signal: AbortSignal },
       ) => Promise<Map[keyof Map] | null | undefined>)
     | undefined;
-  /** `data` and `old` arrive as the JSON text that Postgres printed: a bigint or numeric keeps every digit. */
+  /**
+   * `data` and `old` arrive as the JSON text that Postgres printed: a bigint or numeric keeps every
+   * digit.
+   */
   readonly dataAsText?: boolean;
   /** Closes the feed. */
   readonly signal?: AbortSignal | undefined;
   /** Another than the global one: Node before 22 has none. */
   readonly WebSocket?: WebSocketConstructor | undefined;
-  /** Silence after which the server is asked for a sign of life. AWS cuts after 10 minutes without a message, some proxies after one; each ping and pong costs a message. */
+  /**
+   * Silence after which the server is asked for a sign of life. AWS cuts after 10 minutes without a
+   * message, some proxies after one; each ping and pong costs a message.
+   */
   readonly pingIntervalMs?: number;
   /** A ping that is not answered within this: the connection is dead. */
   readonly pongTimeoutMs?: number;
   /** From an attempt's start to the open socket, `getToken` included. */
   readonly connectTimeoutMs?: number;
   readonly fetchTimeoutMs?: number;
-  /** The first retry comes within this; each further within twice the time before, at most `maxReconnectDelayMs`. */
+  /**
+   * The first retry comes within this; each further within twice the time before, at most
+   * `maxReconnectDelayMs`.
+   */
   readonly reconnectDelayMs?: number;
   readonly maxReconnectDelayMs?: number;
   /** The same while refused. */
   readonly refusedDelayMs?: number;
   readonly maxRefusedDelayMs?: number;
-  /** When a new connection takes the old one's place: at some time between this and a tenth more, before API Gateway's 2 hours are over. */
+  /**
+   * When a new connection takes the old one's place: at some time between this and a tenth more,
+   * before API Gateway's 2 hours are over.
+   */
   readonly renewAfterMs?: number;
-  /** So many ids are remembered to drop repeats by. */
+  /** How many recent ids are kept for dropping repeats. */
   readonly maxRememberedIds?: number;
 }
 
-/** What `data` is by type, once `dataAsText` has had its say. */
+/** The type of `data` by message type, as `dataAsText` decides. */
 export type Received<Map extends object, AsText> = AsText extends true
   ? { [Type in keyof Map]: string }
   : Map;
 
-/** What is needed of a WebSocket: the browser's, Node's from 22 on, undici's and ws's are such. */
+/** A WebSocket: the browser's, Node's from 22 on, undici's and ws's all fit. */
 export interface WebSocketLike {
   send(data: string): void;
   close(code?: number): void;
@@ -72,8 +91,8 @@ type Token = string | null | undefined;
 export type Settings = ReturnType<typeof settingsOf>;
 
 /**
- * 500 new connections a second is what API Gateway takes from an account: after an outage 30,000 clients need a minute to
- * return, so retries spread over one
+ * 500 new connections a second is what API Gateway takes from an account: after an outage 30,000
+ * clients need a minute to return, so retries spread over one
  * (https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html).
  * @throws TypeError that names the option
  */

@@ -9,7 +9,7 @@ export class Queue<Item> {
 
   take(): Item | undefined {
     const item = this.#items[this.#head++];
-    // What was taken is let go of in halves.
+    // Compact once more than half has been taken.
     if (this.#head * 2 > this.#items.length) {
       this.#items = this.#items.slice(this.#head);
       this.#head = 0;

@@ -3,8 +3,9 @@
 /**
  * React: one feed for all components below a `<RowcastProvider>`.
  *
- * The feed belongs to the provider's element: it connects when that is mounted, and closes a moment after it is gone. The moment is
- * for StrictMode, which unmounts and mounts everything once more: the same socket goes on. Components only listen.
+ * The feed belongs to the provider's element: it connects when that is mounted, and closes a moment
+ * after it is gone. The moment is for StrictMode, which unmounts and mounts everything once more:
+ * the same socket goes on. Components only listen.
  */
 import {
   createContext,
@@ -35,7 +36,7 @@ export interface RowcastState<Map extends object = Record<string, unknown>> {
   readonly lastMessage: Message<Map> | null;
   /** When the last message came, epoch ms. */
   readonly lastUpdate: number | null;
-  /** Of the last READY: whether nothing was missed; null before the first. */
+  /** Whether nothing was missed before the last READY; null before the first. */
   readonly recovered: boolean | null;
   /** Why it is not live, where something failed. */
   readonly error: Error | null;
@@ -46,11 +47,17 @@ export interface RowcastState<Map extends object = Record<string, unknown>> {
 export interface RowcastHandlers<Map extends object = Record<string, unknown>> {
   /** Each message, in order. */
   readonly onMessage?: ((message: Message<Map>) => void) | undefined;
-  /** Fetch what is shown when it is the `first` for this component, or not `recovered`. Called at once where the feed is live already. */
+  /**
+   * Fetch what is shown when it is the `first` for this component, or not `recovered`. Called at
+   * once where the feed is live already.
+   */
   readonly onReady?: ((ready: Ready) => void) | undefined;
 }
 
-/** Options as for `connect`. Another url, other rooms or another `key` make another feed; changed callbacks are taken up as they are. */
+/**
+ * Options as for `connect`. Another url, other rooms or another `key` make another feed; changed
+ * callbacks are taken up as they are.
+ */
 export type RowcastProviderProps<Map extends object = Record<string, unknown>> =
   ConnectOptions<Map> & {
     readonly children?: ReactNode;
@@ -65,7 +72,7 @@ export function RowcastProvider<Map extends object = Record<string, unknown>>({
   const latest = useLatest(options as unknown as ConnectOptions);
   const { url, rooms = [] } = options;
   const joined = rooms.join();
-  // biome-ignore lint/correctness/useExhaustiveDependencies: url and rooms are what a feed is made for
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a feed is made for a url and rooms
   const shared = useMemo(() => new SharedFeed(() => connectLatest(latest)), [url, joined]);
   useEffect(() => shared.hold(), [shared]);
   return createElement(Context.Provider, { value: shared }, children);
@@ -167,7 +174,10 @@ class SharedFeed {
   }
 }
 
-/** Callbacks are looked up when they are called: a component makes new ones each time it is rendered, or has them later. */
+/**
+ * Callbacks are looked up when they are called: a component makes new ones each time it is
+ * rendered, or has them later.
+ */
 function connectLatest(latest: { readonly current: ConnectOptions }): Feed {
   return connect({
     ...latest.current,

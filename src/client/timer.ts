@@ -1,4 +1,4 @@
-/** What setTimeout can wait for: more is taken for nothing. */
+/** setTimeout's longest delay; a longer one fires at once. */
 const MAX_MS = 2 ** 31 - 1;
 
 /** At most one thing to do later; once stopped, none any more. */

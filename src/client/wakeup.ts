@@ -1,4 +1,4 @@
-/** What a browser's page has and Node lacks. */
+/** A browser's page, which Node does not have. */
 interface Page {
   readonly addEventListener?: (type: string, listener: () => void) => void;
   readonly removeEventListener?: (type: string, listener: () => void) => void;
@@ -10,14 +10,18 @@ interface Page {
 
 const page = globalThis as unknown as Page;
 
-/** False where the browser knows that there is no network. It is a hint: what is on this machine is reached all the same. */
+/**
+ * False where the browser knows that there is no network. It is a hint: what is on this machine is
+ * reached all the same.
+ */
 export function isOnline(): boolean {
   return page.navigator?.onLine !== false;
 }
 
 /**
- * Calls back when the network came (`online`) or went, when a tab is looked at again, and when a page comes back from the cache or a
- * machine from its sleep (`focus`: a tab that stayed in front hears nothing else).
+ * Calls back when the network came (`online`) or went, when a tab is looked at again, and when a
+ * page comes back from the cache or a machine from its sleep (`focus`: a tab that stayed in front
+ * hears nothing else).
  * @returns stops it
  */
 export function onWakeup(listener: (online: boolean) => void): () => void {

@@ -3,17 +3,20 @@ import { type Clock, systemClock } from '../clock.ts';
 import { type Connection, hasSameAudience } from './connection.ts';
 
 /**
- * All open connections, in memory: an event costs DynamoDB nothing. A feed (scan-feed.ts, stream-feed.ts) fills it; whoever
- * delivers hears of each connection that joined or left.
+ * All open connections, in memory: an event costs DynamoDB nothing. A feed (scan-feed.ts,
+ * stream-feed.ts) fills it; whoever delivers hears of each connection that joined or left.
  *
- * Two incarnations of one connection id are two connections, told apart by `connectedAt`. An item may be changed in place: its rooms,
- * say, by the application.
+ * Two incarnations of one connection id are two connections, told apart by `connectedAt`. An item
+ * may be changed in place: its rooms, say, by the application.
  */
 export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implements DirectorySink {
   readonly #connections = new Map<string, Connection>();
   /** Connections that delivery found gone, until a read that began later no longer shows them. */
   readonly #forgotten = new Map<string, { connectedAt: number; forgottenAt: number }>();
-  /** Past their ttl, and not known to be closed: nothing is delivered to them, but their sockets may still be open. */
+  /**
+   * Past their ttl, and not known to be closed: nothing is delivered to them, but their sockets may
+   * still be open.
+   */
   readonly #expired = new Map<string, Connection>();
   readonly #clock: Clock;
   #asOf = 0;
@@ -27,7 +30,10 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     return this.#connections.size;
   }
 
-  /** Everything that was stored before this time is known, epoch ms; 0 before the first complete read. */
+  /**
+   * Everything that was stored before this time is known, epoch ms; 0 before the first complete
+   * read.
+   */
   get asOf(): number {
     return this.#asOf;
   }
@@ -56,7 +62,10 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     this.upToDate(readBeganAt);
   }
 
-  /** A connection was stored, or changed. What is known already, or is older than what is known, is no news. */
+  /**
+   * A connection was stored, or changed. What is known already, or is older than what is known, is
+   * no news.
+   */
   put(connection: Connection): void {
     const { connectionId, connectedAt } = connection;
     if (this.#forgotten.get(connectionId)?.connectedAt === connectedAt) return;
@@ -134,7 +143,10 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
     this.emit('left', connection);
   }
 
-  /** Its item may stay for as long as nobody can remove it; a connection that is over never comes back. */
+  /**
+   * Its item may stay for as long as nobody can remove it; a connection that is over never comes
+   * back.
+   */
   #isForgotten({ connectionId, connectedAt }: Connection, readBeganAt: number): boolean {
     if (this.#forgotten.get(connectionId)?.connectedAt !== connectedAt) return false;
     this.#forgotten.set(connectionId, {
@@ -188,7 +200,7 @@ export interface ConnectionFeed {
   stop(): Promise<void>;
 }
 
-/** What a feed fills. */
+/** The side of a directory that a feed fills. */
 export interface DirectorySink {
   expire(now: number): void;
   /** @param readBeganAt epoch ms: a connection stored before this and not in `seen` is gone */

@@ -2,8 +2,9 @@ import { DeleteCommand, type DynamoDBDocumentClient, PutCommand } from '@aws-sdk
 import { type Connection, toItem } from './connection.ts';
 
 /**
- * What is written to the connections table: by `$connect` and `$disconnect`, and by the relay for connections
- * that API Gateway says are gone. Both writes are idempotent, since Lambda may run a handler twice.
+ * Writes the connections table: for `$connect` and `$disconnect`, and for the relay, of
+ * connections that API Gateway says are gone. Both writes are idempotent, since Lambda may run a
+ * handler twice.
  */
 export class ConnectionStore {
   readonly #client: DynamoDBDocumentClient;
@@ -14,7 +15,10 @@ export class ConnectionStore {
     this.#table = deps.table;
   }
 
-  /** Keeps what is there when it is younger: a retried `$connect` must not undo a later one of the same id. */
+  /**
+   * Keeps what is there when it is younger: a retried `$connect` must not undo a later one of the
+   * same id.
+   */
   async put(connection: Connection): Promise<void> {
     await ifCondition(() =>
       this.#client.send(

@@ -1,23 +1,25 @@
 /**
- * One open WebSocket connection, as the `$connect` Lambda stores it and the relay reads it (docs/architecture.md,
- * "The table"). Items that hold only the first four attributes work too.
+ * One open WebSocket connection, as the `$connect` Lambda stores it and the relay reads it
+ * (docs/architecture.md, "The table"). Items that hold only the first four attributes work too.
  */
 export interface Connection {
   readonly connectionId: string;
   readonly userId: string;
   /** Epoch milliseconds, from API Gateway. */
   readonly connectedAt: number;
-  /** Epoch seconds; past it the connection counts as gone, however late DynamoDB deletes the item. */
+  /**
+   * Epoch seconds; past it the connection counts as gone, however late DynamoDB deletes the item.
+   */
   readonly ttl: number;
   readonly rooms?: readonly string[];
   readonly roles?: readonly string[];
-  /** What the client presented to resume from; see protocol/cursor.ts. */
+  /** The cursor that the client resumes from; see protocol/cursor.ts. */
   readonly cursor?: string;
   /** The client unpacks BATCH frames. */
   readonly batch?: boolean;
 }
 
-/** What DynamoDB stores: sets are never empty there, absent instead. */
+/** The item in DynamoDB, where a set is absent instead of empty. */
 export function toItem(connection: Connection): Record<string, unknown> {
   const { rooms, roles, cursor, batch, ...required } = connection;
   return {
@@ -29,7 +31,10 @@ export function toItem(connection: Connection): Record<string, unknown> {
   };
 }
 
-/** Null for an item that is no connection (another writer's, or half-written): it must not stop the others. */
+/**
+ * Null for an item that is no connection (another writer's, or half-written): it must not stop the
+ * others.
+ */
 export function fromItem(item: Record<string, unknown>): Connection | null {
   const { connectionId, userId, connectedAt, ttl, rooms, roles, cursor, batch } = item;
   if (typeof connectionId !== 'string' || typeof userId !== 'string') return null;
@@ -50,7 +55,10 @@ export function fromItem(item: Record<string, unknown>): Connection | null {
 /** Half a surrogate pair, which no URL can hold. */
 const BROKEN_TEXT = /\p{Surrogate}/u;
 
-/** Nothing has changed of who it is, what it may see and in which form. Its cursor counts only as it joins. */
+/**
+ * Nothing has changed of who it is, what it may see and in which form. Its cursor counts only as it
+ * joins.
+ */
 export function hasSameAudience(one: Connection, other: Connection): boolean {
   return (
     one.userId === other.userId &&

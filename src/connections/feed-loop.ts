@@ -4,10 +4,16 @@ import { pause, systemClock } from '../clock.ts';
 import { LimitedLog } from '../limited-log.ts';
 import type { ConnectionFeed, DirectorySink } from './connection-directory.ts';
 
-/** After a failed round: 0.25–0.5 s, then doubling, at most 10 s. The directory goes on with what it has. */
+/**
+ * After a failed round: 0.25–0.5 s, then doubling, at most 10 s. The directory goes on with what it
+ * has.
+ */
 const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
 
-/** What every feed does: one round after another until it is stopped, later after a failure. Connections expire meanwhile. */
+/**
+ * The loop of every feed: one round after another until it is stopped, later after a failure.
+ * Connections expire meanwhile.
+ */
 export abstract class FeedLoop<Deps extends FeedLoopDeps> implements ConnectionFeed {
   protected readonly deps: Deps;
   protected readonly log: LimitedLog;

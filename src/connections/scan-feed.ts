@@ -11,7 +11,8 @@ const MAX_CONNECTION_MS = 7_260_000;
 
 /**
  * Fills the directory by scanning the table every `refreshIntervalMs`. Consistent reads are what
- * lets the directory say how fresh it is. For small fleets: 10,000 connections are about 2 MB, 500 read units a scan.
+ * lets the directory say how fresh it is. For small fleets: 10,000 connections are about 2 MB, 500
+ * read units a scan.
  */
 export class ScanFeed extends FeedLoop<ScanFeedDeps> {
   protected async round(tableRead: () => void): Promise<void> {
@@ -35,7 +36,8 @@ export class ScanFeed extends FeedLoop<ScanFeedDeps> {
 }
 
 /**
- * All connections in the table that may be open. Consistent: what was written before the scan began is in it.
+ * All connections in the table that may be open. Consistent: what was written before the scan began
+ * is in it.
  * @param now epoch ms
  */
 export async function scanConnections(
@@ -49,7 +51,7 @@ export async function scanConnections(
     {
       TableName: from.table,
       ConsistentRead: true,
-      // One that has expired may still have its socket, for as long as API Gateway lets any live.
+      // An expired connection may have its socket for as long as API Gateway lets any live.
       FilterExpression: '#ttl > :now OR connectedAt > :oldest',
       ExpressionAttributeNames: { '#ttl': 'ttl' },
       ExpressionAttributeValues: {

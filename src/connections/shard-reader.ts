@@ -9,15 +9,22 @@ import {
 } from '@aws-sdk/client-dynamodb-streams';
 
 /**
- * Reads one shard of the table's stream, from its end or its beginning on. Iterators expire after 15 minutes
- * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetShardIterator.html): then it goes on after
- * the last record it has seen.
+ * Reads one shard of the table's stream, from its end or its beginning on. Iterators expire after
+ * 15 minutes
+ * (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_streams_GetShardIterator.html):
+ * then it goes on after the last record it has seen.
  */
 export class ShardReader {
   readonly shardId: string;
-  /** When a read that found nothing more began, epoch ms: all that was written before, and is in the stream, was read. */
+  /**
+   * When a read that found nothing more began, epoch ms: all that was written before, and is in the
+   * stream, was read.
+   */
   caughtUpAtMs: number;
-  /** When it was found that the shard is closed, and read to its end, epoch ms: its children may be read. */
+  /**
+   * When it was found that the shard is closed, and read to its end, epoch ms: its children may be
+   * read.
+   */
   endedAtMs: number | undefined;
   readonly #client: DynamoDBStreamsClient;
   readonly #streamArn: string;
@@ -51,7 +58,10 @@ export class ShardReader {
     this.#iterator = ShardIterator;
   }
 
-  /** What came since the last read, in order; a page of it where there is much. @throws GapError when records were missed */
+  /**
+   * The records since the last read, in order; a page of them where there are many.
+   * @throws GapError when records were missed
+   */
   async read(abortSignal: AbortSignal): Promise<readonly ChangeRecord[]> {
     if (!this.#iterator) await this.open(abortSignal);
     const beganAtMs = Date.now();
@@ -64,7 +74,7 @@ export class ShardReader {
       );
     } catch (error) {
       if (!(error instanceof ExpiredIteratorException)) throw error;
-      // Of a shard that was read from its end on, and never had a record, nobody knows where that end was.
+      // A shard that was read from its end on, and never had a record: where that end was is lost.
       if (!this.#lastSequence && this.#from === 'LATEST')
         throw new GapError('an iterator expired before its first record');
       this.#iterator = undefined;
@@ -96,7 +106,8 @@ async function withGap<Answer>(request: Promise<Answer>): Promise<Answer> {
   try {
     return await request;
   } catch (error) {
-    // A stream that is gone was that of a table that is gone; a shard is forgotten a day after it was closed.
+    // A stream that is gone was that of a table that is gone; a shard is forgotten a day after it
+    // was closed.
     if (error instanceof TrimmedDataAccessException || error instanceof ResourceNotFoundException)
       throw new GapError(`records are gone before they were read: ${error.message}`);
     throw error;

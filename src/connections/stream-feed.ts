@@ -12,25 +12,35 @@ import { FeedLoop, type FeedLoopDeps } from './feed-loop.ts';
 import { scanConnections, type TableReader } from './scan-feed.ts';
 import { GapError, ShardReader } from './shard-reader.ts';
 
-/** Shards split and roll over by themselves, every four hours or so; a closed one says so at once. */
+/**
+ * Shards split and roll over by themselves, every four hours or so; a closed one says so at once.
+ */
 const DESCRIBE_INTERVAL_MS = 60_000;
-/** A write is in the stream at most this long after it is in the table: usually far less than a second. */
+/**
+ * A write is in the stream at most this long after it is in the table: usually far less than a
+ * second.
+ */
 const STREAM_LAG_MS = 10_000;
-/** The children of a shard that has ended are listed soon after; where they never are, the stream was turned off. */
+/**
+ * The children of a shard that has ended are listed soon after; where they never are, the stream
+ * was turned off.
+ */
 const CHILDLESS_MS = 300_000;
 /** Records that are this much older than the scan are in it. */
 const SCAN_MARGIN_MS = 5000;
 
 /**
- * Fills the directory by one scan of the table and then by its stream (DynamoDB Streams, NEW_AND_OLD_IMAGES): joins are known
- * within `refreshIntervalMs` at any number of connections, and nothing is scanned again.
+ * Fills the directory by one scan of the table and then by its stream (DynamoDB Streams,
+ * NEW_AND_OLD_IMAGES): joins are known within `refreshIntervalMs` at any number of connections, and
+ * nothing is scanned again.
  *
  *     position at the end of each open shard ──▶ scan ──▶ follow the shards, children after their parents
  *                       ▲                                        │ records were missed (trimmed, an iterator too old)
  *                       └────────────────────────────────────────┘
  *
- * The positions come first: what is written during the scan is in one of the two, or in both, which does no harm. At most
- * two relays of one table should follow its stream: each shard serves two readers.
+ * The positions come first: what is written during the scan is in one of the two, or in both, which
+ * does no harm. At most two relays of one table should follow its stream: each shard serves two
+ * readers.
  */
 export class StreamFeed extends FeedLoop<StreamFeedDeps> {
   /** The table was scanned, and every change since is read. */
@@ -95,7 +105,10 @@ export class StreamFeed extends FeedLoop<StreamFeedDeps> {
     this.deps.sink.upToDate(upTo - STREAM_LAG_MS);
   }
 
-  /** Waits for all, whatever becomes of one: two reads of one shard at a time would mix its records up. */
+  /**
+   * Waits for all, whatever becomes of one: two reads of one shard at a time would mix its records
+   * up.
+   */
   async #readShards(): Promise<void> {
     const reads = await Promise.allSettled(
       [...this.#readers.values()].map((reader) => this.#readShard(reader)),
@@ -128,7 +141,10 @@ export class StreamFeed extends FeedLoop<StreamFeedDeps> {
     if (gone && !change?.NewImage) this.deps.sink.removed(gone);
   }
 
-  /** Shards that are new are read from their beginning on, once their parent was read to its end. @returns whether there are any */
+  /**
+   * Shards that are new are read from their beginning on, once their parent was read to its end.
+   * @returns whether there are any
+   */
   async #addShards(): Promise<boolean> {
     const shards = await this.#describe();
     const listed = new Set(shards.map(({ ShardId }) => ShardId));

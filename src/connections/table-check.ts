@@ -14,8 +14,8 @@ export interface TableCheck {
 }
 
 /**
- * Whether the connections table is as deploy/ makes it. TTL is a warning: expired items are ignored before they are deleted, but
- * without it they stay for ever, and every scan reads them.
+ * Whether the connections table is as deploy/ makes it. TTL is a warning: expired items are ignored
+ * before they are deleted, but without it they stay for ever, and every scan reads them.
  */
 export async function checkTable(
   client: DynamoDBClient,

@@ -14,10 +14,13 @@ import {
   whole,
 } from './setting-schemas.ts';
 
-/** A relay that takes over replays to whoever connected since the last commit and half a minute before. */
+/**
+ * A relay that takes over replays to whoever connected since the last commit and half a minute
+ * before.
+ */
 const IDLE_COMMIT_INTERVAL_MS = 30_000;
 
-/** Of events that cannot be delivered; not shorter than of those that were. */
+/** The retention of undelivered events; not shorter than that of delivered ones. */
 const RETENTION_LIMIT = '7 days';
 
 /** Everything the daemon was told, checked. Names of numbers carry their unit. */
@@ -40,7 +43,10 @@ export interface Config {
   readonly relay: DeliverySettings;
 }
 
-/** All that is wrong with the settings, one line a setting. Values are not repeated: one may be a password. */
+/**
+ * All that is wrong with the settings, one line a setting. Values are not repeated: one may be a
+ * password.
+ */
 export class ConfigError extends Error {
   readonly problems: readonly string[];
 
@@ -53,7 +59,10 @@ export class ConfigError extends Error {
   }
 }
 
-/** @throws ConfigError naming every setting that is missing or wrong, what is wrong with it and what to do */
+/**
+ * @throws ConfigError naming every setting that is missing or wrong, what is wrong with it and what
+ * to do
+ */
 export function loadConfig(env: Environment): Config {
   const s = check(Settings, env);
   return {
@@ -95,7 +104,7 @@ export function loadConfig(env: Environment): Config {
   };
 }
 
-/** What the commands need that only talk to the database. @throws ConfigError */
+/** The settings of commands that only talk to the database. @throws ConfigError */
 export function loadDatabaseConfig(env: Environment): Pick<Config, 'database' | 'logLevel'> {
   const s = check(
     onePassword(v.object({ ...DatabaseEntries, AWS_REGION: v.optional(Region) })),
@@ -104,7 +113,7 @@ export function loadDatabaseConfig(env: Environment): Pick<Config, 'database' | 
   return { database: databaseOf(s), logLevel: s.LOG_LEVEL };
 }
 
-/** What the commands need that look at a running system. @throws ConfigError */
+/** The settings of commands that look at a running system. @throws ConfigError */
 export function loadCommandConfig(env: Environment): Pick<Config, 'database' | 'inspectPort'> {
   const entries = v.object({ ...DatabaseEntries, ...PortEntries, AWS_REGION: v.optional(Region) });
   const s = check(onePassword(entries), env);
@@ -125,7 +134,10 @@ function databaseOf(
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** An empty variable counts as not set: that is how compose files and task definitions leave one out. */
+/**
+ * An empty variable counts as not set: that is how compose files and task definitions leave one
+ * out.
+ */
 function check<Schema extends v.GenericSchema>(
   schema: Schema,
   env: Environment,
@@ -175,7 +187,10 @@ const DatabaseEntries = {
 };
 const Database = v.object(DatabaseEntries);
 
-/** The password is in one place, and a token of IAM's, good for everything its user may, travels encrypted. */
+/**
+ * The password is in one place, and a token of IAM's, good for everything its user may, travels
+ * encrypted.
+ */
 function onePassword<Schema extends v.GenericSchema<unknown, v.InferOutput<typeof Database>>>(
   schema: Schema,
 ) {
@@ -275,7 +290,7 @@ const Settings = v.pipe(
   onePassword(Entries),
   v.forward(
     v.check(
-      // One that is no time is told already.
+      // A malformed interval has its own issue.
       ({ ROWCAST_RETENTION: keep, ROWCAST_RETENTION_LIMIT: limit = keep }) =>
         !(seconds(limit) < seconds(keep)),
       'is shorter than ROWCAST_RETENTION; it is how long events wait that cannot be delivered',

@@ -34,12 +34,14 @@ import { type Check, SelfCheck } from './self-check.ts';
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html */
 const INSUFFICIENT_PRIVILEGE = '42501';
 
-/** While the database is away at the start: 0.25–0.5 s, then doubling, at most 5 s apart, for ever. */
+/**
+ * While the database is away at the start: 0.25–0.5 s, then doubling, at most 5 s apart, for ever.
+ */
 const DATABASE_RETRY: Backoff = { baseMs: 500, capMs: 5000 };
 
 /**
- * All parts of the daemon, made and joined. Starts what is heard first (health), then what it needs (the
- * schema), then the relay; stops in the reverse order.
+ * All parts of the daemon, made and joined. Starts what is heard first (health), then what it needs
+ * (the schema), then the relay; stops in the reverse order.
  */
 export class Daemon {
   readonly relay: Relay;
@@ -133,7 +135,10 @@ export class Daemon {
     });
   }
 
-  /** Resolves once it leads or stands by. @throws when the schema cannot be made: an operator must look */
+  /**
+   * Resolves once it leads or stands by.
+   * @throws when the schema cannot be made: an operator must look
+   */
   async start(): Promise<void> {
     const port = await this.#health.start();
     const inspectPort = await this.#startInspection();
@@ -159,7 +164,10 @@ export class Daemon {
     );
   }
 
-  /** Delivery does not depend on it: a port that is taken, by a second relay on this machine, is no reason not to start. */
+  /**
+   * Delivery does not depend on it: a port that is taken, by a second relay on this machine, is no
+   * reason not to start.
+   */
   async #startInspection(): Promise<number | null> {
     try {
       return await this.#inspect.start();
@@ -241,7 +249,11 @@ export class Daemon {
       this.#log.info({ event: 'migrated', migrations: names }, 'applied migrations');
   }
 
-  /** A database that is away for a failover comes back: a relay that ended would trip the circuit breaker of its deploy. @throws otherwise */
+  /**
+   * A database that is away for a failover comes back: a relay that ended would trip the circuit
+   * breaker of its deploy.
+   * @throws otherwise
+   */
   async #awaitDatabase(error: unknown, failures: number): Promise<void> {
     if (this.#abort.signal.aborted) return;
     if (!isUnreachable(error)) {

@@ -8,8 +8,9 @@ const RETRY: Backoff = { baseMs: 1000, capMs: 30_000 };
 export type Check = () => Promise<string | null>;
 
 /**
- * What a relay finds out about its surroundings when it starts, before a row has to tell: each check is repeated until it
- * passes, and until then the relay is not ready, with the reason. Delivery does not wait for it.
+ * A relay's checks of its surroundings when it starts, before a row has to show: each
+ * check is repeated until it passes, and until then the relay is not ready, with the reason.
+ * Delivery does not wait for it.
  */
 export class SelfCheck {
   readonly #checks: Readonly<Record<string, Check>>;

@@ -2,7 +2,10 @@ import * as v from 'valibot';
 import { isLoopback } from '../loopback.ts';
 import { readPostgresUrl } from '../postgres/connection-url.ts';
 
-/** Schemas of single settings. Each says what is wrong and what to write, and never shows the value: one may be a password. */
+/**
+ * Schemas of single settings. Each says what is wrong and what to write, and never shows the value:
+ * one may be a password.
+ */
 
 export function whole(fallback: number, least: number, most: number) {
   return v.optional(between(least, most, String(fallback)), String(fallback));
@@ -74,7 +77,10 @@ export const DatabaseUrl = v.pipe(
   }),
 );
 
-/** The callback URL as the SDK needs it. A slash at its end would be doubled and a query dropped without a word: mended or refused here. */
+/**
+ * The callback URL as the SDK needs it. A slash at its end would be doubled and a query dropped
+ * without a word: mended or refused here.
+ */
 export const GatewayEndpoint = v.pipe(
   v.string(),
   v.trim(),
@@ -109,7 +115,10 @@ export const GatewayEndpoint = v.pipe(
   v.transform((url) => url.href.replace(/\/+$/, '')),
 );
 
-/** Partitions and Regions come without asking: two letters or more, words, a number (eu-central-1, eusc-de-east-1, us-isof-south-1). */
+/**
+ * Partitions and Regions come without asking: two letters or more, words, a number (eu-central-1,
+ * eusc-de-east-1, us-isof-south-1).
+ */
 export const Region = v.pipe(
   v.string(),
   v.trim(),

@@ -10,7 +10,9 @@ import { type Finding, type Findings, findingsOf } from './finding.ts';
 const { ok, warning, problem } = findingsOf('aws');
 const TIMEOUT_MS = 5000;
 
-/** The gateway's callback API and the connections table, as this machine's credentials reach them. */
+/**
+ * The gateway's callback API and the connections table, as this machine's credentials reach them.
+ */
 export async function* awsFindings(config: Config): Findings {
   yield await gatewayFinding(config);
   const dynamodb = new DynamoDBClient({

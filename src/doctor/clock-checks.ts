@@ -6,7 +6,10 @@ import { type Finding, type Findings, findingsOf } from './finding.ts';
 const { ok, warning, problem, skipped } = findingsOf('clocks');
 
 const TIMEOUT_MS = 5000;
-/** A replay begins this much before `connectedAt` (position-history.ts, CLOCK_MARGIN_MS); an HTTP date has whole seconds, and may be one off. */
+/**
+ * A replay begins this much before `connectedAt` (position-history.ts, CLOCK_MARGIN_MS); an HTTP
+ * date has whole seconds, and may be one off.
+ */
 const GATEWAY_OFF_MS = 3000;
 const DATABASE_OFF_MS = 5000;
 

@@ -10,7 +10,7 @@ const { ok, warning, problem, skipped } = findingsOf('database');
 /** An older one does not know idle_session_timeout, which each session sets. */
 const OLDEST_VERSION = 14;
 
-/** What to do about errors of connecting, by Postgres's code or Node's. */
+/** Advice about errors of connecting, by Postgres's code or Node's. */
 const CONNECT_FIXES: Readonly<Record<string, string>> = {
   '28P01':
     'the user or password of DATABASE_URL is wrong (special characters are percent-encoded), or the secret is of another database',
@@ -49,7 +49,10 @@ export function connectFinding(error: unknown): Finding {
   );
 }
 
-/** The server, and whether this connection leads to it as it must. @returns whether what is in it may be looked at */
+/**
+ * The server, and whether this connection leads to it as it must.
+ * @returns whether what is in it may be looked at
+ */
 export async function* databaseFindings(deps: DatabaseDeps): AsyncGenerator<Finding, boolean> {
   const { session, access, doorbell } = deps;
   const startedAt = performance.now();
@@ -96,7 +99,10 @@ interface DatabaseDeps {
   readonly doorbell: boolean;
 }
 
-/** LISTEN, session locks and session settings live as long as the connection: a pooler shares them out. */
+/**
+ * LISTEN, session locks and session settings live as long as the connection: a pooler shares them
+ * out.
+ */
 async function* directFindings({ access, doorbell }: DatabaseDeps, server: Server): Findings {
   if (!server.settings_arrive)
     yield problem(
@@ -165,7 +171,7 @@ interface Server {
   role: string;
   version: string;
   standby: boolean;
-  /** One that differs from Postgres's own default. */
+  /** A setting that differs from Postgres's own default has arrived. */
   settings_arrive: boolean;
   idle_session_timeout: string;
   replication_role: string;

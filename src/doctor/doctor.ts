@@ -15,9 +15,10 @@ const QUERY_TIMEOUT_MS = 10_000;
 const SETTINGS = findingsOf('settings');
 
 /**
- * Looks at everything that Rowcast needs, in the order in which one rests on another, and says of each what it found. Each check asks
- * the real service; none changes anything, but for the probe, whose event only its own connection gets. What cannot be looked at because of an
- * earlier finding is skipped, and said so.
+ * Looks at everything that Rowcast needs, in the order in which one rests on another, and says of
+ * each what it found. Each check asks the real service; none changes anything, but for the probe,
+ * whose event only its own connection gets. What cannot be looked at because of an earlier finding
+ * is skipped, and said so.
  */
 export async function* examine(options: DoctorOptions): Findings {
   const { config, database, findings } = readSettings(options.env);
@@ -47,7 +48,10 @@ export interface DoctorOptions {
   readonly probe: ProbeTarget | null;
 }
 
-/** What there is of the settings: those that are wrong are left out, so that all else may be looked at none the less. */
+/**
+ * The settings that are right: wrong ones are left out, so that all else may be looked
+ * at none the less.
+ */
 function readSettings(env: DoctorOptions['env']) {
   try {
     const config = loadConfig(env);

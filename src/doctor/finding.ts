@@ -1,12 +1,12 @@
-/** What one check found. */
+/** The result of one check. */
 export interface Finding {
-  /** Of checks: what is looked at. */
+  /** The part of the system that is checked. */
   readonly group: 'settings' | 'database' | 'capture' | 'relay' | 'aws' | 'clocks' | 'probe';
   readonly name: string;
   /** `skipped`: it could not be looked at, because of another finding. */
   readonly verdict: 'ok' | 'warning' | 'problem' | 'skipped';
   readonly detail: string;
-  /** What to do, for a warning or a problem. */
+  /** Advice, for a warning or a problem. */
   readonly fix?: string;
 }
 

@@ -25,8 +25,9 @@ export interface ProbeTarget {
 }
 
 /**
- * Sends one event through the whole path: connects as a client, finds its own connection in the table, waits for READY, sends itself an
- * event (`connection:ID`, which reaches nobody else) and waits for its frame. Says how long each hop took, or which one it did not survive.
+ * Sends one event through the whole path: connects as a client, finds its own connection in the
+ * table, waits for READY, sends itself an event (`connection:ID`, which reaches nobody else) and
+ * waits for its frame. Says how long each hop took, or which one it did not survive.
  */
 export async function* probeFindings(target: ProbeTarget & { readonly config: Config }): Findings {
   const { connectionsTable: table } = target.config;
@@ -86,7 +87,7 @@ async function* eventFindings(
     : ok('received', arrived);
 }
 
-/** What happened within the relay, where it runs on this machine. */
+/** The way within the relay, where it runs on this machine. */
 async function hopsFinding(
   inspector: InspectionClient,
   id: string,

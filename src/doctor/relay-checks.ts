@@ -44,7 +44,7 @@ export async function* relayFindings(
 export interface RelaySettings {
   /** ROWCAST_DOORBELL */
   readonly doorbell: boolean;
-  /** Of the relay on this machine; null where the settings do not tell. */
+  /** The port of the relay on this machine; null where the settings do not say. */
   readonly inspectPort: number | null;
 }
 
@@ -85,7 +85,7 @@ function leaderFinding(
   return ok('leader', `${leader.host}, ${does}; ${standbys || 'no'} standby`);
 }
 
-/** What only the relay here knows. */
+/** Findings that only the relay here can make. */
 function* ownFindings(
   own: RelayStatus | null,
   leader: RelaySession | undefined,

@@ -1,11 +1,15 @@
 import type { Identity } from './post-signer.ts';
 
-/** How often the provider is asked: it keeps what it has, and fetches new ones in the background 5 minutes ahead of expiry. */
+/**
+ * How often the provider is asked: it keeps what it has, and fetches new ones in the background 5
+ * minutes ahead of expiry.
+ */
 const ASK_INTERVAL_MS = 1000;
 
 /**
- * The credentials of the SDK's provider chain, at hand without waiting: a post must not cost a promise of the
- * chain's. While they cannot be renewed, those that have not expired go on being used.
+ * The credentials of the SDK's provider chain, at hand without waiting: a post must not cost a
+ * promise of the chain's. While they cannot be renewed, those that have not expired go on being
+ * used.
  */
 export class Credentials {
   readonly #provide: Provider;

@@ -1,12 +1,13 @@
 import type { PostOutcome } from '../pusher/gateway.ts';
 import { Payload } from '../pusher/payload.ts';
 
-/** Of the form that API Gateway's ids have, and never given to anybody. */
+/** An id of API Gateway's form that is never given to anybody. */
 export const NOBODY = 'AAAAAAAAAAAAAAA=';
 
 /**
- * A post to an id that cannot exist is answered 410 where everything is right, and 400 by gateways that look at the id first. The
- * same request with a wrong stage, without the right to post, or from a VPC whose own endpoint for execute-api stands in the way is 403
+ * A post to an id that cannot exist is answered 410 where everything is right, and 400 by gateways
+ * that look at the id first. The same request with a wrong stage, without the right to post, or
+ * from a VPC whose own endpoint for execute-api stands in the way is 403
  * (https://repost.aws/knowledge-center/api-gateway-vpc-connections).
  * @returns what is wrong and what to do, or null
  */

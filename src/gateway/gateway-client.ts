@@ -11,8 +11,8 @@ import { outcomeOf } from './outcome-of.ts';
 import { PostClient } from './post-client.ts';
 
 /**
- * API Gateway's callback API: the SDK for everything but posts (post-client.ts), which use its credentials. The SDK
- * has no time-outs of its own, and retries: both are set here.
+ * API Gateway's callback API: the SDK for everything but posts (post-client.ts), which use its
+ * credentials. The SDK has no time-outs of its own, and retries: both are set here.
  */
 export class GatewayClient implements Gateway {
   /**
@@ -55,7 +55,8 @@ export class GatewayClient implements Gateway {
       const { $metadata } = await this.#client.send(command, { abortSignal });
       return outcomeOf($metadata.httpStatusCode, () => '');
     } catch (error) {
-      // Behind a proxy, or without API Gateway's error header, the SDK calls a 410 `Unknown` or `SyntaxError`.
+      // Behind a proxy, or without API Gateway's error header, the SDK calls a 410 `Unknown` or
+      // `SyntaxError`.
       const { $metadata, name } = error as {
         $metadata?: { httpStatusCode?: number };
         name?: string;
@@ -72,7 +73,10 @@ export class GatewayClient implements Gateway {
 }
 
 export interface GatewayClientOptions {
-  /** `https://{api}.execute-api.{region}.amazonaws.com/{stage}`, or a custom domain without the stage. */
+  /**
+   * `https://{api}.execute-api.{region}.amazonaws.com/{stage}`, or a custom domain without the
+   * stage.
+   */
   readonly endpoint: string;
   readonly region: string;
   readonly maxSockets: number;

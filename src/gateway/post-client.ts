@@ -7,25 +7,29 @@ import { outcomeOf } from './outcome-of.ts';
 import { type Identity, PostSigner } from './post-signer.ts';
 
 /**
- * An idle socket is kept this long: a handshake costs several round trips, and API Gateway closes idle sockets later
- * than this. A post that meets a socket as it is closed fails, and its lane tries again.
+ * An idle socket is kept this long: a handshake costs several round trips, and API Gateway closes
+ * idle sockets later than this. A post that meets a socket as it is closed fails, and its lane
+ * tries again.
  */
 const KEEP_ALIVE_MS = 20_000;
-/** Of an error's body, what a reason needs. */
+/** An error's body is cut to this for its reason. */
 const MAX_REASON_LENGTH = 300;
-/** A clock that is off by this much is set by the gateway's: it refuses signatures that are off by 5 minutes. */
+/**
+ * A clock that is off by this much is set by the gateway's: it refuses signatures that are off by 5
+ * minutes.
+ */
 const CLOCK_OFF_MS = 60_000;
 
 /**
- * POST /@connections/{id}, the hot path: undici and a signer of our own take a tenth of the CPU of the SDK's command
- * (bench/README.md). Never retries: only the lanes know what else waits.
+ * POST /@connections/{id}, the hot path: undici and a signer of our own take a tenth of the CPU of
+ * the SDK's command (bench/README.md). Never retries: only the lanes know what else waits.
  */
 export class PostClient {
   readonly #pool: Pool;
   readonly #signer: PostSigner;
   readonly #credentials: Credentials;
   readonly #headersTimeout: number;
-  /** What the gateway's clock is ahead of ours. */
+  /** How far the gateway's clock is ahead of ours. */
   #clockOffsetMs = 0;
 
   constructor(options: PostClientOptions) {
@@ -56,7 +60,10 @@ export class PostClient {
     void this.#pool.close();
   }
 
-  /** A post that cannot even be made is refused: whatever an id or a payload is, the others' posts go on. */
+  /**
+   * A post that cannot even be made is refused: whatever an id or a payload is, the others' posts
+   * go on.
+   */
   #send(connectionId: string, payload: Payload, identity: Identity): Promise<PostOutcome> {
     return new Promise<PostOutcome>((resolve) => {
       const { path, headers } = this.#signer.sign(
@@ -82,7 +89,9 @@ export class PostClient {
     }));
   }
 
-  /** 403: of a clock that is off, or of credentials that were withdrawn, the next post knows better. */
+  /**
+   * 403: of a clock that is off, or of credentials that were withdrawn, the next post knows better.
+   */
   readonly #refused = (headers: Headers): void => {
     this.#credentials.renew(Date.now());
     const theirs = Date.parse(String(headers.date));

@@ -7,10 +7,11 @@ const CONTENT_TYPE = 'application/octet-stream';
 
 /**
  * Signs posts by AWS Signature Version 4
- * (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html). Everything that posts
- * have in common is computed once: the key a day, the date a second, the payload's hash a frame; a post costs one
- * SHA-256 and one HMAC. The SDK's signer, made for any request, takes twice a whole post of ours (bench/README.md);
- * test/gateway/post-signer.test.ts compares the two over thousands of random requests.
+ * (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html).
+ * Everything that posts have in common is computed once: the key a day, the date a second, the
+ * payload's hash a frame; a post costs one SHA-256 and one HMAC. The SDK's signer, made for any
+ * request, takes twice a whole post of ours (bench/README.md); test/gateway/post-signer.test.ts
+ * compares the two over thousands of random requests.
  */
 export class PostSigner {
   readonly #region: string;

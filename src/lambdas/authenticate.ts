@@ -14,25 +14,31 @@ import type { AuthSettings } from './settings.ts';
 /** Clocks of the issuer and of Lambda may differ by this much. */
 const CLOCK_TOLERANCE_SECONDS = 5;
 
-/** Pinned by the kind of key: a public key must never be taken for a shared secret, nor `none` for a signature. */
+/**
+ * Pinned by the kind of key: a public key must never be taken for a shared secret, nor `none` for a
+ * signature.
+ */
 const SECRET_ALGORITHMS = ['HS256', 'HS384', 'HS512'];
 const JWKS_ALGORITHMS = [
   ...['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512'],
   ...['ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519'],
 ];
 
-/** What a token of Amazon Cognito may be for; others have no such claim. */
+/** Uses of Amazon Cognito's tokens that are taken; other tokens have no such claim. */
 const COGNITO_USES: readonly unknown[] = [undefined, 'access', 'id'];
 
 /**
- * In UTF-8, so that a term of the log (rowcast.max_term_bytes()) can name every user, room and role. A hundred rooms and roles
- * of this length are 26 kB of an item's 400 kB.
+ * In UTF-8, so that a term of the log (rowcast.max_term_bytes()) can name every user, room and
+ * role. A hundred rooms and roles of this length are 26 kB of an item's 400 kB.
  */
 const MAX_USER_ID_BYTES = 256;
 const MAX_NAMES = 100;
 const MAX_NAME_BYTES = 128;
 
-/** How long fetched keys are trusted before they are fetched again; a token with an unknown key fetches them sooner, but not more often than that. */
+/**
+ * How long fetched keys are trusted before they are fetched again; a token with an unknown key
+ * fetches them sooner, but not more often than that.
+ */
 const JWKS_CACHE = { cacheMaxAge: 600_000, cooldownDuration: 5000, timeoutDuration: 3000 };
 
 export type Authentication =
@@ -47,15 +53,23 @@ export interface Identity {
   readonly expiresAt?: number;
 }
 
-/** Who connects, and with which rooms and roles. The reason never holds a token or a part of one. */
+/**
+ * Who connects, and with which rooms and roles. The reason never holds a token or a part of one.
+ */
 export class Authenticator {
   readonly #settings: AuthSettings;
-  /** Fetched when first needed, kept, and fetched again when a token names a key that is not among them. */
+  /**
+   * Fetched when first needed, kept, and fetched again when a token names a key that is not among
+   * them.
+   */
   readonly #jwks: JWTVerifyGetKey | undefined;
   readonly #missing: (claim: string) => void;
   readonly #missed = new Set<string>();
 
-  /** @param missing is called once for a claim that a token lacks: with a name that no token has, everybody would come without roles */
+  /**
+   * @param missing is called once for a claim that a token lacks: with a name that no token has,
+   * everybody would come without roles
+   */
   constructor(settings: AuthSettings, missing: (claim: string) => void = () => undefined) {
     this.#settings = settings;
     this.#missing = missing;
@@ -130,7 +144,10 @@ export class Authenticator {
   }
 }
 
-/** A claim by its name, which may hold dots (https://example.com/roles), or by its path (realm_access.roles). */
+/**
+ * A claim by its name, which may hold dots (https://example.com/roles), or by its path
+ * (realm_access.roles).
+ */
 function claimOf(claims: JWTPayload, name: string): unknown {
   if (Object.hasOwn(claims, name)) return claims[name];
   return name
@@ -181,7 +198,7 @@ function claimRefused(claims: JWTPayload, claim: string): Error {
   );
 }
 
-/** What the table can hold and a term of the log can name. */
+/** Refuses what the table cannot hold or a term of the log cannot name. */
 function withinLimits(identity: Identity): Authentication {
   const { userId, rooms, roles } = identity;
   const refuse = (reason: string): Authentication => ({ allowed: false, status: 403, reason });
@@ -208,7 +225,10 @@ function shown(name: string): string {
   return JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}…` : name);
 }
 
-/** Errors of jose are about the token, but for those about fetching the keys. Anything else is ours: never let in. */
+/**
+ * Errors of jose are about the token, but for those about fetching the keys. Anything else is ours:
+ * never let in.
+ */
 function refusal(error: unknown): Authentication {
   if (error instanceof errors.JWTExpired)
     return { allowed: false, status: 401, reason: 'the token has expired' };
@@ -234,7 +254,10 @@ function refusal(error: unknown): Authentication {
 /** Three parts, of which the first begins with `{"`. */
 const JWT = /^eyJ[\w-]+\.[\w-]+\.[\w-]*$/;
 
-/** `rowcast, <token>` as a browser sends it for `new WebSocket(url, ['rowcast', token])`; other protocols may be among them. */
+/**
+ * `rowcast, <token>` as a browser sends it for `new WebSocket(url, ['rowcast', token])`; other
+ * protocols may be among them.
+ */
 function tokenSubprotocol(event: WebSocketEvent): string | undefined {
   const offered = subprotocols(event);
   if (!offered.includes(SUBPROTOCOL)) return undefined;
@@ -242,7 +265,10 @@ function tokenSubprotocol(event: WebSocketEvent): string | undefined {
   return others.find((protocol) => JWT.test(protocol)) ?? others[0];
 }
 
-/** The subprotocols the client offers, in its order (RFC 6455, 4.1). Header names come as the client wrote them. */
+/**
+ * The subprotocols the client offers, in its order (RFC 6455, 4.1). Header names come as the client
+ * wrote them.
+ */
 export function subprotocols(event: WebSocketEvent): string[] {
   const header = Object.entries(event.headers ?? {}).find(
     ([name]) => name.toLowerCase() === 'sec-websocket-protocol',

@@ -12,8 +12,9 @@ import { loadConnectSettings } from './settings.ts';
 const LEAST_SECRET_BYTES = 32;
 
 /**
- * `$connect`: lets a client in whose token is good, and stores its connection. The upgrade stays pending until it
- * returns: the item is there before the client can say anything. Logs hold no token, query or header.
+ * `$connect`: lets a client in whose token is good, and stores its connection. The upgrade stays
+ * pending until it returns: the item is there before the client can say anything. Logs hold no
+ * token, query or header.
  */
 export function connectHandler(deps: ConnectDeps): WebSocketHandler {
   return async (event) => {
@@ -28,7 +29,8 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
       const { userId, rooms, roles, expiresAt } = result.identity;
       const { connectionId, connectedAt } = event.requestContext;
       const { cursor, batch } = event.queryStringParameters ?? {};
-      // The clock tolerance lets a token in that has just expired; the relay would count its connection as gone.
+      // The clock tolerance lets a token in that has just expired; the relay would count its
+      // connection as gone.
       if (expiresAt !== undefined && expiresAt * 1000 <= Date.now())
         return answer(401, 'the token has expired');
       const connection: Connection = {
@@ -41,7 +43,8 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
         ),
         rooms,
         roles,
-        // One that is too long is no token of ours; what is kept of it is none either, and the client hears `recovered: false`.
+        // A longer one is not ours, and its truncated rest does not parse either: the
+        // client hears `recovered: false`.
         ...(cursor ? { cursor: cursor.slice(0, MAX_CURSOR_LENGTH) } : {}),
         batch: batch === '1' || batch === 'true',
       };

@@ -5,8 +5,8 @@ import { errorText } from '../error-text.ts';
 import type { WebSocketHandler } from './event.ts';
 
 /**
- * A Lambda's handler whose parts are made on the first call and kept while the sandbox lives. Wrong settings
- * refuse everybody with 500; what is wrong with them stands in the log only.
+ * A Lambda's handler whose parts are made on the first call and kept while the sandbox lives. Wrong
+ * settings refuse everybody with 500; what is wrong with them stands in the log only.
  */
 export function deployed(
   make: (env: NodeJS.ProcessEnv) => WebSocketHandler | Promise<WebSocketHandler>,
@@ -23,7 +23,10 @@ export function deployed(
   };
 }
 
-/** The environment, with the secret that JWT_SECRET_ARN names in place of the ARN. @throws where it cannot be read */
+/**
+ * The environment, with the secret that JWT_SECRET_ARN names in place of the ARN.
+ * @throws where it cannot be read
+ */
 export async function withJwtSecret(env: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
   const { JWT_SECRET_ARN: arn, ...others } = env;
   if (!arn) return env;

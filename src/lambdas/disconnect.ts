@@ -5,8 +5,8 @@ import type { WebSocketHandler } from './event.ts';
 import { loadTable } from './settings.ts';
 
 /**
- * `$disconnect`: removes the connection. API Gateway runs it as a best effort (late, twice or never), so a
- * missing item is no error, and ttl and 410 remove what it misses.
+ * `$disconnect`: removes the connection. API Gateway runs it as a best effort (late, twice or
+ * never), so a missing item is no error, and ttl and 410 remove what it misses.
  */
 export function disconnectHandler(deps: { store: ConnectionStore }): WebSocketHandler {
   return async (event) => {

@@ -1,5 +1,5 @@
 /**
- * What API Gateway hands to a WebSocket route's Lambda, as far as it is used here
+ * The event of a WebSocket route's Lambda, as far as it is used here
  * (https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api-route-keys-connect-disconnect.html).
  */
 export interface WebSocketEvent {
@@ -8,7 +8,7 @@ export interface WebSocketEvent {
     /** Epoch milliseconds. */
     readonly connectedAt: number;
   };
-  /** Of `$connect` only; names as the client wrote them. */
+  /** Given to `$connect` only; names as the client wrote them. */
   readonly headers?: Readonly<Record<string, string | undefined>> | null;
   readonly queryStringParameters?: Readonly<Record<string, string | undefined>> | null;
 }

@@ -1,7 +1,7 @@
 import * as v from 'valibot';
 import { isLoopback } from '../loopback.ts';
 
-/** What the `$connect` Lambda was told; `$disconnect` knows the table alone. */
+/** The settings of the `$connect` Lambda; `$disconnect` knows the table alone. */
 export interface ConnectSettings {
   readonly table: string;
   readonly connectionTtlSeconds: number;

@@ -1,8 +1,8 @@
 import { pause, systemClock } from '../clock.ts';
 
 /**
- * Work that may be asked for more often than it should be done: one run at a time and one more for all who asked meanwhile, at most
- * one in `intervalMs`. The first comes at once.
+ * Work that may be asked for more often than it should be done: one run at a time and one more for
+ * all who asked meanwhile, at most one in `intervalMs`. The first comes at once.
  */
 export class Coalesced {
   readonly #work: () => Promise<void>;

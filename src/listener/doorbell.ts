@@ -4,14 +4,14 @@ import type { SqlSession } from '../postgres/session.ts';
 export const DOORBELL = 1;
 
 /**
- * The relay's "asleep" sign: an advisory lock that it holds while it sleeps. A writer that cannot share the
- * lock rings (NOTIFY); a writer that can knows the relay awake and stays quiet, because NOTIFY takes one
- * lock for the whole cluster at commit and would serialise all writers.
+ * The relay's "asleep" sign: an advisory lock that it holds while it sleeps. A writer that cannot
+ * share the lock rings (NOTIFY); a writer that can knows the relay awake and stays quiet, because
+ * NOTIFY takes one lock for the whole cluster at commit and would serialise all writers.
  *
- * The relay only ever tries for the lock. Were it to wait in the queue, the writers behind it could not share
- * the lock and would ring, for as long as the slowest writer holds it. Whoever holds the lock shared when the relay tries
- * is a writer that saw it awake: the relay stays awake, and reads its rows. Once it has the lock, the relay
- * must read one more time before it sleeps.
+ * The relay only ever tries for the lock. Were it to wait in the queue, the writers behind it could
+ * not share the lock and would ring, for as long as the slowest writer holds it. Whoever holds the
+ * lock shared when the relay tries is a writer that saw it awake: the relay stays awake, and reads
+ * its rows. Once it has the lock, the relay must read one more time before it sleeps.
  *
  * The session is the lease's: the lock goes when the relay goes, and nobody rings for a dead one.
  */

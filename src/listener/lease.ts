@@ -1,28 +1,35 @@
 import { type Clock, every, type Timer } from '../clock.ts';
 import type { SqlSession } from '../postgres/session.ts';
 
-/** A standby tries this often; a leader that stops says so by a notification, and is followed at once. */
+/**
+ * A standby tries this often; a leader that stops says so by a notification, and is followed at
+ * once.
+ */
 const ATTEMPT_INTERVAL_MS = 1000;
 /** How often the holder proves that its session lives. */
 const HEARTBEAT_INTERVAL_MS = 3000;
 const HEARTBEAT_TIMEOUT_MS = 5000;
 /**
- * How long after its last proof the holder may act as one. Shorter than BREAK_AFTER_MS: a frozen leader that
- * wakes has stopped trusting its lease before a standby could break it.
+ * How long after its last proof the holder may act as one. Shorter than BREAK_AFTER_MS: a frozen
+ * leader that wakes has stopped trusting its lease before a standby could break it.
  */
 const TRUST_MS = 8000;
-/** A holder that proved nothing for this long is frozen: its backend is ended, and with it its lock. */
+/**
+ * A holder that proved nothing for this long is frozen: its backend is ended, and with it its lock.
+ */
 const BREAK_AFTER_MS = 12_000;
 
 /** Second key of its lock: see rowcast.lock_class(). */
 export const LEASE = 2;
 
 /**
- * The right to deliver: a session advisory lock. The cursor is committed on the very connection that holds
- * the lock (cursor-store.ts), so a relay that lost its lease cannot commit: its connection is gone.
+ * The right to deliver: a session advisory lock. The cursor is committed on the very connection
+ * that holds the lock (cursor-store.ts), so a relay that lost its lease cannot commit: its
+ * connection is gone.
  *
- * Lifecycle: `acquire` waits (a standby) → held until `session.ended` aborts or `release`. A standby ends the
- * backend of a holder whose heartbeat has stopped (a process that is frozen keeps its connection, and so its lock).
+ * Lifecycle: `acquire` waits (a standby) → held until `session.ended` aborts or `release`. A
+ * standby ends the backend of a holder whose heartbeat has stopped (a process that is frozen keeps
+ * its connection, and so its lock).
  */
 export class Lease {
   readonly session: SqlSession;
@@ -64,7 +71,10 @@ export class Lease {
     return null;
   }
 
-  /** @throws on a hot standby: advisory locks are each server's own, and one taken there would make a second leader */
+  /**
+   * @throws on a hot standby: advisory locks are each server's own, and one taken there would make
+   * a second leader
+   */
   static async #attempt(session: SqlSession): Promise<boolean> {
     const [row] = await session.query<{ standby: boolean; held: boolean }>(
       `select pg_is_in_recovery() as standby, not pg_is_in_recovery() and pg_try_advisory_lock(rowcast.lock_class(), $1) as held`,
@@ -91,7 +101,7 @@ export class Lease {
   }
 
   async #beat(): Promise<void> {
-    // What counts is when it was asked: an answer may have waited in a frozen process.
+    // The time of asking counts: an answer may have waited in a frozen process.
     const askedAt = this.#clock.uptimeMs();
     await this.session.ping(HEARTBEAT_TIMEOUT_MS).then(
       () => {

@@ -11,7 +11,7 @@ import { connectionOptions, type Database, serverOf } from '../postgres/servers.
 import { Session } from '../postgres/session.ts';
 import { Coalesced } from './coalesced.ts';
 
-/** What the relay needs of it. */
+/** A NotificationListener, or a simulated one. */
 export interface Notifications extends EventEmitter<NotificationListenerEvents> {
   /** LISTEN is in force. */
   readonly listening: boolean;
@@ -19,7 +19,10 @@ export interface Notifications extends EventEmitter<NotificationListenerEvents> 
   stop(): Promise<void>;
 }
 
-/** CommonJS with a `default`: an ESM import would be the function in some loaders and its container in others. */
+/**
+ * CommonJS with a `default`: an ESM import would be the function in some loaders and its container
+ * in others.
+ */
 const { default: createSubscriber } = createRequire(import.meta.url)(
   'pg-listen',
 ) as typeof PgListen;
@@ -28,23 +31,26 @@ const { default: createSubscriber } = createRequire(import.meta.url)(
 const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
 const HEARTBEAT_INTERVAL_MS = 10_000;
 const HEARTBEAT_TIMEOUT_MS = 5000;
-/** Nobody notifies on it: LISTEN and UNLISTEN make a round trip that writes nothing and takes no cluster-wide lock. */
+/**
+ * Nobody notifies on it: LISTEN and UNLISTEN make a round trip that writes nothing and takes no
+ * cluster-wide lock.
+ */
 const HEARTBEAT_CHANNEL = 'rowcast_heartbeat';
 const CONTROL_CHANNEL = 'rowcast_control';
 /** Anybody may notify: what that starts is done once a second at most. */
 const CONTROL_INTERVAL_MS = 1000;
 
 /**
- * Hears the doorbell: one dedicated connection that LISTENs on the channels of everything watched. Notifications
- * are hints; a deaf moment costs latency and loses nothing.
+ * Hears the doorbell: one dedicated connection that LISTENs on the channels of everything watched.
+ * Notifications are hints; a deaf moment costs latency and loses nothing.
  *
  * 1. `start` connects, for as long as it takes, and LISTENs.
- * 2. `listening` after every (re)connect, once LISTEN is in force: whoever hears it must read the log, because
- *    what was rung before was not heard.
- * 3. `notification` for a channel; `control` when watch() or unwatch() changed something, or a lease was released: the first at once,
- *    then one a second at most, on a session that is kept.
- * 4. A heartbeat finds a half-open socket within 15 s and destroys it; pg-listen then connects again. When
- *    pg-listen itself gives up (it does when a LISTEN fails after a reconnect) its subscriber is replaced.
+ * 2. `listening` after every (re)connect, once LISTEN is in force: its listener must read the log,
+ *    because earlier notifications were not heard.
+ * 3. `notification` for a channel. `control` when watch() or unwatch() changed something, or a
+ *    lease was released: the first at once, then one a second at most, on a session that is kept.
+ * 4. A heartbeat finds a half-open socket within 15 s and destroys it; pg-listen then connects
+ *    again. When pg-listen itself gives up (a LISTEN failed after a reconnect) its subscriber is replaced.
  */
 export class NotificationListener extends EventEmitter<NotificationListenerEvents> {
   readonly #deps: NotificationListenerDeps;
@@ -119,9 +125,10 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
     const subscriber = createSubscriber(
       {
         ...connectionOptions(server, applicationName),
-        // Our own socket, so that the heartbeat can destroy it: pg-listen keeps its client to itself.
+        // Our own socket, so that the heartbeat can destroy it: pg-listen keeps its client to
+        // itself.
         stream: () => {
-          // Of an attempt that failed before Postgres knew who it was.
+          // A former attempt failed before Postgres knew who it was.
           this.#socket?.destroy();
           this.#socket = new Socket();
           return this.#socket;
@@ -185,7 +192,7 @@ export class NotificationListener extends EventEmitter<NotificationListenerEvent
     if (this.#abort.signal.aborted) return;
     this.#listening = true;
     this.emit('listening');
-    // What was watched while nobody listened was announced to nobody.
+    // Tables that were watched while nobody listened were announced to nobody.
     this.#control.request();
   }
 

@@ -1,6 +1,6 @@
 import type { DevFolder } from './dev-folder.ts';
 
-/** What the SDK needs to sign requests that nobody checks. */
+/** The SDK signs requests with these, and nobody checks them. */
 export const LOCAL_CREDENTIALS = { accessKeyId: 'local', secretAccessKey: 'local' };
 export const LOCAL_REGION = 'us-east-1';
 
@@ -13,7 +13,8 @@ export const LOCAL_ENVIRONMENT = {
 };
 
 /**
- * The settings of the system that `rowcast dev` runs in a folder, so that the other commands find it without being told.
+ * The settings of the system that `rowcast dev` runs in a folder, so that the other commands find
+ * it without being told.
  * @returns null where none runs. @throws as `DevFolder.urls`
  */
 export async function devEnvironment(folder: DevFolder): Promise<DevEnvironment | null> {

@@ -2,8 +2,9 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 
 /**
- * The folder of a `rowcast dev`: its data, whose process serves it (`dev.pid`), and where its services are (`dev.json`) while all of
- * them are ready. A process that was killed leaves both files; they are believed only as long as it lives.
+ * The folder of a `rowcast dev`: its data, whose process serves it (`dev.pid`), and where its
+ * services are (`dev.json`) while all of them are ready. A process that was killed leaves both
+ * files; they are believed only as long as it lives.
  */
 export class DevFolder {
   readonly #dir: string;
@@ -34,7 +35,7 @@ export class DevFolder {
     await writeFile(this.path('dev.pid'), String(process.pid));
   }
 
-  /** Whoever waits for the file must not find half of it. */
+  /** Writes the file whole or not at all. */
   async publish(urls: DevUrls): Promise<void> {
     await writeFile(this.path('dev.json.new'), `${JSON.stringify(urls, null, 2)}\n`);
     await rename(this.path('dev.json.new'), this.path('dev.json'));
@@ -45,7 +46,10 @@ export class DevFolder {
     await rm(this.path('dev.pid'), { force: true });
   }
 
-  /** @returns null where there is none. @throws where the file is of a process that is gone, of another version, or none of ours */
+  /**
+   * @returns null where there is none.
+   * @throws where the file is of a process that is gone, of another version, or none of ours
+   */
   async urls(): Promise<DevUrls | null> {
     const text = await readFile(this.path('dev.json'), 'utf8').catch(() => null);
     if (text === null) return null;
@@ -84,5 +88,5 @@ const URLS = [
   'inspectUrl',
 ] as const;
 
-/** What dev.json holds. */
+/** The content of dev.json. */
 export type DevUrls = Readonly<Record<(typeof URLS)[number], string>>;

@@ -24,13 +24,13 @@ const DATABASE = 'rowcast';
 const RESTART_MS = 1000;
 
 /**
- * `rowcast dev`: the whole system on this machine. Postgres, DynamoDB, the gateway with the real Lambda handlers
- * and the page run in or under this process; the relay is the real daemon in a process of its own. Relay and Postgres are started
- * again when they end, as ECS and RDS would.
+ * `rowcast dev`: the whole system on this machine. Postgres, DynamoDB, the gateway with the real
+ * Lambda handlers and the page run in or under this process; the relay is the real daemon in a
+ * process of its own. Relay and Postgres are started again when they end, as ECS and RDS would.
  */
 export class DevSystem {
   readonly #options: DevOptions;
-  /** What was started, to be stopped in the reverse order. */
+  /** Started services, to be stopped in the reverse order. */
   readonly #started: { stop(): Promise<unknown> }[] = [];
   #relay: ChildProcess | undefined;
   #stopping: Promise<void> | undefined;
@@ -39,7 +39,10 @@ export class DevSystem {
     this.#options = options;
   }
 
-  /** Resolves when everything is ready and dev.json says where. @throws naming a port that is taken */
+  /**
+   * Resolves when everything is ready and dev.json says where.
+   * @throws naming a port that is taken
+   */
   async start(): Promise<void> {
     try {
       await this.#start();
@@ -99,7 +102,10 @@ export class DevSystem {
     this.#announce(urls, lambdas.auth.mode);
   }
 
-  /** The Lambdas' own settings hold where they are given: JWT_SECRET=… npm run dev. @throws with all that is wrong */
+  /**
+   * The Lambdas' own settings hold where they are given: JWT_SECRET=… npm run dev.
+   * @throws with all that is wrong
+   */
   #lambdaSettings(): ConnectSettings {
     const { env } = this.#options.relay;
     const mode = env.JWT_SECRET || env.JWKS_URL ? 'jwt' : 'none';
@@ -162,8 +168,9 @@ export class DevSystem {
     const log = openSync(folder.path('relay.log'), 'a');
     const settings = { DIRECTORY_REFRESH_MS: '200', ...env, ...LOCAL_ENVIRONMENT, ...urls };
     const launch = (): void => {
-      // A group of its own: Ctrl-C in the terminal reaches this process, which stops the relay in its turn.
-      // The channel ends when this process does, however that happens: then the relay ends too.
+      // A group of its own: Ctrl-C in the terminal reaches this process, which stops the relay in
+      // its turn. The channel ends when this process does, however that happens: then the relay
+      // ends too.
       const relay = spawn(command, args, {
         env: settings,
         stdio: ['ignore', log, log, 'ipc'],

@@ -35,7 +35,8 @@ export function dynamoDbClient(endpoint: string): DynamoDBClient {
 }
 
 /**
- * The connections table as deploy/ makes it, where it is missing. TTL is left out: dynalite has none, nor has it streams.
+ * The connections table as deploy/ makes it, where it is missing. TTL is left out: dynalite has
+ * none, nor has it streams.
  * @param options.stream with a stream, in a DynamoDB that has them
  */
 export async function createConnectionsTable(

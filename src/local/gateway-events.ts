@@ -15,7 +15,7 @@ export function connectEvent(
   for (let i = 0; i < request.rawHeaders.length; i += 2) {
     const name = request.rawHeaders[i] as string;
     const value = request.rawHeaders[i + 1] as string;
-    // Of a header that comes twice, API Gateway keeps the last here and both in multiValueHeaders.
+    // API Gateway keeps the last of two equal headers here, and both in multiValueHeaders.
     headers[name] = value;
     multiValueHeaders[name] = [...(multiValueHeaders[name] ?? []), value];
   }

@@ -10,8 +10,8 @@ const MAX_FRAME_BYTES = 32_768;
 const NORMAL = 1000;
 
 /**
- * The callback API: POST, GET and DELETE /{stage}/@connections/{id}, with AWS's status codes, error bodies and the
- * header by which the SDK names errors
+ * The callback API: POST, GET and DELETE /{stage}/@connections/{id}, with AWS's status codes, error
+ * bodies and the header by which the SDK names errors
  * (https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-how-to-call-websocket-api-connections.html).
  */
 export async function answerManagement(

@@ -11,10 +11,12 @@ import { connectEvent, disconnectEvent } from './gateway-events.ts';
 import { answerManagement } from './gateway-management.ts';
 
 /**
- * A gateway on this machine that speaks API Gateway's WebSocket contract and runs the real Lambda handlers:
+ * A gateway on this machine that speaks API Gateway's WebSocket contract and runs the real Lambda
+ * handlers:
  *
- * - an upgrade runs `$connect` with an event as API Gateway makes it, stays pending until that returns, and
- *   is refused with its status; before it returned, the connection answers 410 to posts
+ * - an upgrade runs `$connect` with an event as API Gateway makes it, stays pending until that
+ *   returns,
+ *   and is refused with its status; before it returned, the connection answers 410 to posts
  * - POST, GET and DELETE /{stage}/@connections/{id} (gateway-management.ts)
  * - `{"action":"ping"}` is answered as the MOCK route does
  * - 32 KB frames, 128 KB messages, 10 minutes of idleness, 2 hours in all
@@ -25,7 +27,7 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
   readonly connections = new Map<string, GatewayConnection>();
   readonly #options: LocalGatewayOptions;
   readonly #server: Server;
-  /** Of connections whose `$disconnect` has not run yet. */
+  /** Runs of `$disconnect` that are not over yet. */
   readonly #pending = new Set<Promise<void>>();
   readonly #webSockets = new WebSocketServer({
     noServer: true,
@@ -57,7 +59,7 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
     return `ws://${this.#address}/${this.#options.stage}`;
   }
 
-  /** What WEBSOCKET_ENDPOINT is to be. */
+  /** The value for WEBSOCKET_ENDPOINT. */
   get managementUrl(): string {
     return `http://${this.#address}/${this.#options.stage}`;
   }

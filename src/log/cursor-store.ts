@@ -15,8 +15,9 @@ const NOT_OURS_ANY_MORE =
   'the database has become another installation (rowcast.adopt() or rowcast.refetch()), or has lost its cursor';
 
 /**
- * The cursor's row, which only the holder of the lease writes, on the connection that holds it. Knows the installation as it was when
- * the cursor was read: once the database has become another one (rowcast.adopt(), rowcast.refetch()) nothing is committed.
+ * The cursor's row, which only the holder of the lease writes, on the connection that holds it.
+ * Knows the installation as it was when the cursor was read: once the database has become another
+ * one (rowcast.adopt(), rowcast.refetch()) nothing is committed.
  */
 export class CursorStore {
   readonly #session: SqlSession;
@@ -28,8 +29,10 @@ export class CursorStore {
   }
 
   /**
-   * The installation this database is, and the place in the log up to which everything was delivered.
-   * @param hasConnections clients are connected that may have missed something where the installation is new
+   * The installation this database is, and the place in the log up to which everything was
+   * delivered.
+   * @param hasConnections clients are connected that may have missed something where the
+   * installation is new
    */
   async read(hasConnections: boolean): Promise<StoredCursor | UnusableCursor> {
     await this.#session.query(NOTICE, [hasConnections], 'notice_installation');
@@ -44,7 +47,7 @@ export class CursorStore {
       usable: true,
       installation: row.installation,
       floor: BigInt(row.floor),
-      refetchBeforeMs: Number(row.adopted_at),
+      refetchBeforeMs: Number(row.refetch_before),
       nextXid: BigInt(row.xmax),
       commits: Number(row.commits),
       position: {
@@ -64,7 +67,10 @@ export class CursorStore {
     };
   }
 
-  /** Starts over from now, as an installation of its own: every cursor of a client is void then, and known to be. */
+  /**
+   * Starts over from now, as an installation of its own: every cursor of a client is void then, and
+   * known to be.
+   */
   async adopt(): Promise<void> {
     // A large log takes longer to delete than a statement may take, and than a heartbeat may wait.
     for (let deleted = ADOPT_ROWS; deleted === ADOPT_ROWS; )
@@ -78,8 +84,9 @@ export class CursorStore {
   }
 
   /**
-   * Commits how far delivery has come. The commit is flushed to disk, and with it the WAL of every transaction that ended before: once it
-   * is made, no crash of Postgres undoes a transaction that `row` or an earlier read of the log sees.
+   * Commits how far delivery has come. The commit is flushed to disk, and with it the WAL of every
+   * transaction that ended before: once it is made, no crash of Postgres undoes a transaction that
+   * `row` or an earlier read of the log sees.
    * @param row `exceptions` null: as they were committed last
    * @throws where the database has become another installation since the cursor was read
    */
@@ -116,13 +123,13 @@ export class CursorStore {
 }
 
 const NOTICE = `
-  update rowcast.installation set adopted_at = case when $1 then clock_timestamp() else '-infinity' end
-  where adopted_at is null and identity = rowcast.database_identity()`;
+  update rowcast.installation set refetch_before = case when $1 then clock_timestamp() else '-infinity' end
+  where refetch_before is null and identity = rowcast.database_identity()`;
 
 const READ = `
   select c.snapshot::text, c.until::text, c.after_id::text, c.through_id::text, c.exceptions::text, c.commits::text,
     c.served_snapshot::text, (extract(epoch from c.served_until) * 1000)::float8 as served_until, c.installation::text as fence,
-    i.id::text as installation, i.floor::text, (extract(epoch from i.adopted_at) * 1000)::float8 as adopted_at,
+    i.id::text as installation, i.floor::text, (extract(epoch from i.refetch_before) * 1000)::float8 as refetch_before,
     i.identity = rowcast.database_identity() as ours, i.timeline <> rowcast.timeline() as replaced,
     pg_snapshot_xmax(pg_current_snapshot())::text as xmax
   from rowcast.installation i left join rowcast.cursor c on c.consumer = $1`;
@@ -135,13 +142,13 @@ const COMMIT = `
 
 /** Which connections have had their replay. */
 export interface Served {
-  /** Those made before, epoch ms. */
+  /** Connections made before have been served, epoch ms. */
   readonly untilMs: number;
   /** It sees nothing that was committed after that instant. */
   readonly snapshot: Snapshot;
 }
 
-/** What is committed together: nothing of it is ahead of what a connection has. */
+/** Committed together: nothing of it is ahead of what a connection has. */
 export interface CommittedCursor {
   /** Delivered, in order, to everybody but those that `exceptions` names. */
   readonly position: Position;
@@ -153,8 +160,10 @@ export interface CommittedCursor {
 }
 
 /**
- * `empty`: the schema was restored without its data. `copy`: the database is a copy of the one where Rowcast was installed. `void`: the cursor names transactions that never were.
- * `replaced`: a replica, or a restore to an earlier moment, has taken the database's place and may lack its last transactions.
+ * `empty`: the schema was restored without its data. `copy`: the database is a copy of the one
+ * where Rowcast was installed. `void`: the cursor names transactions that never were. `replaced`: a
+ * replica, or a restore to an earlier moment, has taken the database's place and may lack its last
+ * transactions.
  */
 export interface UnusableCursor {
   readonly usable: false;
@@ -183,7 +192,7 @@ interface CursorRow {
   installation: string;
   fence: string | null;
   floor: string;
-  adopted_at: string;
+  refetch_before: string;
   ours: boolean;
   replaced: boolean;
   xmax: string;

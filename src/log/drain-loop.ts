@@ -13,8 +13,8 @@ import type { Snapshot } from './snapshot.ts';
  *        ▲                                                    │ rows                     │ rung, or slow poll finds rows
  *        └────────────────────────── lock released ◀──────────┴──────────────────────────┘
  *
- * Notifications only shorten the sleep: a slow poll finds everything without them. While nobody listens for
- * them (the LISTEN connection is being made again) the loop does not sleep but polls.
+ * Notifications only shorten the sleep: a slow poll finds everything without them. While nobody
+ * listens for them (the LISTEN connection is being made again) the loop does not sleep but polls.
  */
 export class DrainLoop {
   readonly #deps: DrainLoopDeps;
@@ -160,12 +160,18 @@ export interface DrainLoopDeps {
 export interface DrainTiming {
   /** Between reads while rows keep coming: 10 ms gather the rows of many commits into one read. */
   readonly collectMs: number;
-  /** Without rows, before it asks to sleep: going to sleep at once makes every writer ring (measured: nothing gained). */
+  /**
+   * Without rows, before it asks to sleep: going to sleep at once makes every writer ring
+   * (measured: nothing gained).
+   */
   readonly stayAwakeMs: number;
   /** The slow poll of a sleeping relay, which makes a broken doorbell a matter of latency. */
   readonly pollIntervalMs: number;
   /** The poll of an idle relay that cannot be rung. */
   readonly deafPollIntervalMs: number;
-  /** While nothing is to be delivered the cursor is committed this often: who was served is written with it. */
+  /**
+   * While nothing is to be delivered the cursor is committed this often: who was served is written
+   * with it.
+   */
   readonly idleCommitIntervalMs: number;
 }

@@ -1,7 +1,10 @@
 import { eventFrame, truncatedFrame } from '../protocol/frame.ts';
 import type { LoggedEvent } from './logged-event.ts';
 
-/** A row of the log as the bytes of a frame; shortened to its key where it would be larger than `maxFrameBytes`. */
+/**
+ * A row of the log as the bytes of a frame; shortened to its key where it would be larger than
+ * `maxFrameBytes`.
+ */
 export function encodeEvent(event: LoggedEvent, cursor: string, maxFrameBytes: number): Buffer {
   if (!event.oversize) {
     const payload = Buffer.from(eventFrame({ ...event, cursor }));

@@ -5,26 +5,27 @@ import { isDataError, type RowName, salvage } from './salvage.ts';
 import { Snapshot } from './snapshot.ts';
 
 /**
- * Reads the log by snapshots. A window is everything that is visible in its end snapshot and was not in
- * its start snapshot:
+ * Reads the log by snapshots. A window is everything that is visible in its end snapshot and was
+ * not in its start snapshot:
  *
  *     xid >= pg_snapshot_xmax(start)          began after the start
  *     or xid in pg_snapshot_xip(start)        was in flight at the start
  *     and visible in the end
  *
- * No gap: a transaction that took its id early and committed late is in the window in which it became
- * visible. No delay: a transaction that stays open holds back nothing but itself. The index on xid makes a
- * read cost the new rows only.
+ * No gap: a transaction that took its id early and committed late is in the window in which it
+ * became visible. No delay: a transaction that stays open holds back nothing but itself. The index
+ * on xid makes a read cost the new rows only.
  *
- * When more waits than fits a page, the window's end is fixed and the window is read page by page in the
- * order of id, however many transactions it holds or however large one is. (Cutting a backlog at an xid
- * boundary instead would break the order of one row's changes: a transaction that began early and changed the row
- * late has the smaller xid and the larger id.) Conflicting writes of one row have ids in their commit order, and
- * of two windows the first was visible first; so a client sees one row's changes in the order they were logged
- * (docs/sql.md, "Events").
+ * When more waits than fits a page, the window's end is fixed and the window is read page by page
+ * in the order of id, however many transactions it holds or however large one is. (Cutting a
+ * backlog at an xid boundary instead would break the order of one row's changes: a transaction that
+ * began early and changed the row late has the smaller xid and the larger id.) Conflicting writes
+ * of one row have ids in their commit order, and of two windows the first was visible first; so a
+ * client sees one row's changes in the order they were logged (docs/sql.md, "Events").
  *
- * A read is bounded in bytes of all that it returns, and one bad row stops nothing: where a page cannot be read because of
- * what is in it, smaller pages are, down to the row, which is read by itself (salvage.ts).
+ * A read is bounded in bytes of all that it returns, and one bad row stops nothing: where a page
+ * cannot be read because of what is in it, smaller pages are, down to the row, which is read by
+ * itself (salvage.ts).
  */
 export class EventLog {
   readonly #session: SqlSession;
@@ -37,7 +38,7 @@ export class EventLog {
     this.#maxDataBytes = deps.maxDataBytes;
   }
 
-  /** What comes next after `position`: everything new, or one page of a backlog. */
+  /** Reads on after `position`: everything new, or one page of a backlog. */
   async read(position: Position): Promise<Page> {
     if (position.backlog) return this.#readBacklog(position.snapshot, position.backlog);
     const { snapshot } = position;
@@ -164,25 +165,34 @@ function pageUpTo(
 }
 
 /**
- * Ids that one page walks at most. A transaction that appended hours ago and commits now makes its window span
- * those hours, of which it holds almost nothing.
+ * Ids that one page walks at most. A transaction that appended hours ago and commits now makes its
+ * window span those hours, of which it holds almost nothing.
  */
 const WALK_IDS = 200_000n;
 
-/** What one read returns at most, in bytes, but for a single larger row: a page of rows and audiences at their largest would be 300 MB. */
+/**
+ * The most bytes that one read returns, but for a single larger row: a page of rows and
+ * audiences at their largest would be 300 MB.
+ */
 const PAGE_BYTES = 16_000_000;
 
-/** So many times smaller is the next page where one cannot be read. */
+/** A page that cannot be read is followed by one that is so many times smaller. */
 const SMALLER = 8;
 
-/** Entries of the index that one statement looks at for the bounds of a window: it takes no longer than a page. */
+/**
+ * Entries of the index that one statement looks at for the bounds of a window: it takes no longer
+ * than a page.
+ */
 const COUNTED_ROWS = 50_000;
 
 function xids(snapshot: Snapshot): string[] {
   return snapshot.xip.map(String);
 }
 
-/** How far the log was read: all that `snapshot` sees, and of an unfinished window what its backlog says. */
+/**
+ * How far the log was read: all that `snapshot` sees, and of an unfinished window what its backlog
+ * says.
+ */
 export interface Position {
   readonly snapshot: Snapshot;
   readonly backlog?: Backlog;

@@ -5,7 +5,10 @@ import { CONSUMER } from './cursor-store.ts';
 /** Often enough for an alarm within a minute; the query is one index scan of what waits. */
 const INTERVAL_MS = 10_000;
 
-/** Of a longer backlog so many are counted, the oldest: a measurement must stay cheap when there is most to do. */
+/**
+ * The oldest events of a longer backlog are counted up to this: a measurement must stay cheap when
+ * there is most to do.
+ */
 const MAX_COUNTED = 10_000;
 
 export interface Lag {
@@ -15,7 +18,10 @@ export interface Lag {
   readonly backlog: number;
   /** How long the oldest of them has waited. */
   readonly seconds: number;
-  /** Of Postgres's queue of notifications, which all databases of the server share: 0 to 1. Full, it fails commits. */
+  /**
+   * Use of Postgres's queue of notifications, which all databases of the server share: 0 to 1. A
+   * full queue fails commits.
+   */
   readonly notificationQueueUsage: number;
   /** On disk, with indexes and free space. */
   readonly logBytes: number;
@@ -37,7 +43,10 @@ export class LogLag {
     }
   }
 
-  /** @param statement keeps the plan under that name, for who measures again and again over a direct connection */
+  /**
+   * @param statement keeps the plan under that name, for who measures again and again over a direct
+   * connection
+   */
   async measure(statement?: string): Promise<Lag> {
     const [row] = await this.#session.query<LagRow>(MEASURE, [CONSUMER, MAX_COUNTED], statement);
     const { events = 0, seconds = 0, usage = 0, ids = null, log_bytes: logBytes = 0 } = row ?? {};
@@ -55,8 +64,8 @@ interface LagRow {
 }
 
 /**
- * $1 consumer, $2 how many are counted. Of a backlog that is read page by page, what was delivered lies below after_id, and what
- * waits is walked by id, as the drain loop does.
+ * $1 consumer, $2 how many are counted. Of a backlog that is read page by page, what was delivered
+ * lies below after_id, and what waits is walked by id, as the drain loop does.
  */
 const MEASURE = `
   with cursor as materialized (select snapshot, after_id from rowcast.cursor where consumer = $1),

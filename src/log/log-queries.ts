@@ -1,14 +1,18 @@
 /** The statements by which the log is read (event-log.ts). */
 
-/** A longer type is nobody's, and neither are so many terms (rowcast.check_audience() takes a thousand of 300 bytes). */
+/**
+ * A longer type is nobody's, and neither are so many terms (rowcast.check_audience() takes a
+ * thousand of 300 bytes).
+ */
 const MAX_TYPE_BYTES = 1000;
 const MAX_AUDIENCE_BYTES = 1_000_000;
 /** The writer's trigger keeps keys of 1,000 bytes. */
 const MAX_KEY_BYTES = 8000;
 
 /**
- * Rows of the log, aliased `e`, as text, with `size` in bytes. The lateral selects (`offset 0` keeps them apart) print each JSON once; named in
- * several places, it would be printed in each. What is stored compressed in more than the limit is not even unpacked.
+ * Rows of the log, aliased `e`, as text, with `size` in bytes. The lateral selects (`offset 0`
+ * keeps them apart) print each JSON once; named in several places, it would be printed in each.
+ * What is stored compressed in more than the limit is not even unpacked.
  * @param from a relation with the log's columns
  * @param limit the placeholder of `maxDataBytes`
  */
@@ -44,8 +48,8 @@ function bounded(rows: string, bytes: string): string {
 }
 
 /**
- * $1 xip and $2 xmax of the start, $3 rows at most, $4 maxDataBytes, $5 bytes at most. One statement, so one snapshot for both its rows and
- * its end.
+ * $1 xip and $2 xmax of the start, $3 rows at most, $4 maxDataBytes, $5 bytes at most. One
+ * statement, so one snapshot for both its rows and its end.
  */
 export const FRESH = `
   with now as materialized (select pg_current_snapshot() as snapshot),
@@ -62,8 +66,9 @@ export const FRESH = `
 export const NOW = `select pg_current_snapshot()::text as now, 2 as found`;
 
 /**
- * The ids between which a window lies, from the index alone. $1 xip of the start; $2 xid and $3 id after which to look, at first the
- * start's xmax and 0; $4 xmax of the end, $5 rows at most. Rows that are not visible in the end are left out when the window is read.
+ * The ids between which a window lies, from the index alone. $1 xip of the start; $2 xid and $3 id
+ * after which to look, at first the start's xmax and 0; $4 xmax of the end, $5 rows at most. Rows
+ * that are not visible in the end are left out when the window is read.
  */
 export const BOUNDS = `
   with late as (
@@ -79,13 +84,19 @@ export const BOUNDS = `
     reached.xid::text as xid, reached.id::text as id
   from (values (1)) one (row) left join (select xid, id from fresh order by xid desc, id desc limit 1) reached on true`;
 
-/** By id on purpose: the conditions on xid are function calls, which no index serves, so the primary key is walked. */
+/**
+ * By id on purpose: the conditions on xid are function calls, which no index serves, so the primary
+ * key is walked.
+ */
 const WITHIN = `
   where e.id > $1::bigint and e.id <= $2::bigint
     and pg_visible_in_snapshot(e.xid, $4::pg_snapshot) and not pg_visible_in_snapshot(e.xid, $3::pg_snapshot)
   order by e.id`;
 
-/** $1 id after which, $2 up to which; $3 start and $4 end of the window; $5 rows, $6 maxDataBytes, $7 bytes at most. */
+/**
+ * $1 id after which, $2 up to which; $3 start and $4 end of the window; $5 rows, $6 maxDataBytes,
+ * $7 bytes at most.
+ */
 export const PAGE = `${bounded(`${rowsOf('rowcast.event', '$6::int')} ${WITHIN} limit $5`, '$7')} order by b.place`;
 
 /** The first row of such a page, by name. */

@@ -7,7 +7,7 @@ import { type Lag, LogLag } from './log-lag.ts';
 /** Younger transactions hold nothing up that anybody would notice. */
 const OLD_TRANSACTION_SECONDS = 60;
 
-/** What the database knows of Rowcast: for `rowcast status` and `doctor`. Reads only. */
+/** Rowcast's state in the database, for `rowcast status` and `doctor`. Reads only. */
 export async function readLogStatus(session: Session): Promise<LogStatus> {
   const [server] = await session.query<{
     database: string;
@@ -74,9 +74,11 @@ export interface InstalledLogStatus extends ServerStatus {
   readonly watched: readonly WatchedTable[];
   /** The oldest first. */
   readonly holding: readonly HoldingTransaction[];
-  /** Sessions of other roles that may hold something, and whose age only pg_read_all_stats shows. */
+  /**
+   * Sessions of other roles that may hold something, and whose age only pg_read_all_stats shows.
+   */
   readonly hidden: number;
-  /** What was watched and has been dropped since, by its entity. */
+  /** Tables that were watched and have been dropped since, by their entity. */
   readonly dropped: readonly string[];
 }
 
@@ -86,7 +88,9 @@ export interface RelaySession {
   readonly leads: boolean;
   /** It holds the doorbell's lock: the next row rings. */
   readonly asleep: boolean;
-  /** Null where the right to see it is missing: another role's session, without pg_read_all_stats. */
+  /**
+   * Null where the right to see it is missing: another role's session, without pg_read_all_stats.
+   */
   readonly connectedSeconds: number | null;
   /** Since its last word; a leader speaks every three seconds. Null as above. */
   readonly silentSeconds: number | null;
@@ -127,7 +131,7 @@ export interface WatchedTable {
 export interface HoldingTransaction {
   /** Null for a prepared transaction. */
   readonly pid: number | null;
-  /** Of the session, or the prepared transaction's own. */
+  /** The session's name, or the prepared transaction's own. */
   readonly name: string;
   readonly role: string;
   readonly ageSeconds: number;
@@ -136,7 +140,10 @@ export interface HoldingTransaction {
   readonly holdsDoorbell: boolean;
 }
 
-/** $1 lease, $2 doorbell: second keys of the advisory locks (see rowcast.lock_class()). Standbys have the session without the lock. */
+/**
+ * $1 lease, $2 doorbell: second keys of the advisory locks (see rowcast.lock_class()). Standbys
+ * have the session without the lock.
+ */
 const RELAYS = `
   with held as (
     select l.pid, bool_or(l.objid = $1) as leads, bool_or(l.objid = $2) as asleep
@@ -165,7 +172,10 @@ const SIZE = `
 const WATCHED = `
   select target::text, entity, audience, operations, problem from rowcast.watched order by problem is null, target::text`;
 
-/** $1 doorbell, $2 seconds. Whoever has an xid or a snapshot keeps vacuum from removing what was deleted since. */
+/**
+ * $1 doorbell, $2 seconds. Whoever has an xid or a snapshot keeps vacuum from removing what was
+ * deleted since.
+ */
 const HOLDING = `
   select a.pid, a.application_name as name, coalesce(a.usename, '') as role, a.state,
     extract(epoch from clock_timestamp() - a.xact_start)::float8 as "ageSeconds",

@@ -8,7 +8,10 @@ export interface LoggedEvent {
   /** Null without data, and where data and old together are longer than `maxDataBytes`. */
   readonly data: string | null;
   readonly old: string | null;
-  /** Data or old was left out for its size, here or already by the writer's trigger; `key` names the row. */
+  /**
+   * Data or old was left out for its size, here or already by the writer's trigger; `key` names the
+   * row.
+   */
   readonly oversize: boolean;
   readonly key: string | null;
   /** Epoch milliseconds in decimal. */

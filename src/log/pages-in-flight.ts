@@ -2,13 +2,16 @@ import { type Clock, every, type Timer } from '../clock.ts';
 import type { Position } from './event-log.ts';
 import type { LoggedEvent } from './logged-event.ts';
 
-/** How often it is looked whether the oldest page waits for a few slow connections, which are asked to step aside. */
+/**
+ * How often it is looked whether the oldest page waits for a few slow connections, which are asked
+ * to step aside.
+ */
 const LOOK_INTERVAL_MS = 500;
 
 /**
- * Pages that were handed to delivery and are not all delivered yet, in the order they were read. Reading runs
- * ahead of delivery until `maxBytes` are in flight; the rest waits in Postgres. A position is settled once the page before it
- * and all earlier ones are delivered.
+ * Pages that were handed to delivery and are not all delivered yet, in the order they were read.
+ * Reading runs ahead of delivery until `maxBytes` are in flight; the rest waits in Postgres. A
+ * position is settled once the page before it and all earlier ones are delivered.
  */
 export class PagesInFlight {
   readonly #clock: Clock;
@@ -20,7 +23,10 @@ export class PagesInFlight {
   #stalling: Pick<Timer, 'cancel'> | undefined;
   #changed: () => void = () => undefined;
 
-  /** @param deps.stalled is called again and again with how long the oldest page has waited, and whether reading waits for room */
+  /**
+   * @param deps.stalled is called again and again with how long the oldest page has waited, and
+   * whether reading waits for room
+   */
   constructor(deps: {
     clock: Clock;
     maxBytes: number;
@@ -100,7 +106,10 @@ export class PagesInFlight {
   }
 }
 
-/** What the process grows by for an event beside its text, garbage that waits to be collected included (measured by `bench catchup`). */
+/**
+ * Heap per event in flight beyond its text, uncollected garbage included (measured by `bench
+ * catchup`).
+ */
 const EVENT_BYTES = 6000;
 const TERM_BYTES = 100;
 

@@ -9,10 +9,12 @@ const BATCH_ROWS = 5000;
 const BREATH_MS = 50;
 
 /**
- * Keeps the log from growing: rows that were delivered go after `keep`. Rows that could not be delivered hold out
- * until `keepUndelivered`; then they go too, and whoever should have had them is told so (`lost`).
+ * Keeps the log from growing: rows that were delivered go after `keep`. Rows that could not be
+ * delivered hold out until `keepUndelivered`; then they go too, and whoever should have had them is
+ * told so (`lost`).
  *
- * Runs while a relay leads. Deleting old rows blocks no writer, and vacuum makes their space free for new ones.
+ * Runs while a relay leads. Deleting old rows blocks no writer, and vacuum makes their space free
+ * for new ones.
  */
 export class Retention {
   readonly #deps: RetentionDeps;

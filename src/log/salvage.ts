@@ -3,9 +3,10 @@ import type { SqlSession } from '../postgres/session.ts';
 import type { LoggedEvent } from './logged-event.ts';
 
 /**
- * A row of the log that a page cannot hold, read by itself: text whose bytes are of another encoding than the database's, or of none,
- * comes as bytes and is decoded here, with a sign in the place of what cannot be. What cannot be read like that either is set
- * aside: an event for nobody, that says why.
+ * A row of the log that a page cannot hold, read by itself: text whose bytes are of another
+ * encoding than the database's, or of none, comes as bytes and is decoded here, with a sign in the
+ * place of what cannot be. What cannot be read like that either is set aside: an event for nobody,
+ * that says why.
  * @throws when the database is lost
  */
 export async function salvage(
@@ -50,15 +51,18 @@ function setAside(row: RowName, problem: string): LoggedEvent {
 }
 
 /**
- * The statement failed because of what it read, and the connection goes on: data exceptions, limits, memory, corruption, a statement that
- * the server ended because it took too long (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+ * The statement failed because of what it read, and the connection goes on: data exceptions,
+ * limits, memory, corruption, a statement that the server ended because it took too long
+ * (https://www.postgresql.org/docs/current/errcodes-appendix.html).
  */
 export function isDataError(error: unknown): boolean {
   const { code } = error as { code?: unknown };
   return typeof code === 'string' && /^(22...|54...|XX...|53200|57014)$/.test(code);
 }
 
-/** Postgres's names of encodings as the Encoding Standard has them; UTF-8 for those that it lacks. */
+/**
+ * Postgres's names of encodings as the Encoding Standard has them; UTF-8 for those that it lacks.
+ */
 function decoder(encoding: string): { decode(bytes: Buffer): string } {
   const label = encoding.replace(/^WIN(?=\d)/, 'windows-').replace(/^LATIN1$/, 'windows-1252');
   try {

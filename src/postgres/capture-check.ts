@@ -10,8 +10,9 @@ const INTERVAL_MS = 60_000;
 const QUERY_TIMEOUT_MS = 10_000;
 
 /**
- * Looks once a minute whether every watched table is captured. A trigger that somebody disabled stops no relay and fails no write: without
- * this nobody would hear of it but the users who see nothing.
+ * Looks once a minute whether every watched table is captured. A trigger that somebody disabled
+ * stops no relay and fails no write: without this nobody would hear of it but the users who see
+ * nothing.
  */
 export class CaptureCheck extends EventEmitter<{ checked: [uncaptured: readonly string[]] }> {
   readonly #deps: CaptureCheckDeps;

@@ -2,8 +2,9 @@ import type pg from 'pg';
 import { parseIntoClientConfig } from 'pg-connection-string';
 
 /**
- * A connection URI with libpq's grammar (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS):
- * several hosts, sockets, and options of which each is followed or refused by its name.
+ * A connection URI with libpq's grammar
+ * (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS): several
+ * hosts, sockets, and options of which each is followed or refused by its name.
  */
 export interface PostgresUrl {
   /** One a host, in their order; without `ssl`. */
@@ -14,7 +15,10 @@ export interface PostgresUrl {
   files(): pg.ClientConfig['ssl'];
 }
 
-/** @throws Error that says what is wrong and what to write; it holds no value of the URL, which may be a password */
+/**
+ * @throws Error that says what is wrong and what to write; it holds no value of the URL, which may
+ * be a password
+ */
 export function readPostgresUrl(text: string): PostgresUrl {
   const [, scheme, authority = '', rest = ''] =
     /^(postgres(?:ql)?:\/\/)([^/?#]*)(.*)$/.exec(text) ?? [];
@@ -57,7 +61,10 @@ const NOT_A_URL =
   'is not a Postgres URL (its value is not shown); write postgres://user:password@host:5432/database, with special characters of the password percent-encoded';
 const FILES = ['sslcert', 'sslkey', 'sslrootcert'];
 
-/** Hosts and ports, of the authority or the query, each a list. A host that begins with a slash is the folder of a socket. */
+/**
+ * Hosts and ports, of the authority or the query, each a list. A host that begins with a slash is
+ * the folder of a socket.
+ */
 function placesOf(
   authority: string,
   query: URLSearchParams,
@@ -78,7 +85,10 @@ function placesOf(
   });
 }
 
-/** Options of libpq that cannot be followed here, with what to do instead. What libpq does not know either is other libraries'. */
+/**
+ * Options of libpq that cannot be followed here, with what to do instead. What libpq does not know
+ * either is other libraries'.
+ */
 const REFUSED: Readonly<Record<string, string>> = {
   service: 'write out what the service file says',
   passfile: 'put the password into the URL, or use DATABASE_SECRET_ARN',

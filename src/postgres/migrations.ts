@@ -19,16 +19,17 @@ export type MigrationStep =
   | { readonly direction: 'down'; readonly count: number };
 
 /**
- * Runs the migrations in one transaction, under node-pg-migrate's lock: of relays that start together one
- * migrates and the others wait. Where a table of the user's is locked, it tries again instead of making
- * writers queue behind it.
+ * Runs the migrations in one transaction, under node-pg-migrate's lock: of relays that start
+ * together one migrates and the others wait. Where a table of the user's is locked, it tries again
+ * instead of making writers queue behind it.
  * @returns the names of the migrations that were run
  * @throws node-pg-migrate's error otherwise: the database is as it was
  */
 export async function migrate(options: MigrateOptions, step: MigrationStep): Promise<string[]> {
   if (step.direction === 'up') {
     const found = await pendingMigrations(options.database);
-    // node-pg-migrate alters its own table even then: a relay's own role may not, and does not need to.
+    // node-pg-migrate alters its own table even then: a relay's own role may not, and does not need
+    // to.
     if (found.pending.length === 0 && found.installed) return [];
     const problem = recordProblem(found);
     if (problem) throw new Error(problem);
@@ -48,7 +49,10 @@ export async function migrate(options: MigrateOptions, step: MigrationStep): Pro
   }
 }
 
-/** For MIGRATE_ON_START=false. @throws when the database cannot be reached or has no schema of ours */
+/**
+ * For MIGRATE_ON_START=false.
+ * @throws when the database cannot be reached or has no schema of ours
+ */
 export async function requireSchema(database: Database): Promise<void> {
   const client = await clientOf(database);
   client.on('error', () => undefined);
@@ -66,7 +70,7 @@ export async function requireSchema(database: Database): Promise<void> {
   }
 }
 
-/** What keeps the migrations from being applied, and the way out; null where nothing does. */
+/** Says why the migrations cannot be applied, and the way out; null where they can. */
 export function recordProblem({ applied, pending, installed }: RecordedMigrations): string | null {
   if (installed && applied.length === 0)
     return 'the schema rowcast is there, and no migration of it is recorded: it was restored without its data. To install anew: drop schema rowcast cascade; then rowcast migrate up, and rowcast.watch() for each of your tables';
@@ -146,8 +150,9 @@ async function clientOf(database: Database): Promise<pg.Client> {
 }
 
 /**
- * Where the applied migrations are recorded: in a table of our own, because node-pg-migrate's default table may be
- * the application's; in that one where `npx node-pg-migrate up` has recorded ours.
+ * Where the applied migrations are recorded: in a table of our own, because node-pg-migrate's
+ * default table may be the application's; in that one where `npx node-pg-migrate up` has recorded
+ * ours.
  */
 async function recordedIn(
   client: pg.Client,

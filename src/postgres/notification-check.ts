@@ -8,8 +8,8 @@ import { Session } from './session.ts';
 const ECHO_TIMEOUT_MS = 5000;
 
 /**
- * Whether a notification that is sent comes back to a connection that listens. Through a pooler in transaction mode LISTEN succeeds
- * and nothing is ever heard.
+ * Whether a notification that is sent comes back to a connection that listens. Through a pooler in
+ * transaction mode LISTEN succeeds and nothing is ever heard.
  * @returns what is wrong and what to do, or null
  */
 export async function checkNotifications(database: Database): Promise<string | null> {
@@ -45,7 +45,9 @@ export async function checkNotifications(database: Database): Promise<string | n
   }
 }
 
-/** From a connection of its own: a pooler may give both statements of one client to the same server. */
+/**
+ * From a connection of its own: a pooler may give both statements of one client to the same server.
+ */
 async function notify(database: Database, channel: string): Promise<void> {
   const session = await Session.open({
     database,

@@ -4,18 +4,19 @@ import { errorText } from '../error-text.ts';
 
 /** How to reach the database; one of `servers` where there are several. */
 export interface Database extends pg.ClientConfig {
-  /** Of which the one that takes writes is meant, in the order in which they are asked. */
+  /** Several servers, asked in this order: the one that takes writes is used. */
   readonly servers?: readonly pg.ClientConfig[];
 }
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
 /**
- * What every connection of ours asks for, beside what the URL does: `options` of the URL come first, and these settings hold
- * whatever the database, the role or the URL set, because statements mean something else with others.
+ * Settings of every connection of ours, beside those of the URL: `options` of the URL come
+ * first, and these settings hold whatever the database, the role or the URL set, because statements
+ * mean something else with others.
  *
- * A peer that vanished is found from both ends: Node probes after 10 s and then each second ten times; Postgres after 15 s,
- * and frees the locks of a vanished relay in about 30 s instead of 2 h.
+ * A peer that vanished is found from both ends: Node probes after 10 s and then each second ten
+ * times; Postgres after 15 s, and frees the locks of a vanished relay in about 30 s instead of 2 h.
  */
 const SETTINGS: Readonly<Record<string, string | number>> = {
   tcp_keepalives_idle: 15,
@@ -25,7 +26,8 @@ const SETTINGS: Readonly<Record<string, string | number>> = {
   idle_session_timeout: 0,
   idle_in_transaction_session_timeout: 0,
   lock_timeout: 0,
-  // Another level would make transactions of the application fail: they would conflict with our reads.
+  // Another level would make transactions of the application fail: they would conflict with our
+  // reads.
   default_transaction_isolation: 'read committed',
   default_transaction_read_only: 'off',
   default_transaction_deferrable: 'off',
@@ -39,7 +41,8 @@ const SETTINGS: Readonly<Record<string, string | number>> = {
   standard_conforming_strings: 'on',
   quote_all_identifiers: 'off',
   array_nulls: 'on',
-  // A kept plan does not know the cursor and takes a third of the log for new (seen on 14): the index, always.
+  // A kept plan does not know the cursor and takes a third of the log for new (seen on 14): the
+  // index, always.
   enable_seqscan: 'off',
   enable_indexscan: 'on',
   enable_indexonlyscan: 'on',
@@ -78,8 +81,8 @@ export function connectionOptions(
 }
 
 /**
- * The server to connect to: of several, the first that takes writes, as libpq finds it by target_session_attrs. Asked before each
- * connection, because a failover makes it another.
+ * The server to connect to: of several, the first that takes writes, as libpq finds it by
+ * target_session_attrs. Asked before each connection, because a failover makes it another.
  * @throws where none of several does, with what each answered
  */
 export async function serverOf(database: Database): Promise<pg.ClientConfig> {
@@ -100,7 +103,10 @@ export async function serverOf(database: Database): Promise<pg.ClientConfig> {
   );
 }
 
-/** No connection, or one to a server that is starting, stopping, full or a standby: it may be another matter in a minute. */
+/**
+ * No connection, or one to a server that is starting, stopping, full or a standby: it may be
+ * another matter in a minute.
+ */
 const UNREACHABLE =
   /^(ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|EPIPE|ENOENT|08...|57P0.|53300|25006)$/;
 

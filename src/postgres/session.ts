@@ -2,7 +2,9 @@ import type { Socket } from 'node:net';
 import pg from 'pg';
 import { connectionOptions, type Database, serverOf } from './servers.ts';
 
-/** One connection to Postgres that outlives many statements; it runs them one at a time, in order. */
+/**
+ * One connection to Postgres that outlives many statements; it runs them one at a time, in order.
+ */
 export interface SqlSession {
   /** Aborts, with the cause as its reason, when the connection is over. */
   readonly ended: AbortSignal;
@@ -24,10 +26,10 @@ export interface SqlSession {
 }
 
 /**
- * One direct connection to Postgres that outlives many statements: locks, cursors and LISTEN live and die
- * with it. Statements run one at a time, in the order they were asked for. When one takes longer than its
- * time-out the socket is destroyed, since a half-open socket answers nothing and reports nothing
- * (`client.end()` would wait for it too). A session that ended is never used again.
+ * One direct connection to Postgres that outlives many statements: locks, cursors and LISTEN live
+ * and die with it. Statements run one at a time, in the order they were asked for. When one takes
+ * longer than its time-out the socket is destroyed, since a half-open socket answers nothing and
+ * reports nothing (`client.end()` would wait for it too). A session that ended is never used again.
  */
 export class Session implements SqlSession {
   readonly #client: pg.Client;

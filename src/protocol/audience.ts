@@ -1,6 +1,7 @@
 /**
- * Audience terms: `all`, `user:ID`, `room:NAME`, `role:NAME`, `connection:ID`. The terms of a connection
- * are those by which it can be reached; an event reaches it when one of the event's terms is among them.
+ * Audience terms: `all`, `user:ID`, `room:NAME`, `role:NAME`, `connection:ID`. The terms of a
+ * connection are those by which it can be reached; an event reaches it when one of the event's
+ * terms is among them.
  */
 
 export interface Addressee {

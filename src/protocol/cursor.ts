@@ -1,17 +1,21 @@
 /**
- * The token by which a client says how far it got, opaque to clients: `<xmin>[-<span>[-<gap>…]].<installation>`.
+ * The token by which a client says how far it got, opaque to clients:
+ * `<xmin>[-<span>[-<gap>…]].<installation>`.
  *
- * It is the snapshot at which the frame's window *starts*: what that sees was delivered in earlier windows. (With
- * the window's end, a client cut off between two frames of one window would never get the second.) Resuming
- * repeats at most a few windows, and the client drops those by id.
+ * It is the snapshot at which the frame's window *starts*: what that sees was delivered in earlier
+ * windows. (With the window's end, a client cut off between two frames of one window would never
+ * get the second.) Resuming repeats at most a few windows, and the client drops those by id.
  *
- * The token is exact. span is xmax - xmin. Each gap is the distance of a transaction in flight from the one before it
- * (the first from xmin); `0-<n>-<gap>` stands for a gap n times, so that five thousand writers in a row are one. An
- * approximation would lie before the connection that it is given to, and a replay from there would bring back rows
- * whose DELETE the client has had.
+ * The token is exact. span is xmax - xmin. Each gap is the distance of a transaction in flight from
+ * the one before it (the first from xmin); `0-<n>-<gap>` stands for a gap n times, so that five
+ * thousand writers in a row are one. An approximation would lie before the connection that it is
+ * given to, and a replay from there would bring back rows whose DELETE the client has had.
  */
 
-/** Transactions below xmin, and those below xmax that are not in xip, were delivered (or rolled back). */
+/**
+ * Transactions below xmin, and those below xmax that are not in xip, were delivered (or rolled
+ * back).
+ */
 export interface CursorSnapshot {
   readonly xmin: bigint;
   readonly xmax: bigint;
@@ -58,12 +62,17 @@ function gapAt(xip: readonly bigint[], i: number, xmin: bigint): bigint {
   return (xip[i] as bigint) - (xip[i - 1] ?? xmin);
 }
 
-/** A token that names no place in the log: a client that comes back with it hears `recovered: false`. */
+/**
+ * A token that names no place in the log: a client that comes back with it hears `recovered:
+ * false`.
+ */
 export function nowhere(installation: string): string {
   return `0.${installation}`;
 }
 
-/** Null for a token that names no place: the client is then told `recovered: false`, never refused. */
+/**
+ * Null for a token that names no place: the client is then told `recovered: false`, never refused.
+ */
 export function parseCursor(token: string): ClientCursor | null {
   const match = TOKEN.exec(token);
   if (!match) return null;

@@ -1,9 +1,10 @@
 /**
- * The frames a client receives (docs/architecture.md, "What a client sees"). A row is text here: it is put
- * into the frame as Postgres printed it and never parsed, so every digit of a bigint or numeric survives.
+ * The frames a client receives (docs/architecture.md, "What a client sees"). A row is text here: it
+ * is put into the frame as Postgres printed it and never parsed, so every digit of a bigint or
+ * numeric survives.
  */
 
-/** What an event frame is made of; every field but `type` is already JSON text. */
+/** The parts of an event frame; every field but `type` is already JSON text. */
 export interface EventFrameParts {
   /** The event's id in the log, in decimal. */
   readonly id: string;
@@ -14,7 +15,10 @@ export interface EventFrameParts {
   readonly old: string | null;
   /** Epoch milliseconds in decimal. */
   readonly timestamp: string;
-  /** See cursor.ts: what a client presents to resume from the start of this frame's window; it drops repeats by id. */
+  /**
+   * See cursor.ts: what a client presents to resume from the start of this frame's window; it drops
+   * repeats by id.
+   */
   readonly cursor: string;
 }
 
@@ -32,12 +36,18 @@ export function truncatedFrame(
   return `${head(event)},"truncated":true,"data":${key ?? 'null'}${tail(event)}`;
 }
 
-/** From here on everything committed arrives. `recovered` false: the log no longer reaches back to the client's cursor. */
+/**
+ * From here on everything committed arrives. `recovered` false: the log no longer reaches back to
+ * the client's cursor.
+ */
 export function readyFrame(cursor: string, recovered: boolean): string {
   return `{"type":"READY","cursor":"${cursor}","recovered":${recovered}}`;
 }
 
-/** Around what waits for one connection, for clients that asked with `?batch=1`; commas go between the events. */
+/**
+ * Around what waits for one connection, for clients that asked with `?batch=1`; commas go between
+ * the events.
+ */
 export const BATCH_START = '{"type":"BATCH","events":[';
 export const BATCH_END = ']}';
 

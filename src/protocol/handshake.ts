@@ -1,13 +1,19 @@
-/** The subprotocol of Rowcast's own; a client that sends its token as a second one gets this one answered. */
+/**
+ * The subprotocol of Rowcast's own; a client that sends its token as a second one gets this one
+ * answered.
+ */
 export const SUBPROTOCOL = 'rowcast';
 
-/** What a client sends to keep its connection and to learn whether it is alive: API Gateway answers it, by a MOCK route. */
+/**
+ * A client sends this to keep its connection and to learn whether it is alive: API Gateway answers
+ * it, by a MOCK route.
+ */
 export const PING = '{"action":"ping"}';
 export const PONG = '{"type":"pong"}';
 
 /**
- * What a client hears that sends anything else; another MOCK route. Both ids are API Gateway's, for its logs.
- * (They may be its variables: deploy/ makes a template of it.)
+ * The answer to anything else that a client sends; another MOCK route. Both ids are API Gateway's,
+ * for its logs. (They may be its variables: deploy/ makes a template of it.)
  */
 export function unknownAction(connectionId: string, requestId: string): string {
   return `{"type":"ERROR","message":"unknown action; a client sends {\\"action\\":\\"ping\\"} and nothing else","connectionId":"${connectionId}","requestId":"${requestId}"}`;

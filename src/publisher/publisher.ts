@@ -1,8 +1,9 @@
 import type { StandardResult, StandardSchema } from './standard-schema.ts';
 
 /**
- * Sends messages of the application's own through its own connection, so that they belong to its transaction:
- * `rowcast.send()` and its short forms (docs/sql.md), typed by the application's map of messages.
+ * Sends messages of the application's own through its own connection, so that they belong to its
+ * transaction: `rowcast.send()` and its short forms (docs/sql.md), typed by the application's map
+ * of messages.
  *
  *     const rowcast = new Publisher<{ upload_progress: { percent: number } }>();
  *     await rowcast.through(client).sendToUser('42', 'upload_progress', { percent: 80 });
@@ -14,14 +15,18 @@ export class Publisher<Messages extends object = Record<string, unknown>> {
     this.#schemas = options.schemas ?? {};
   }
 
-  /** @param client inside a transaction the client that began it: a pool would send outside of it */
+  /**
+   * @param client inside a transaction the client that began it: a pool would send outside of it
+   */
   through(client: Queryable): Sender<Messages> {
     return new Sender(client, this.#schemas);
   }
 }
 
 export interface PublisherOptions<Messages extends object> {
-  /** By type, what checks its data before it is sent: any Standard Schema (zod, valibot, arktype). */
+  /**
+   * By type, what checks its data before it is sent: any Standard Schema (zod, valibot, arktype).
+   */
   readonly schemas?: Schemas<Messages>;
 }
 
@@ -35,9 +40,12 @@ export interface Queryable {
 }
 
 /**
- * Each method resolves with the event's id in the log, in decimal; the message leaves when the transaction commits.
- * @throws PublishError before anything is sent, where the data is not what its schema says or is no JSON
- * @throws the database's error, with a hint, for a wrong type or audience, or data over 131,072 bytes
+ * Each method resolves with the event's id in the log, in decimal; the message leaves when the
+ * transaction commits.
+ * @throws PublishError before anything is sent, where the data is not what its schema says or is no
+ * JSON
+ * @throws the database's error, with a hint, for a wrong type or audience, or data over 131,072
+ * bytes
  */
 export class Sender<Messages extends object> {
   readonly #client: Queryable;
@@ -102,7 +110,7 @@ export class Sender<Messages extends object> {
     return this.send(type, data, [term('connection', connectionId)]);
   }
 
-  /** What a schema makes of the data (its defaults, its transformations) is what is sent. */
+  /** The data as its schema makes it, with defaults and transformations. */
   async #checked<Type extends keyof Messages & string>(
     type: Type,
     data: Messages[Type],

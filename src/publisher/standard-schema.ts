@@ -1,6 +1,7 @@
 /**
- * What Rowcast uses of the Standard Schema interface, version 1 (https://standardschema.dev), which validation
- * libraries share: written down here, as its authors advise, so that no library has to be installed.
+ * The part that Rowcast uses of the Standard Schema interface, version 1
+ * (https://standardschema.dev), which validation libraries share: written down here, as its authors
+ * advise, so that no library has to be installed.
  */
 export interface StandardSchema<Input> {
   readonly '~standard': {

@@ -1,11 +1,14 @@
 import { type Addressee, termsOf } from '../protocol/audience.ts';
 
 /**
- * Who is reached by a term. Members are found by what an event names, so that its cost follows its receivers
- * and not the number of connections.
+ * Who is reached by a term. Members are found by what an event names, so that its cost follows its
+ * receivers and not the number of connections.
  */
 export class AudienceIndex<Member extends object> {
-  /** Most terms reach one member, and a set of one costs more than all else of a connection: it is left out. */
+  /**
+   * Most terms reach one member, and a set of one costs more than all else of a connection: it is
+   * left out.
+   */
   readonly #byTerm = new Map<string, Member | Set<Member>>();
 
   add(addressee: Addressee, member: Member): void {

@@ -7,8 +7,8 @@ const COMMA = Buffer.from(',');
 export const COMMA_BYTES = COMMA.length;
 
 /**
- * Batches by their first frame: where many connections wait for the same frames, one batch is made, and hashed, for all of
- * them. Forgotten with the frame.
+ * Batches by their first frame: where many connections wait for the same frames, one batch is made,
+ * and hashed, for all of them. Forgotten with the frame.
  */
 const batches = new WeakMap<
   Framed,

@@ -10,7 +10,9 @@ export interface FanoutOwner {
    * after it. Frames of its replay may still wait in its lane.
    */
   fellBehind(connection: Connection, from: CursorSnapshot): void;
-  /** A live connection is slow, and nobody waits for it any more. Its lane has all it is missing. */
+  /**
+   * A live connection is slow, and nobody waits for it any more. Its lane has all it is missing.
+   */
   lags(connection: Connection): void;
   /** A lagging connection has everything that was dispatched. */
   caughtUp(connection: Connection): void;
@@ -23,7 +25,7 @@ export interface FanoutOwner {
   ended(connection: Connection): void;
 }
 
-/** What metrics, logs and status hear. */
+/** Heard by metrics, logs and status. */
 export interface FanoutEvents {
   /** The gateway as a whole stopped answering, or answers again. */
   gateway: ['down' | 'up', PostOutcome];
@@ -39,9 +41,9 @@ export interface FanoutEvents {
 export interface FanoutState {
   /** Connections that are delivered or replayed to. */
   readonly lanes: number;
-  /** Those that are being replayed to. */
+  /** Connections that are being replayed to. */
   readonly joining: number;
-  /** Those with something that is not delivered yet. */
+  /** Connections with something that is not delivered yet. */
   readonly lanesWaiting: number;
   readonly gatewayDown: boolean;
   /** Posts a second that are allowed. */

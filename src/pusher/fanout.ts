@@ -18,9 +18,10 @@ const WAITING_BYTES = 16;
 /** A lane's oldest frame may hold up the cursor for this long, and with it a takeover's repeats. */
 const SLOW_MS = 1000;
 /**
- * Gives a frame to the connections of its audience, each through a lane of its own; post-scheduler.ts
- * gives the lanes their turns. A frame is settled for a connection when it was delivered, when the
- * gateway will never take it, or when the connection is over. Everything else is tried again.
+ * Gives a frame to the connections of its audience, each through a lane of its own;
+ * post-scheduler.ts gives the lanes their turns. A frame is settled for a connection when it was
+ * delivered, when the gateway will never take it, or when the connection is over. Everything else
+ * is tried again.
  */
 export class Fanout {
   readonly #lanes = new Map<string, Lane>();
@@ -220,8 +221,8 @@ export class Fanout {
   }
 
   /**
-   * No post is started any more. Posts in flight end by themselves; what waits is not settled, and so
-   * not committed.
+   * No post is started any more. Posts in flight end by themselves; what waits is not settled, and
+   * so not committed.
    */
   stop(): void {
     this.#closer.stop();
@@ -248,7 +249,7 @@ export class Fanout {
 }
 
 export interface AddressedEvent {
-  /** Of the log; undefined for a frame that is no event. */
+  /** The event's id in the log; undefined for a frame that is no event. */
   readonly id?: string;
   readonly audience: readonly string[];
   /** The frame in UTF-8; called once at most, when somebody is reached. */

@@ -1,7 +1,7 @@
 import type { Payload } from './payload.ts';
 
 /**
- * What delivery needs of whoever holds the sockets. Outcomes are data: neither call throws.
+ * Posts to sockets and closes them. Outcomes are data: neither call throws.
  * `src/gateway/` implements it by API Gateway.
  */
 export interface Gateway {

@@ -6,7 +6,9 @@ const BROADCAST_TURN = 8;
 /** Turns that are over, at most, before the queue lets go of them. */
 const KEPT_TURNS = 10_000;
 
-/** Lanes whose turn comes next: first in, first out, and lanes with a direct frame before others. */
+/**
+ * Lanes whose turn comes next: first in, first out, and lanes with a direct frame before others.
+ */
 export class LaneQueue {
   readonly #urgent = new Fifo();
   readonly #broadcast = new Fifo();
@@ -16,7 +18,10 @@ export class LaneQueue {
     (lane.urgent ? this.#urgent : this.#broadcast).push(lane);
   }
 
-  /** A lane that waits here has become urgent. It may come up twice; its state says that it had its turn. */
+  /**
+   * A lane that waits here has become urgent. It may come up twice; its state says that it had its
+   * turn.
+   */
   promote(lane: Lane): void {
     this.#urgent.push(lane);
   }

@@ -32,7 +32,9 @@ export class Lane {
   #batch = false;
   /** The gateway refused a batch: its frames go one by one, to leave out only the refused one. */
   #single = false;
-  /** Frames are shared between lanes; a queue entry is one reference. Those before #head are done. */
+  /**
+   * Frames are shared between lanes; a queue entry is one reference. Those before #head are done.
+   */
   #frames: OutgoingFrame[] = [];
   #head = 0;
   /** Frames from #head on that the current post carries. */

@@ -4,11 +4,15 @@ import type { Clock } from '../clock.ts';
 const BURST_SECONDS = 0.1;
 /** Outcomes are judged together over this long. */
 const JUDGE_INTERVAL_MS = 250;
-/** 429 on fewer connections means full buffers of those clients, and their lanes wait by themselves. */
+/**
+ * 429 on fewer connections means full buffers of those clients, and their lanes wait by themselves.
+ */
 const MANY_CONNECTIONS = 3;
 /** Share of the current rate that is left after an interval in which many were throttled. */
 const DECREASE = 0.7;
-/** Share of the limit that an interval without throttling adds: from a tenth to all in about 5 s. */
+/**
+ * Share of the limit that an interval without throttling adds: from a tenth to all in about 5 s.
+ */
 const INCREASE = 0.05;
 /** The rate never falls below this share of the limit. */
 const LEAST = 0.02;
@@ -30,7 +34,8 @@ export class PostRate {
 
   /**
    * @param limit posts a second at most
-   * @param changed is called when the rate leaves the limit, falls further, and is back at the limit
+   * @param changed is called when the rate leaves the limit, falls further, and is back at the
+   * limit
    */
   constructor(
     limit: number,

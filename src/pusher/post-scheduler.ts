@@ -108,7 +108,10 @@ export class PostScheduler {
     }
   }
 
-  /** How long no post may start: the lease is not certain, the gateway is down, or the rate is used up. */
+  /**
+   * How long no post may start: the lease is not certain, the gateway is down, or the rate is used
+   * up.
+   */
   #heldMs(): number {
     if (!this.#deps.mayPost()) return HELD_POLL_MS;
     if (this.#circuit.down) return this.#circuit.probeDelayMs();
@@ -213,7 +216,7 @@ export class PostScheduler {
   }
 }
 
-/** What the fan-out hears. */
+/** Heard by the fan-out. */
 export interface PostSchedulerEvents {
   posted(connection: Connection, outcome: PostOutcome, tookMs: number, payload: Payload): void;
   /** The rate was lowered, or is back at the limit. */
@@ -236,7 +239,7 @@ export interface PostSchedulerDeps {
   readonly maxPostsInFlight: number;
   /** Below API Gateway's quota, which the account's other APIs share. */
   readonly postsPerSecondLimit: number;
-  /** What a batch may hold. */
+  /** The largest batch. */
   readonly maxFrameBytes: number;
   /** How long one connection may fail while others are served. */
   readonly deliveryDeadlineMs: number;

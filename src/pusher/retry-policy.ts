@@ -7,7 +7,7 @@ const BACKOFF: Backoff = { baseMs: 200, capMs: 5000 };
 /** Between posts to a connection that the gateway may not know yet. */
 const YOUNG_RETRY_MS = 500;
 
-/** What a lane does after a post that was not delivered. */
+/** A lane's step after a post that was not delivered. */
 export type NextStep =
   /** The frame will never be taken: leave it out and go on. */
   | { readonly step: 'skip'; readonly reason: string }

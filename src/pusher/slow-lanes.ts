@@ -1,16 +1,16 @@
 import type { Lane } from './lane.ts';
 
 /**
- * So many lanes may lag, each with this part of the bytes that may be in flight. More is dropped and
- * read again.
+ * At most so many lanes lag, each with this part of the bytes that may be in flight. More is
+ * dropped and read again.
  */
 const MAX_LAGGING = 64;
 
 /**
  * Keeps a few slow lanes from holding up the cursor, and with it a takeover's repeats. Slow lanes
  * hold the oldest events while most others are past those. From then on they lag, and nobody waits
- * for them. Where reading waits for room and a lane holds too much, it falls behind instead: its live
- * frames are dropped, and it goes on from the log.
+ * for them. Where reading waits for room and a lane holds too much, it falls behind instead: its
+ * live frames are dropped, and it goes on from the log.
  */
 export class SlowLanes {
   readonly #lagging = new Set<Lane>();

@@ -2,8 +2,8 @@ import type { Connection } from '../connections/connection.ts';
 import { Snapshot } from '../log/snapshot.ts';
 
 /**
- * The connections that the cursor's row names, because the cursor alone would say something wrong of
- * them. Stored as
+ * The connections that the cursor's row names, because the cursor alone would say something wrong
+ * of them. Stored as
  *
  *     {"pinned":{"<snapshot>":[name, …]},"served":[name, …],"unserved":[name, …],"more":true}
  *

@@ -6,8 +6,8 @@ import { CLOCK_MARGIN_MS } from './position-history.ts';
 import { JOINING, SERVED, type Standing, servedUpTo } from './recipient.ts';
 
 /**
- * What the leader before left in the cursor's row, and so the standing of each connection when this
- * leader meets it.
+ * The record that the leader before left in the cursor's row, and so the standing of each
+ * connection when this leader meets it.
  */
 export class Inheritance {
   readonly #served: Served;
@@ -24,7 +24,7 @@ export class Inheritance {
     this.#beganMs = deps.beganMs;
   }
 
-  /** Of a connection that the directory knows when the leader begins: it gets every live frame. */
+  /** A connection that the directory knows when the leader begins: it gets every live frame. */
   first(connection: Connection): Standing {
     const pin = this.#takePin(connection);
     if (pin) return servedUpTo(pin);
@@ -32,7 +32,7 @@ export class Inheritance {
   }
 
   /**
-   * Of a connection that the directory learns of later. Where the leader before has served it, what
+   * A connection that the directory learns of later. Where the leader before has served it, what
    * this leader has dispatched so far is missing.
    */
   later(connection: Connection): Standing {

@@ -42,9 +42,9 @@ const JOIN_DEADLINE_MS = 2000;
 const DRAIN_DEADLINE_MS = 20_000;
 
 /**
- * One relay's time as the leader, from the cursor that was committed last to the loss of the lease or
- * a clean stop. Everything in it is made for it and ends with it. Only the directory outlives it, so
- * that a standby has it ready.
+ * One relay's time as the leader, from the cursor that was committed last to the loss of the lease
+ * or a clean stop. Everything in it is made for it and ends with it. Only the directory outlives
+ * it, so that a standby has it ready.
  *
  *     drain loop ── page ──▶ fan-out ── settled ──▶ pages in flight ──▶ progress ── commit ──▶ cursor
  *                              ▲                                          ▲
@@ -175,8 +175,8 @@ export class Leader {
   }
 
   /**
-   * Delivers until `stop` aborts. Then no window is opened any more, what is in flight is delivered,
-   * and the cursor committed.
+   * Delivers until `stop` aborts. Then no window is opened any more, what is in flight is
+   * delivered, and the cursor committed.
    * @throws the cause when the lease or the database is lost
    */
   async run(stop: AbortSignal): Promise<void> {
@@ -300,7 +300,7 @@ export class Leader {
   }
 }
 
-/** What a relay holds while it leads. */
+/** Held by a relay while it leads. */
 export interface InOffice {
   readonly lease: Lease;
   readonly cursor: CursorStore;

@@ -7,8 +7,8 @@ export const CLOCK_MARGIN_MS = 2000;
 const RESOLUTION_MS = 250;
 
 /**
- * Old moments are thinned out where nothing is committed for hours. A replay from between two of them
- * begins earlier.
+ * Old moments are thinned out where nothing is committed for hours. A replay from between two of
+ * them begins earlier.
  */
 const MAX_MOMENTS = 10_000;
 
@@ -35,8 +35,8 @@ export class PositionHistory {
   }
 
   /**
-   * A snapshot that sees nothing that was committed after `atMs`. Where that moment was forgotten, it
-   * is the oldest snapshot that is kept.
+   * A snapshot that sees nothing that was committed after `atMs`. Where that moment was forgotten,
+   * it is the oldest snapshot that is kept.
    */
   at(atMs: number): { snapshot: Snapshot; forgotten: boolean } {
     const found = this.#entries.findLast((entry) => entry.atMs <= atMs);

@@ -11,9 +11,9 @@ const DURABLE_WITHIN_MS = 250;
  *
  *     read ──▶ settled (delivered in order to everybody who is live) ──▶ committed ──▶ durable
  *
- * One commit runs at a time, of what is settled when it begins. A commit is flushed to disk, and with
- * it every transaction that was read before it began: `durable`. Only such a place may be a client's
- * cursor, because a crash of Postgres undoes transactions and hands their ids out again.
+ * One commit runs at a time, of what is settled when it begins. A commit is flushed to disk, and
+ * with it every transaction that was read before it began: `durable`. Only such a place may be a
+ * client's cursor, because a crash of Postgres undoes transactions and hands their ids out again.
  */
 export class Progress {
   readonly #deps: ProgressDeps;
@@ -85,7 +85,7 @@ export interface ProgressDeps {
   readUpTo(): Position;
   /** Everything that was read is settled. */
   isIdle(): boolean;
-  /** What the cursor's row has to say. */
+  /** Makes the cursor's row. */
   record(settled: Position): CommittedCursor;
   write(row: CommittedCursor): Promise<void>;
   committed(row: CommittedCursor): void;

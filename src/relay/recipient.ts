@@ -40,7 +40,7 @@ export class Recipient {
   }
 }
 
-/** What the leader knows of a recipient. */
+/** The leader's knowledge of a recipient. */
 export interface Standing {
   readonly stage: Stage;
   /** It has had its replay on this connection, by this leader or the one before. */
@@ -57,7 +57,7 @@ export interface Standing {
 
 export type Stage = 'replaying' | 'live' | 'closing';
 
-/** What happens to a recipient, each with a place in the log. */
+/** Events of a recipient, each with a place in the log. */
 export interface RecipientEvents {
   /** It has everything up to there, and READY is about to be sent. */
   announced: Snapshot;

@@ -75,10 +75,10 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
   }
 
   /**
-   * These have everything up to `upTo` and are about to be READY. Resolves once that is committed: a
-   * takeover in this moment goes on from there, and does not begin their replay anew with rows from
-   * before they connected. A connection whose replay is not whole is not among them: the next leader
-   * has to say again that it missed something.
+   * These have everything up to `upTo` and are about to be READY. Resolves once that is committed:
+   * a takeover in this moment goes on from there, and does not begin their replay anew with rows
+   * from before they connected. A connection whose replay is not whole is not among them: the next
+   * leader has to say again that it missed something.
    */
   async announce(connections: readonly Connection[], upTo: Snapshot): Promise<void> {
     for (const connection of connections) {

@@ -6,7 +6,7 @@ import type { FanoutEvents, FanoutState } from '../pusher/fanout-owner.ts';
 import type { RecipientsEvents } from './recipients.ts';
 import type { ReplayEvents } from './replay-group.ts';
 
-/** What metrics, logs, status and tests hear of a relay: all its parts emit to it directly. */
+/** Heard by metrics, logs, status and tests: all parts of a relay emit to it directly. */
 export interface RelayEvents extends LeaderEvents {
   role: [Role];
   /** A connection to Postgres was lost: the leader's own, or the one that hears the doorbell. */

@@ -27,8 +27,8 @@ const EMPTY =
 const UNUSABLE_POLL_MS = 10_000;
 
 /**
- * The relay: joins the log (Postgres) to the pusher (API Gateway). Of all relays on one database one
- * leads. The others stand by with their directory filled and their LISTEN in force.
+ * The relay: joins the log (Postgres) to the pusher (API Gateway). Of all relays on one database
+ * one leads. The others stand by with their directory filled and their LISTEN in force.
  *
  *     starting ──▶ standby ⇄ leader
  *
@@ -122,7 +122,8 @@ export class Relay extends EventEmitter<RelayEvents> {
     });
     void this.#deps.notifications.start();
     const assumed = new Promise<void>((resolve) => this.once('role', () => resolve()));
-    // Without the directory nobody could be delivered to; a relay that leads without it would count everything as delivered.
+    // Without the directory nobody could be delivered to; a relay that leads without it would count
+    // everything as delivered.
     await Promise.race([this.#deps.feed.start(), aborted(this.#stop.signal)]);
     if (!this.#stop.signal.aborted) this.#campaign = this.#stand();
     await Promise.race([assumed, aborted(this.#stop.signal)]);
@@ -207,7 +208,10 @@ export class Relay extends EventEmitter<RelayEvents> {
     }
   }
 
-  /** @returns null, after some time, where an operator has to act: a copy must not push to the original's clients */
+  /**
+   * @returns null, after some time, where an operator has to act: a copy must not push to the
+   * original's clients
+   */
   async #readCursor(cursor: CursorStore): Promise<StoredCursor | null> {
     const { log, directory } = this.#deps;
     const read = () => cursor.read(directory.size > 0);
@@ -239,7 +243,7 @@ export class Relay extends EventEmitter<RelayEvents> {
     return null;
   }
 
-  /** What this relay committed is gone, or the database says of itself that it was replaced. */
+  /** This relay's commits are gone, or the database says of itself that it was replaced. */
   #isSetBack(stored: StoredCursor | UnusableCursor): boolean {
     if (!stored.usable) return stored.reason === 'replaced';
     return stored.installation === this.#made?.installation && stored.commits < this.#made.commits;

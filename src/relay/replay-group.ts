@@ -23,9 +23,9 @@ const CHASES = 5;
  *
  *     backlog, page by page ─▶ the difference to where the log is read ─▶ announced ─▶ what came meanwhile ─▶ READY, live
  *
- * The seam has no hole: a group reads up to the end of the window that was read last, and goes live in
- * the same turn of the event loop in which it finds that nothing was read since. Otherwise it reads
- * the difference.
+ * The seam has no hole: a group reads up to the end of the window that was read last, and goes live
+ * in the same turn of the event loop in which it finds that nothing was read since. Otherwise it
+ * reads the difference.
  */
 export class ReplayGroup {
   readonly #deps: ReplayGroupDeps;
@@ -159,8 +159,9 @@ export class ReplayGroup {
   }
 
   /**
-   * Where the member's replay began, so that a client that is cut off starts it again. A replay that is
-   * not whole has no such place: a client that is cut off before READY must still hear of it.
+   * Where the member's replay began, so that a client that is cut off starts it again. A replay
+   * that is not whole has no such place: a client that is cut off before READY must still hear of
+   * it.
    */
   #cursorOf(member: Member): string {
     const { installation, durable } = this.#deps;
@@ -170,8 +171,8 @@ export class ReplayGroup {
   }
 
   /**
-   * The replay reaches back to what the client has. Retention may have removed rows that it was still
-   * to read, but none of a transaction that is still open.
+   * The replay reaches back to what the client has. Retention may have removed rows that it was
+   * still to read, but none of a transaction that is still open.
    */
   #isWhole({ fromItsCursor, start }: Member): boolean {
     const floor = this.#deps.floor();

@@ -25,8 +25,8 @@ const NEVER = new AbortController().signal;
 
 /**
  * How a connection joins: it gets what was committed since its cursor, or since shortly before it
- * connected, up to where the log is read; then READY; then it is live. Connections that join at about
- * the same time form a group and share one read of the log (replay-group.ts).
+ * connected, up to where the log is read; then READY; then it is live. Connections that join at
+ * about the same time form a group and share one read of the log (replay-group.ts).
  */
 export class Replay {
   readonly #deps: ReplayDeps;
@@ -72,8 +72,9 @@ export class Replay {
   }
 
   /**
-   * Waits until the log is read up to what the member has. After a takeover it may not be, and to go
-   * back would bring a row again whose DELETE is known. A forged cursor may see what nobody ever will.
+   * Waits until the log is read up to what the member has. After a takeover it may not be, and to
+   * go back would bring a row again whose DELETE is known. A forged cursor may see what nobody ever
+   * will.
    */
   async #awaitReads(member: Member): Promise<void> {
     const { clock, position } = this.#deps;

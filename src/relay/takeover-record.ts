@@ -6,17 +6,19 @@ import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
 import type { Recipient } from './recipient.ts';
 
 /**
- * `connectedAt` is when the upgrade began, and `$connect` stores the item up to 29 s later. A read of
- * the table surely has a connection only if it was made this long before the read began.
+ * `connectedAt` is when the upgrade began, and `$connect` stores the item up to 29 s later. A read
+ * of the table surely has a connection only if it was made this long before the read began.
  */
 const LATE_ITEM_MS = 30_000 + CLOCK_MARGIN_MS;
 
-/** Names in the cursor's row, some 30 bytes each. The row is written some hundred times a second. */
+/**
+ * Names in the cursor's row, some 30 bytes each. The row is written some hundred times a second.
+ */
 const MAX_NAMES = 500;
 
 /**
- * What the cursor's row says of the recipients, for the next leader. By the two rules of recipient.ts
- * it is never ahead of anybody, and waits for nobody while there is room for names.
+ * The part of the cursor's row that tells the next leader of the recipients. By the two rules of
+ * recipient.ts it is never ahead of anybody, and waits for nobody while there is room for names.
  */
 export class TakeoverRecord {
   readonly #deps: TakeoverRecordDeps;
@@ -112,8 +114,8 @@ export class TakeoverRecord {
   }
 
   /**
-   * Moves `served_until` on. Every connection made before it has had its replay and its READY, or is
-   * named.
+   * Moves `served_until` on. Every connection made before it has had its replay and its READY, or
+   * is named.
    */
   #advance(): void {
     let untilMs = this.#deps.knownUntilMs() - LATE_ITEM_MS;

@@ -10,9 +10,10 @@ const IDS = 400_000;
 const KEEP_MS = 600_000;
 
 /**
- * What became of the last events, in memory: how many each reached, and how each post ended. 8 MB of numbers that are used again and again, and
- * nothing is allocated for a post: objects would survive until they are ten minutes old, and cost the collector a tenth of all (measured by
- * `bench catchup`). Ids are kept as numbers, exact up to 2^53.
+ * The last events in memory: how many connections each reached, and how each post ended. 8 MB
+ * of numbers that are used again and again, and nothing is allocated for a post: objects would
+ * survive until they are ten minutes old, and cost the collector a tenth of all (measured by `bench
+ * catchup`). Ids are kept as numbers, exact up to 2^53.
  */
 export class DeliveryJournal {
   readonly #posts = new Slots(POSTS);
@@ -62,7 +63,9 @@ export class DeliveryJournal {
     return sinceMs;
   }
 
-  /** The times an event was given to live connections: once, unless a term before did not finish. */
+  /**
+   * The times an event was given to live connections: once, unless a term before did not finish.
+   */
   dispatchesOf(eventId: string): Dispatch[] {
     const id = Number(eventId);
     return [...this.#dispatches.all()]
@@ -122,7 +125,7 @@ export interface Dispatch {
   readonly reached: number;
   /** Connections that were known then. */
   readonly connections: number;
-  /** Those among them that were being replayed to, and get it that way. */
+  /** Connections among them that were being replayed to, and get it that way. */
   readonly joining: number;
 }
 
@@ -132,7 +135,7 @@ export interface Post {
   readonly connection: Connection;
   readonly outcome: PostOutcome;
   readonly tookMs: number;
-  /** That it carried. */
+  /** The events that it carried. */
   readonly events: number;
 }
 
@@ -146,7 +149,7 @@ class Slots {
     this.#atMs = new Float64Array(capacity);
   }
 
-  /** What was added from then on is still there. */
+  /** Entries from then on are still there. */
   get sinceMs(): number {
     const { length } = this.#atMs;
     // Others of the same millisecond may be gone.

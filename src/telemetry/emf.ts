@@ -7,17 +7,19 @@ const QUANTILES = { p50: 0.5, p99: 0.99 };
 
 export interface EmfOptions {
   readonly registry: Registry;
-  /** Of CloudWatch: one a deployment, so that no dimension is needed. */
+  /** CloudWatch's namespace: one a deployment, so that no dimension is needed. */
   readonly namespace: string;
   print(line: string): void;
 }
 
 /**
- * The relay's own metrics as one line a minute in CloudWatch's embedded metric format, which CloudWatch Logs makes metrics of
- * without an agent (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
+ * The relay's own metrics as one line a minute in CloudWatch's embedded metric format, which
+ * CloudWatch Logs makes metrics of without an agent
+ * (https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html).
  *
- * `rowcast_posts_total{outcome="gone"}` becomes `posts_gone`: of a counter what was added since the last line, of a gauge its
- * value, of a histogram the quantiles of what it has observed since then. `feed` is left out of names: it never changes.
+ * `rowcast_posts_total{outcome="gone"}` becomes `posts_gone`: of a counter what was added since the
+ * last line, of a gauge its value, of a histogram the quantiles of what it has observed since then.
+ * `feed` is left out of names: it never changes.
  */
 export class EmfReporter {
   readonly #options: EmfOptions;
@@ -84,7 +86,10 @@ export class EmfReporter {
     return added;
   }
 
-  /** Within a bucket values are taken to be spread evenly; beyond the last bound, its bound is all that is known. */
+  /**
+   * Within a bucket values are taken to be spread evenly; beyond the last bound, its bound is all
+   * that is known.
+   */
   #quantiles(base: string, values: readonly Bucket[]): Record<string, number> {
     const buckets = values
       .filter(({ metricName }) => metricName?.endsWith('_bucket'))

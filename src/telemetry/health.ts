@@ -1,8 +1,9 @@
 import type { Answer } from './http-service.ts';
 
 /**
- * `/healthz`: the process turns its event loop: 200. `/readyz`: it does its part, 200, or 503 with the reasons. A
- * standby is ready: a rolling deploy that waited for a second leader would never end. `/metrics`: in Prometheus's format.
+ * `/healthz`: the process turns its event loop: 200. `/readyz`: it does its part, 200, or 503 with
+ * the reasons. A standby is ready: a rolling deploy that waited for a second leader would never
+ * end. `/metrics`: in Prometheus's format.
  */
 export function healthRoutes(deps: { readiness: () => Readiness; metrics: () => Promise<string> }) {
   return async (path: string): Promise<Answer | null> => {
@@ -17,6 +18,6 @@ export function healthRoutes(deps: { readiness: () => Readiness; metrics: () => 
 export interface Readiness {
   readonly ready: boolean;
   readonly role?: string;
-  /** What is missing, in words. */
+  /** Reasons in words. */
   readonly reasons?: readonly string[];
 }

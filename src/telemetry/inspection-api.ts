@@ -15,8 +15,9 @@ const NAMED = 100;
 const MINUTE_MS = 60_000;
 
 /**
- * What this relay knows and nobody else, for `rowcast status` and `rowcast trace`: `/status`, and `/trace/ID` for an event. It names
- * users and connections, and is therefore served on the loopback interface only.
+ * Knowledge that only this relay has, for `rowcast status` and `rowcast trace`: `/status`, and
+ * `/trace/ID` for an event. It names users and connections, and is therefore served on the loopback
+ * interface only.
  */
 export class InspectionApi {
   readonly #deps: InspectionDeps;
@@ -83,7 +84,7 @@ export class InspectionApi {
         joining,
       })),
       outcomes: countBy(all, (delivery) => delivery.attempts.at(-1)?.outcome.kind ?? 'waiting'),
-      // Those that did not get it first: they are what is asked for.
+      // Connections that did not get it come first: the question is about them.
       deliveries: all.toSorted((a, b) => delivered(a) - delivered(b)).slice(0, NAMED),
     };
   }
@@ -102,7 +103,10 @@ function countBy<Item>(
   return counts;
 }
 
-/** So that another program's answer, or that of another database's relay, is not taken for this one's. */
+/**
+ * So that another program's answer, or that of another database's relay, is not taken for this
+ * one's.
+ */
 export interface Origin {
   readonly service: 'rowcast';
   /** Uuid of the installation; null for a relay that has not led. */
@@ -122,10 +126,10 @@ export interface RelayStatus extends Readiness, Origin {
     readonly known: number;
     readonly users: number;
     readonly feed: 'scan' | 'stream';
-    /** What was in the table then is known. */
+    /** Everything in the table at that time is known. */
     readonly asOf: number;
   };
-  /** Of the last minute, or since `sinceMs` where there were too many. */
+  /** Posts of the last minute, or since `sinceMs` where there were too many. */
   readonly posts: { readonly sinceMs: number } & Partial<Record<PostOutcome['kind'], number>>;
   /** The newest last. */
   readonly problems: readonly Problem[];
@@ -133,7 +137,7 @@ export interface RelayStatus extends Readiness, Origin {
 
 export interface EventTrace extends Origin {
   readonly role: Role;
-  /** What was before is forgotten. */
+  /** Anything before is forgotten. */
   readonly sinceMs: number;
   readonly dispatches: readonly Dispatch[];
   /** Connections by what became of the last post to each. */

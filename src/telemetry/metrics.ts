@@ -20,9 +20,9 @@ const SERVICES = ['database', 'doorbell', 'gateway', 'table'] as const;
 const POST_SECONDS = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
 
 /**
- * What the relay did, in Prometheus's format: counted from its events, so that delivery knows nothing of metrics. Labels have
- * few values, all known here, and each is there from the first line on: what never happened is 0, not missing. docs/metrics.md
- * says what each is for.
+ * The relay's work in Prometheus's format: counted from its events, so that delivery knows
+ * nothing of metrics. Labels have few values, all known here, and each is there from the first line
+ * on: 0 where it never happened. docs/metrics.md says what each is for.
  */
 export class Metrics {
   readonly registry = new Registry();
@@ -181,7 +181,7 @@ export class Metrics {
       .on('gateway', (state) => state === 'down' && reconnects.gateway++);
   }
 
-  /** Of the leader's last measurement: a relay that lost the lease has none. */
+  /** Sets the leader's last measurement: a relay that lost the lease has none. */
   #measureLag(): void {
     const { relay } = this.#deps;
     const gauge = (name: string, help: string, value: (measured: Lag) => number) =>
@@ -284,8 +284,8 @@ export class Metrics {
   }
 
   /**
-   * Plain numbers by the values of a label, that become a counter when somebody looks: counting in prom-client costs a microsecond, three
-   * times a post.
+   * Plain numbers by the values of a label, that become a counter when somebody looks: counting in
+   * prom-client costs a microsecond, three times a post.
    */
   #byLabel<Value extends string>(
     name: string,
@@ -327,7 +327,10 @@ export interface MetricsDeps {
   readonly feed: 'scan' | 'stream';
 }
 
-/** Reads once for all who ask in the same turn of the event loop: a scrape is of one moment, and walks the lanes once. */
+/**
+ * Reads once for all who ask in the same turn of the event loop: a scrape is of one moment, and
+ * walks the lanes once.
+ */
 function perTurn<Value>(read: () => Value): () => Value {
   let kept: { readonly value: Value } | undefined;
   return () => {

@@ -47,7 +47,7 @@ interface LogLine {
   readonly event?: string;
   readonly msg?: string;
   readonly error?: string;
-  /** That is watched and not captured, and why. */
+  /** A table that is watched and not captured, and why. */
   readonly table?: string;
   readonly problem?: string;
   readonly status?: number;

@@ -9,8 +9,9 @@ import { type Remaining, rateOf } from './pace.ts';
 const BACKLOG_EVENTS = 5000;
 
 /**
- * One log line for each change of the relay's state, with its cause and what follows from it; no more than one a minute of each
- * kind. Roles are logged where they are assumed (relay.ts), with what only that place knows.
+ * One log line for each change of the relay's state, with its cause and what follows from it; no
+ * more than one a minute of each kind. Roles are logged where they are assumed (relay.ts), with
+ * what only that place knows.
  */
 export class StateLog {
   readonly #log: Logger;
@@ -44,7 +45,7 @@ export class StateLog {
         this.#limited.log(
           'error',
           `impaired ${sentAs}`,
-          // What follows may quote the row.
+          // The rest may quote the row.
           { event: 'event_impaired', eventId, sentAs, reason: problem.split(': ')[0] },
           sentAs === 'nobody'
             ? 'an event reaches nobody, because it could not be captured or read; rowcast trace says why'
@@ -61,7 +62,10 @@ export class StateLog {
     this.#limited.log('info', cause, { event }, message);
   }
 
-  /** Never limited: an outage that comes and goes is worth each line, and a line costs five failures. */
+  /**
+   * Never limited: an outage that comes and goes is worth each line, and a line costs five
+   * failures.
+   */
   #gateway(state: 'down' | 'up', outcome: PostOutcome): void {
     if (state === 'up')
       this.#log.info({ event: 'gateway_up' }, 'the gateway answers again; delivering what waited');
@@ -90,7 +94,10 @@ export class StateLog {
       );
   }
 
-  /** A client that is gone or slow is no failure; what the gateway refuses, or fails to do, is logged with its request id. */
+  /**
+   * A client that is gone or slow is no failure; what the gateway refuses, or fails to do, is
+   * logged with its request id.
+   */
   #posted(connectionId: string, outcome: PostOutcome): void {
     if (outcome.kind !== 'failed') return;
     const { status, reason } = outcome;

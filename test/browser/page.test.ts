@@ -42,7 +42,7 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     const page = await context.newPage();
     page.setDefaultTimeout(20_000);
     page.on('pageerror', (error) => errors.push(error.message));
-    // What a browser says by itself of a request that failed is no error of the page.
+    // A browser's own message about a failed request is no error of the page.
     page.on('console', (message) => {
       if (
         message.type() === 'error' &&

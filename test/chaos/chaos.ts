@@ -1,10 +1,11 @@
 /**
- * Writers, clients that come and go with their cursors, two relays, and faults drawn from a seed; at the end, what was
- * committed for each client is compared with what it received.
+ * Writers, clients that come and go with their cursors, two relays, and faults drawn from a seed;
+ * at the end, what was committed for each client is compared with what it received.
  *
  *     npm run chaos -- --minutes 2 --seed 1
  *
- * The seed repeats the plan of faults, the audiences and the clients; what happens in between is the machine's.
+ * The seed repeats the plan of faults, the audiences and the clients; what happens in between is
+ * the machine's.
  */
 import { setTimeout } from 'node:timers/promises';
 import { Command } from 'commander';

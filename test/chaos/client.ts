@@ -104,6 +104,6 @@ interface ChaosClientOptions {
   readonly batch: boolean;
   readonly url: string;
   readonly random: () => number;
-  /** What was written. */
+  /** The written events. */
   readonly ledger: Ledger;
 }

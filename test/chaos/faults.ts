@@ -3,7 +3,7 @@ import pg from 'pg';
 import type { FaultProxy } from '../support/fault-proxy.ts';
 import type { TcpProxy } from '../support/tcp-proxy.ts';
 
-/** What chaos can do to a system, each with its end. The plan is drawn from a seed. */
+/** Faults of a system, each with its end. The plan is drawn from a seed. */
 export const FAULTS: Readonly<Record<string, (system: FaultySystem) => Promise<void>>> = {
   'kill -9 the leader': async ({ relays }) => relays.leader()?.kill(),
   'SIGTERM the leader': async ({ relays }) => void relays.leader()?.process.kill('SIGTERM'),
@@ -54,7 +54,10 @@ export const FAULTS: Readonly<Record<string, (system: FaultySystem) => Promise<v
   },
 };
 
-/** 429 for whoever is posted to first, while everybody else is served. @param until what happens meanwhile */
+/**
+ * 429 for whoever is posted to first, while everybody else is served.
+ * @param until what happens meanwhile
+ */
 async function throttleOne({ posts }: FaultySystem, until: () => Promise<unknown>): Promise<void> {
   let victim: string | undefined;
   posts.fault = ({ method, connectionId }) => {

@@ -1,4 +1,4 @@
-/** What was committed, and what every client received: the two sides that chaos compares. */
+/** The committed events and those that each client received: chaos compares the two. */
 export class Ledger {
   readonly events = new Map<string, CommittedEvent>();
   readonly clients: ReceivingClient[] = [];
@@ -23,7 +23,7 @@ export class Ledger {
     const highest = new Map<number, number>();
     for (const key of client.received) {
       const event = this.events.get(key);
-      // Of a transaction whose commit was never answered, either is right.
+      // A commit that was never answered may have happened or not.
       if (!event) continue;
       if (!event.audience.some((term) => client.terms.has(term)))
         verdict.outside.push(`${client.name} ${key}`);
@@ -51,7 +51,7 @@ export interface CommittedEvent {
   readonly audience: readonly string[];
   /** Before its transaction began, by performance.now(). */
   readonly begunAt: number;
-  /** Of its transaction. */
+  /** The id of its transaction. */
   readonly xid: bigint;
   /** The commit was answered. */
   certain: boolean;

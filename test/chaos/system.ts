@@ -19,7 +19,9 @@ import type { FaultySystem } from './faults.ts';
 
 const TABLE = 'websocket_connections';
 
-/** Everything real, with proxies where faults are made, and two relays in processes of their own. */
+/**
+ * Everything real, with proxies where faults are made, and two relays in processes of their own.
+ */
 export async function startSystem(binaries?: string): Promise<ChaosSystem> {
   const folder = await temporaryFolder('chaos');
   const options = {
@@ -110,7 +112,7 @@ class Relays {
     return [...this.#running];
   }
 
-  /** Whoever led last, if it runs; else any. */
+  /** The relay that led last, if it runs; else any. */
   leader(): Daemon | undefined {
     const led = (relay: Daemon) =>
       relay.stdout

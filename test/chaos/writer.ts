@@ -4,7 +4,10 @@ import type { Ledger } from './ledger.ts';
 
 const ISOLATION_LEVELS = ['read committed', 'repeatable read', 'serializable'];
 
-/** An application that writes, and notes what it knows to be committed. Reconnects when the database goes away. */
+/**
+ * An application that writes, and notes what it knows to be committed. Reconnects when the database
+ * goes away.
+ */
 export class ChaosWriter {
   readonly #options: ChaosWriterOptions;
   #number = 0;
@@ -63,7 +66,10 @@ export class ChaosWriter {
     await setTimeout(below(30));
   }
 
-  /** A message of the application's, or a row of a table whose columns change meanwhile. @returns the transaction's id */
+  /**
+   * A message of the application's, or a row of a table whose columns change meanwhile.
+   * @returns the transaction's id
+   */
   async #append(client: pg.Client, key: string, audience: readonly string[]): Promise<bigint> {
     const user = audience.length === 1 ? /^user:(.*)$/.exec(audience[0] as string)?.[1] : undefined;
     const { rows } = user

@@ -15,7 +15,7 @@ const URLS: DevUrls = {
   inspectUrl: url,
 };
 
-/** Of a process that has ended. */
+/** The id of a process that has ended. */
 const gone = () => String(spawnSync('true').pid);
 
 test('a rowcast dev that was killed is told from one that runs, and its dev.json is gone once another has the folder', async () => {

@@ -6,7 +6,7 @@ import { World } from '../support/world.ts';
 test('a healthy system has no problem, and an event goes through the whole path', async () => {
   const world = await World.start();
   const { env } = await leaderOf(world);
-  // So many that the first item of the table is hardly ever the probe's.
+  // With so many, the first item of the table is hardly ever the probe's.
   const others = await Promise.all(Array.from({ length: 20 }, () => world.live()));
   const { code, problems, ok } = await doctor(
     env,

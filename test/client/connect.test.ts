@@ -87,14 +87,15 @@ test('a replay that is cut off in its middle is never called whole', async () =>
   await insert(world, ...Array.from({ length: 60 }, (_, n) => `${n} ${'x'.repeat(2000)}`));
   let posts = 0;
   world.posts.fault = ({ method }) => (method === 'POST' && ++posts > 1 ? 'hang' : null);
-  // Of another database: what the relay would answer is recovered: false. It never comes to that.
+  // The cursor is of another database: the relay would answer recovered: false, but is not there.
   const feed = openFeed(world.gateway.websocketUrl, { cursor: '5.deadbeef' });
   await expect.poll(() => feed.messages.length).toBeGreaterThan(0);
   expect(feed.messages.length).toBeLessThan(60);
   world.posts.fault = () => null;
   world.cut();
   await feed.reaches('live');
-  // The second connection presented a cursor of this database, from which the relay could recover everything.
+  // The second connection presented a cursor of this database, from which the relay could recover
+  // everything.
   expect(feed.readies).toMatchObject([{ recovered: false }]);
   expect(new Set(contents(feed.messages)).size).toBe(60);
   expect(feed.messages.length).toBe(60);

@@ -76,7 +76,10 @@ async function application() {
   return {
     world,
     insert: (content: string) => world.sql('insert into messages (content) values ($1)', [content]),
-    /** Its lists are read from the database and not sent, from now until the function that it resolves with is called. */
+    /**
+     * Its lists are read from the database and not sent, from now until the function that it
+     * resolves with is called.
+     */
     async holdLists(): Promise<() => void> {
       let release: () => void = () => undefined;
       answering = new Promise<void>((resolve) => {
@@ -89,7 +92,10 @@ async function application() {
       failing = 1;
     },
     listed: () => once(server, 'listed'),
-    /** No cursor from before is worth anything afterwards: only fetching again can tell what was missed. */
+    /**
+     * No cursor from before is worth anything afterwards: only fetching again can tell what was
+     * missed.
+     */
     async voidCursors(): Promise<void> {
       await relay.stop();
       await world.sql('select rowcast.adopt()');

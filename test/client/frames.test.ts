@@ -9,7 +9,9 @@ import {
   truncatedFrame,
 } from '../../src/protocol/frame.ts';
 
-/** JSON as Postgres may print it: a json column keeps the writer's white space, within and around. */
+/**
+ * JSON as Postgres may print it: a json column keeps the writer's white space, within and around.
+ */
 const json = fc
   .tuple(fc.json(), fc.constantFrom('', ' ', '\n\t'), fc.constantFrom(undefined, 1, '\t'))
   .map(

@@ -26,7 +26,8 @@ test.each(['connecting', 'replaying', 'live', 'refused'] as const)(
       if (status === at) feed.close();
     });
     await feed.reaches('offline');
-    // A handshake that was on its way when it closed may still arrive; a feed that goes on makes others after it.
+    // A handshake that was on its way when it closed may still arrive; a feed that goes on makes
+    // others after it.
     await settle();
     const before = attempts;
     await settle();

@@ -4,7 +4,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { openFeed } from '../support/feed.ts';
 import { ready, ScriptedGateway } from '../support/scripted-gateway.ts';
 
-/** What the client looks at of a browser's page, put where it looks. */
+/** The part of a browser's page that the client uses, put where it looks. */
 function openPage() {
   const target = new EventTarget();
   const document = Object.assign(new EventTarget(), { hidden: false });

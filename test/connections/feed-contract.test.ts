@@ -193,7 +193,8 @@ describe('the stream feed', () => {
   test('follows shards through splits, the parents before the children', async () => {
     const { server, store, proxy, ids } = await following();
     for (let n = 0; n < 2; n++) {
-      // All of this is found at once: three generations, of which the middle one takes the longest to read.
+      // All of this is found at once: three generations, of which the middle one takes the longest
+      // to read.
       proxy.freeze();
       server.split();
       for (let filler = 0; filler < 30; filler++)

@@ -47,7 +47,8 @@ test('open transactions and one slow client, kill -9: it lacks nothing, and nobo
   const slowId = await world.idOf('slow');
   world.posts.fault = ({ connectionId }) => (connectionId === slowId ? { status: 429 } : null);
   await insert(world, ['1']);
-  // From here on there are more transactions in flight than when the slow one began to lack something.
+  // From here on there are more transactions in flight than when the slow one began to lack
+  // something.
   await openTransactions(world, 3);
   await insert(world, numbers(60).slice(1));
   await well.received(60);
@@ -166,7 +167,8 @@ test('a takeover brings a client nothing from before it connected, however young
   const daemon = world.daemon();
   await daemon.logged('leading');
   await insert(world, ['doomed']);
-  // A replay without a cursor begins some two seconds before the connection: of those that come one after the other, one is past the row.
+  // A replay without a cursor begins some two seconds before the connection: of those that come one
+  // after the other, one is past the row.
   let client = await world.live();
   while (client.events.length > 0) client = await world.live();
   await world.sql(`delete from messages where content = 'doomed'`);

@@ -125,7 +125,8 @@ test('while nothing is written the record of who was served goes on: a relay tha
   };
   const before = await servedUntil();
   await once(relay, 'asleep');
-  // Nothing more is written; the record of who was served goes on. Served is who connected half a minute ago or more.
+  // Nothing more is written; the record of who was served goes on. Served is who connected half a
+  // minute ago or more.
   await expect.poll(servedUntil).toBeGreaterThan(before);
 });
 

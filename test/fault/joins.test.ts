@@ -29,7 +29,8 @@ test('three hundred clients that come back at once share few reads of the log, a
   }
   await world.sql(`insert into messages (content) values ('live')`);
   await Promise.all(crowd.map((each) => each.frame(({ data }) => data?.content === 'live')));
-  // About 80 were measured, the feed's own included; a replay alone takes three or more. Backends tell their counts late.
+  // About 80 were measured, the feed's own included; a replay alone takes three or more. Backends
+  // tell their counts late.
   await expect.poll(async () => Number((await reads())[0]?.calls)).toBeGreaterThan(before);
   expect(Number((await reads())[0]?.calls) - before).toBeLessThan(300);
 });

@@ -24,7 +24,7 @@ test.each([{ status: 503 }, { status: 403 }, 'reset'] as const)(
     ]);
     const posts = world.posts.posts;
     for (let probes = 0; probes < 3; probes++) await once(relay, 'posted');
-    // Those that were under way when it went down, and the probes.
+    // Posts that were under way when it went down, and the probes.
     expect(world.posts.posts - posts).toBeLessThanOrEqual(30 + 5);
     expect(await world.sql('select snapshot::text from rowcast.cursor')).toEqual(before);
     world.posts.fault = () => null;

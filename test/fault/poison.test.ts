@@ -62,7 +62,7 @@ test.each([
     expect(client.events.map(({ data }) => data?.content)).toEqual(['before', mended, 'after']);
     const [eventId, problem] = (await impaired) as [string, string];
     expect([eventId, problem]).toEqual([client.ids[1], expect.stringContaining(encoding)]);
-    // One that joins reads the same row.
+    // A client that joins reads the same row.
     const back = await world.live({ cursor: (await client.ready()).cursor as string });
     expect(back.events.map(({ data }) => data?.content)).toEqual(['before', mended, 'after']);
     expect(seen.lost).toBe(0);

@@ -52,7 +52,8 @@ test('all tables are replicated to a copy, as a blue/green deployment does: repl
     `create subscription bg connection 'host=127.0.0.1 port=${place.port} dbname=blue user=postgres password=${place.password}'
      publication bg with (create_slot = false, slot_name = 'bg', copy_data = false)`,
   );
-  // Rows, the log, the cursor of a relay that leads on blue, retention, and another table that is watched there.
+  // Rows, the log, the cursor of a relay that leads on blue, retention, and another table that is
+  // watched there.
   for (let id = 2; id <= 5; id++) await blue.query('insert into orders values ($1, $1)', [id]);
   await blue.query(
     'update rowcast.cursor set snapshot = pg_current_snapshot(), commits = commits + 1',

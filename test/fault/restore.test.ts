@@ -105,7 +105,7 @@ test('of several servers the relay finds the one that takes writes, and its succ
   await primary.stop();
   await replayed.query('select pg_promote()');
   await replayed.end();
-  // What a replica lacks nobody can know: a client fetches again.
+  // Nobody can know what is missing from a replica: a client fetches again.
   await daemon.logged('database_set_back');
   await unrecovered(client);
   await query(standby, `insert into messages (content) values ('after')`);

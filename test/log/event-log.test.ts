@@ -123,7 +123,8 @@ test('a backlog keeps the order of the changes of one row, whichever transaction
     const { events } = await drain(logOf(pageRows), position);
     const changes = events.filter(({ type }) => type === 'UPDATE_MESSAGE');
     expect(changes.map(contentOf)).toEqual(['v1', 'v2']);
-    // The transaction that wrote v2 has the smaller xid: a window cut between the two would send v2 first.
+    // The transaction that wrote v2 has the smaller xid: a window cut between the two would send v2
+    // first.
     expect(Number(changes[1]?.xid)).toBeLessThan(Number(changes[0]?.xid));
   }
 });

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { databaseOfEachTest } from '../support/captured.ts';
 
 const { sql, client, events } = databaseOfEachTest();
-/** Of Postgres 18 on. */
+/** Virtual columns came with Postgres 18. */
 const isVirtual = process.env.TEST_POSTGRES_VERSION !== '14';
 const addressed = async () =>
   (
@@ -27,7 +27,8 @@ test('the type of a column changes under a session that goes on: every row is ca
     `select rowcast.watch('invoice', audience => '{user:<customer_id>}', columns => '{id,state,body}', include_old => true)`,
   );
   const session = await client();
-  // A session of a pool, whose plans outlive the change, and statements of the application that are prepared in it.
+  // A session of a pool, whose plans outlive the change, and statements of the application that are
+  // prepared in it.
   const insert = (id: number, body = '') =>
     session.query({
       name: 'insert',

@@ -38,6 +38,21 @@ test('the schema is the one in schema.sql', async () => {
   await expect(await dumpSchema(database)).toMatchFileSnapshot('../../schema.sql');
 });
 
+test.skipIf(process.env.TEST_POSTGRES_VERSION === '14')(
+  'a capture function with everything in it is the one in capture-function.sql',
+  async () => {
+    await run({ direction: 'up' });
+    await database.sql(`create table orders (id bigint primary key, seller text, buyer text, cents int,
+      total text generated always as (cents || ' ct') virtual, secret text)`);
+    await database.sql(`select rowcast.watch('orders', audience => '{role:staff,user:<seller>,user:<buyer>}',
+      columns => '{id,buyer,total}', include_old => true)`);
+    const [row] = await database.sql<{ body: string }>(
+      `select rowcast.capture_body(c) as body from rowcast.capture c where c.entity = 'ORDERS'`,
+    );
+    await expect(`${row?.body.trim()}\n`).toMatchFileSnapshot('capture-function.sql');
+  },
+);
+
 test('up is done once, by whichever relay comes first', async () => {
   const names = await Promise.all([run({ direction: 'up' }), run({ direction: 'up' })]);
   expect(names.flat()).toHaveLength(ALL);

@@ -78,7 +78,8 @@ test('a row too large for any message is logged as its key, and its writer never
   await sql(
     `select rowcast.watch('big', include_old => true), rowcast.watch('keyless', operations => '{insert}')`,
   );
-  // As JSON, the control characters of this row are 600 MB; what was built of it must fit Postgres's 1 GB.
+  // As JSON, the control characters of this row are 600 MB; what was built of it must fit
+  // Postgres's 1 GB.
   await sql(`insert into big values (1, 1, repeat(E'\\u0001', 100000000), '{}')`);
   await sql('update big set n = 2');
   await sql(`select rowcast.watch('big', columns => '{id,a}')`);

@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { TestDatabase } from '../support/database.ts';
 
-/** Of each built-in type, SQL for values that are easily got wrong. */
+/** SQL of values that are easily got wrong, for each built-in type. */
 const SAMPLES: Readonly<Record<string, readonly string[]>> = {
   aclitem: [`'postgres=r/postgres'`],
   bit: [`b'1'`],

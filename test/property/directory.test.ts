@@ -41,7 +41,7 @@ const step = fc.oneof(
   fc.record({ expireAt: fc.integer({ min: BASE + 1, max: BASE + 10 }) }),
 );
 
-/** What a term means, without an index. */
+/** The meaning of a term, without an index. */
 function isReached(
   term: string,
   { connectionId, userId, rooms = [], roles = [] }: Connection,
@@ -87,7 +87,7 @@ test('whoever the index reaches is who is connected and meant, each once, throug
               if (read.get(id)?.connectedAt !== connectedAt) forgotten.delete(id);
             for (const [id, seen] of read) {
               const known = present.get(id);
-              // Of one that is the same but for its end, the directory changes that in place.
+              // Where only the ttl is new, the directory changes it in place.
               const same = known?.connectedAt === seen.connectedAt && hasSameAudience(known, seen);
               if (!forgotten.has(id) && !same) present.set(id, seen);
             }

@@ -4,8 +4,8 @@ import { GatewaySink } from '../support/gateway-sink.ts';
 import { World } from '../support/world.ts';
 
 /**
- * Random tables, audiences, rows and connections, through a real Postgres, table and relay: who receives what is
- * exactly what this plain model says. It shares no code with what it checks.
+ * Random tables, audiences, rows and connections, through a real Postgres, table and relay: who
+ * receives what is exactly what this plain model says. It shares no code with what it checks.
  */
 
 /** Names that break whoever takes them for something else than text. */
@@ -93,7 +93,7 @@ function reaches(term: string, connectionId: string, { userId, rooms, roles }: M
   return kind === 'connection' && connectionId === name;
 }
 
-/** What the model says of one event: its type, its terms, and the keys of its data. */
+/** One event by the model: its type, its terms, and the keys of its data. */
 interface Expected {
   readonly type: string;
   readonly terms: readonly string[];
@@ -241,7 +241,10 @@ class Scenario {
     );
   }
 
-  /** @param phase events of this phase: of those exactly what the model says, each once; of older ones nothing that is another's */
+  /**
+   * @param phase events of this phase: of those exactly what the model says, each once; of older
+   * ones nothing that is another's
+   */
   check(phase: ReadonlySet<string>): void {
     for (const [connectionId, each] of this.members) {
       const received: string[] = [];

@@ -25,7 +25,7 @@ test('a queue in which somebody always waits lets go of the lanes that had their
     turns.push(ready());
     expect(turns.next()).toBeDefined();
   }
-  // What a WeakRef was asked for stays until the turn of the event loop is over.
+  // The target of a WeakRef stays until the turn of the event loop is over.
   await new Promise((resolve) => setImmediate(resolve));
   collectGarbage();
   expect(first.deref()).toBeUndefined();

@@ -85,7 +85,8 @@ test('the feed moves on while a join reads the log: what it dispatched meanwhile
   const { database, here, feed, log, posted, announced, join } = await start();
   let moves = 2;
   const between = log.between.bind(log);
-  // The moment that matters, made certain: a row is committed and dispatched to those live while the join's read is under way.
+  // The moment that matters, made certain: a row is committed and dispatched to those live while
+  // the join's read is under way.
   log.between = async (from, until) => {
     const page = await between(from, until);
     if (moves-- > 0) {

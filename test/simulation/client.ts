@@ -8,7 +8,7 @@ import type { SimulatedGateway, SimulatedTable, Socket } from './gateway.ts';
 import type { Row, SimulatedPostgres } from './postgres.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
-/** What a client is told wrong ends the run. */
+/** A broken promise, which ends the run. */
 export class Violation extends Error {}
 
 export interface Surroundings {
@@ -72,8 +72,8 @@ export class SimulatedClient {
   }
 
   /**
-   * The upgrade begins now. `$connect` stores the item after `storedMs`, and the socket is open a bit
-   * later.
+   * The upgrade begins now. `$connect` stores the item after `storedMs`, and the socket is open a
+   * bit later.
    */
   connect(connectionId: string, storedMs: number, ttlSeconds: number): void {
     const { time, table, postgres } = this.#around;
@@ -133,7 +133,7 @@ export class SimulatedClient {
     );
   }
 
-  /** What it is missing of the rows. */
+  /** Rows that it should have and does not. */
   missing(rows: Iterable<Row>): Row[] {
     return [...rows].filter((row) => this.isDue(row) && !this.received.has(row));
   }

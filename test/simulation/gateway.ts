@@ -21,9 +21,9 @@ export type Trouble = 'throttled' | 'hangs' | 'fails';
 /** API Gateway: posts with latency, and all that it does wrong. */
 export class SimulatedGateway {
   readonly sockets = new Map<string, Socket>();
-  /** Of all posts. */
+  /** The trouble of all posts. */
   trouble: Trouble | null = null;
-  /** Of posts to one connection. */
+  /** The trouble of posts to one connection. */
   readonly troubled = new Map<string, Trouble>();
   readonly #time: VirtualTime;
 

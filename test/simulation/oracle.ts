@@ -17,8 +17,8 @@ function isPassed(row: Row, position: Snapshot, cursor: CursorRow | null): boole
 }
 
 /**
- * Where the next leader would go on with a connection, by the cursor's row alone: written down here a
- * second time, from design and not from code.
+ * Where the next leader would go on with a connection, by the cursor's row alone: written down here
+ * a second time, from design and not from code.
  * @returns null where it replays from the client's own cursor
  */
 function continuesFrom(

@@ -235,7 +235,9 @@ export class SimulatedPostgres {
     return { removed, undelivered, floor: String(this.installation.floor) };
   }
 
-  /** All connections end. Transactions that were not flushed never were, and their ids come again. */
+  /**
+   * All connections end. Transactions that were not flushed never were, and their ids come again.
+   */
   crash(): readonly Row[] {
     for (const transaction of [...this.running.values()]) this.rollback(transaction);
     // Nobody ever sees the rows of an aborted transaction.

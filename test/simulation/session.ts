@@ -20,7 +20,9 @@ export interface Network {
   isPartitioned(process: VirtualProcess): boolean;
 }
 
-/** One connection of a process to the simulated server: statements in order, each with its latency. */
+/**
+ * One connection of a process to the simulated server: statements in order, each with its latency.
+ */
 export class SimulatedSession implements SqlSession {
   readonly #network: Network;
   readonly #process: VirtualProcess;

@@ -98,7 +98,7 @@ function readCursor(postgres: SimulatedPostgres): Answer {
       fence: cursor.installation,
       installation: installation.id,
       floor: String(installation.floor),
-      adopted_at: installation.refetchBeforeMs,
+      refetch_before: installation.refetchBeforeMs,
       ours: true,
       replaced: false,
       xmax: String(postgres.snapshot().xmax),

@@ -11,8 +11,8 @@ interface Task {
 }
 
 /**
- * Time that moves from task to task. After each task all promises that it resolved run to their next
- * wait, so that a seed repeats a run exactly.
+ * Time that moves from task to task. After each task all promises that it resolved run to their
+ * next wait, so that a seed repeats a run exactly.
  */
 export class VirtualTime {
   /** Milliseconds since the beginning. */
@@ -69,11 +69,13 @@ export class VirtualTime {
   }
 }
 
-/** A process that can be frozen and killed. Its relay gets time, timers and answers only through it. */
+/**
+ * A process that can be frozen and killed. Its relay gets time, timers and answers only through it.
+ */
 export class VirtualProcess implements Clock {
   readonly name: string;
   readonly #time: VirtualTime;
-  /** What its wall clock is ahead of the gateway's. */
+  /** How far its wall clock is ahead of the gateway's. */
   readonly #skewMs: number;
   #state: 'running' | 'frozen' | 'killed' = 'running';
   #held: (() => void)[] = [];
@@ -131,7 +133,7 @@ export class VirtualProcess implements Clock {
     if (this.#state === 'running') this.#state = 'frozen';
   }
 
-  /** What came meanwhile comes now, a bit apart: a woken process reads one socket after another. */
+  /** Delivers what was held, a bit apart: a woken process reads one socket after another. */
   thaw(): void {
     if (this.#state !== 'frozen') return;
     this.#state = 'running';

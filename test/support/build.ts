@@ -3,7 +3,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
-/** What a build writes last. */
+/** The file that a build writes last. */
 const LAST = 'dist/page/index.html';
 const FROM = ['src', 'scripts', 'package.json', 'tsconfig.json', 'tsconfig.build.json'];
 

@@ -41,7 +41,9 @@ export class TestClient {
     });
   }
 
-  /** Resolves with 101, the HTTP status that refused it, or 0 where the handshake failed otherwise. */
+  /**
+   * Resolves with 101, the HTTP status that refused it, or 0 where the handshake failed otherwise.
+   */
   get opened(): Promise<number> {
     return new Promise((resolve) => {
       if (this.socket.readyState === WebSocket.OPEN) resolve(101);

@@ -1,4 +1,4 @@
-/** What the rows of messages hold in their column `content`. */
+/** The column `content` of the rows of messages. */
 export function contents(messages: readonly { readonly data?: unknown }[]): unknown[] {
   return messages.map(({ data }) => (data as { content?: unknown } | null)?.content);
 }

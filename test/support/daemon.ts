@@ -3,7 +3,10 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-/** What global-setup.ts has built: without a compiler in it, a process starts in two thirds of the time. */
+/**
+ * Built by global-setup.ts: without a compiler in it, a process starts in two thirds of the
+ * time.
+ */
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 /** `rowcast …` in a process of its own, to be killed for real. */

@@ -38,7 +38,7 @@ export class TestDatabase {
     if (!options.empty) {
       await database.sql('select rowcast.adopt()');
       // As if it had been installed here.
-      await database.sql(`update rowcast.installation set adopted_at = '-infinity'`);
+      await database.sql(`update rowcast.installation set refetch_before = '-infinity'`);
       await database.sql('update rowcast.cursor set served_until = now()');
     }
     return database;
@@ -57,7 +57,9 @@ export class TestDatabase {
     return this.#pool.connect();
   }
 
-  /** Dropping costs a checkpoint of the whole server: the run drops all its databases when it ends. */
+  /**
+   * Dropping costs a checkpoint of the whole server: the run drops all its databases when it ends.
+   */
   async close(): Promise<void> {
     await this.#pool.end();
   }

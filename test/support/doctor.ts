@@ -2,7 +2,7 @@ import { expect } from 'vitest';
 import type { Finding } from '../../src/doctor/finding.ts';
 import { command } from './command.ts';
 
-/** What the doctor finds, by group and name; and its exit code. */
+/** The doctor's findings, by group and name, and its exit code. */
 export async function doctor(env: Record<string, string>, ...args: string[]) {
   const { code, output, errors } = await command(['doctor', '--json', ...args], env);
   expect(errors).toBe('');

@@ -3,8 +3,8 @@ import { WebSocket } from 'undici';
 import { onTestFinished } from 'vitest';
 
 /**
- * A document as a page has it, in this process, and the socket of Node 22. What runs on it is not ended with its test, as a page
- * would be: it gets no connections any more.
+ * A document as a page has it, in this process, and the socket of Node 22. What runs on it is not
+ * ended with its test, as a page would be: it gets no connections any more.
  */
 export function openDocument(body: string): Document {
   const window = new Window({ url: 'http://app.invalid/' });
@@ -20,7 +20,9 @@ class ClosedPage {
   }
 }
 
-/** What is needed of a document, without the DOM's types: only the page's own sources have those. */
+/**
+ * A document without the DOM's types: only the page's own sources have those.
+ */
 export interface Document {
   title: string;
   querySelector(selector: string): { readonly textContent: string | null } | null;

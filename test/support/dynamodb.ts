@@ -4,8 +4,9 @@ import { ConnectionStore } from '../../src/connections/connection-store.ts';
 import { createConnectionsTable, dynamoDbClient, startDynamoDb } from '../../src/local/dynamodb.ts';
 
 /**
- * A connections table of a test's own, in TEST_DYNAMODB_ENDPOINT, in a container of DynamoDB Local with
- * TEST_DYNAMODB=docker (its licence asks for an AWS account, so never unasked), else in dynalite.
+ * A connections table of a test's own, in TEST_DYNAMODB_ENDPOINT, in a container of DynamoDB Local
+ * with TEST_DYNAMODB=docker (its licence asks for an AWS account, so never unasked), else in
+ * dynalite.
  * @param endpoint of a server that runs already
  */
 export async function startTable(endpoint?: string): Promise<TestTable> {

@@ -16,8 +16,8 @@ export type Fault =
   | 'hang';
 
 /**
- * Before the gateway's callback API: passes requests on, or answers as API Gateway does when it throttles, fails,
- * or does not answer. The local gateway itself never does any of these.
+ * Before the gateway's callback API: passes requests on, or answers as API Gateway does when it
+ * throttles, fails, or does not answer. The local gateway itself never does any of these.
  */
 export class FaultProxy {
   /** The fault of a request, or null to pass it on, at once or later. Replaced by tests. */

@@ -9,7 +9,10 @@ import {
   type Status,
 } from '../../src/client/connect.ts';
 
-/** The browser client as it is in Node 22: its sockets are undici's. Keeps what it hears, and is closed when the test is over. */
+/**
+ * The browser client as it is in Node 22: its sockets are undici's. Keeps what it hears, and is
+ * closed when the test is over.
+ */
 export function openFeed(url: string, options: Partial<ConnectOptions> = {}): RecordedFeed {
   const feed = connect({ url, WebSocket, reconnectDelayMs: 20, refusedDelayMs: 20, ...options });
   onTestFinished(() => feed.close());

@@ -4,8 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
 
 /**
- * A callback API that takes every post and keeps it. Where the local gateway would have to hold a socket and its
- * client's end for each connection, or where connection ids must be chosen.
+ * A callback API that takes every post and keeps it. Where the local gateway would have to hold a
+ * socket and its client's end for each connection, or where connection ids must be chosen.
  */
 export class GatewaySink {
   readonly url: string;

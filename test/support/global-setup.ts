@@ -20,7 +20,8 @@ declare module 'vitest' {
 
 /**
  * One Postgres for the whole run: TEST_DATABASE_URL, else a container where Docker answers or
- * TEST_POSTGRES=docker asks for it, else the embedded one (TEST_POSTGRES_VERSION=14 for the oldest). Each test file makes databases of its own from the template.
+ * TEST_POSTGRES=docker asks for it, else the embedded one (TEST_POSTGRES_VERSION=14 for the
+ * oldest). Each test file makes databases of its own from the template.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const [server] = await Promise.all([startServer(), build()]);
@@ -40,7 +41,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('adminUrl', server.adminUrl);
   project.provide('template', template);
   return async () => {
-    // Of a server of our own nothing stays anyway.
+    // Nothing stays of a server of our own.
     if (server.shared) await dropAll(admin, template);
     await admin.end();
     await server.stop();

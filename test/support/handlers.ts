@@ -36,7 +36,7 @@ interface ConnectUnderTest {
   readonly table: TestTable;
   /** @param env the Lambda's settings */
   handler(env: Record<string, string>): WebSocketHandler;
-  /** Of a connection of its own. */
+  /** The event of a connection of its own. */
   event(
     query?: Record<string, string> | null,
     headers?: Record<string, string> | null,

@@ -1,8 +1,8 @@
 import type { TestDatabase } from './database.ts';
 
 /**
- * Everything the migrations make, as SQL in a stable order: reviewed as a diff. From the catalog and not by
- * pg_dump, whose output follows its own version and which no npm package brings.
+ * Everything the migrations make, as SQL in a stable order: reviewed as a diff. From the catalog
+ * and not by pg_dump, whose output follows its own version and which no npm package brings.
  */
 export async function dumpSchema(database: TestDatabase): Promise<string> {
   const rows = await database.sql<{ definition: string }>(DUMP);

@@ -7,8 +7,8 @@ import { type WebSocket, WebSocketServer } from 'ws';
 import { PING, PONG } from '../../src/protocol/handshake.ts';
 
 /**
- * A gateway whose frames a test chooses, over real sockets: sequences that a relay sends only when something dies at the right
- * moment, or not at all.
+ * A gateway whose frames a test chooses, over real sockets: sequences that a relay sends only when
+ * something dies at the right moment, or not at all.
  */
 export class ScriptedGateway {
   readonly url: string;
@@ -67,7 +67,7 @@ export class ScriptedGateway {
 }
 
 export class ScriptedConnection {
-  /** What the client asked for. */
+  /** The client's query. */
   readonly query: URLSearchParams;
   pings = 0;
   closed = false;

@@ -3,7 +3,10 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
 
-/** Speaks the protocol of Secrets Manager's GetSecretValue; there is no emulator of it among npm's packages. */
+/**
+ * Speaks the protocol of Secrets Manager's GetSecretValue; there is no emulator of it among npm's
+ * packages.
+ */
 export async function startSecretsManager(value: string) {
   const secrets = { url: '', value, asked: [] as string[] };
   const server = createServer(async (request, response) => {

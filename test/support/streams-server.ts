@@ -18,8 +18,9 @@ interface FakeShard {
 }
 
 /**
- * A DynamoDB (dynalite, which has no streams) with a stream before it that can be made to do what no emulator does at will: split
- * and close shards, expire iterators, trim records. Speaks the protocol of DynamoDB Streams over HTTP.
+ * A DynamoDB (dynalite, which has no streams) with a stream before it that can be made to do what
+ * no emulator does at will: split and close shards, expire iterators, trim records. Speaks the
+ * protocol of DynamoDB Streams over HTTP.
  */
 export class StreamsServer {
   readonly endpoint: string;
@@ -79,7 +80,7 @@ export class StreamsServer {
     this.#generation++;
   }
 
-  /** What the stream holds is thrown away, read or not. */
+  /** Throws away all records of the stream, read or not. */
   trim(): void {
     for (const shard of this.#shards) shard.trimmed = shard.records.length;
   }

@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 export class TcpProxy {
   readonly #server: Server;
   readonly #pairs = new Set<[Socket, Socket]>();
-  /** What clients have sent through it. */
+  /** Bytes that clients have sent through it. */
   bytes = 0;
 
   private constructor(target: { host: string; port: number }) {
@@ -38,7 +38,10 @@ export class TcpProxy {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** The connections there are stay open and say nothing any more, in either direction. New ones work. */
+  /**
+   * The connections there are stay open and say nothing any more, in either direction. New ones
+   * work.
+   */
   freeze(): void {
     for (const pair of this.#pairs) {
       for (const socket of pair) {

@@ -25,8 +25,9 @@ import { runDaemon } from './run-daemon.ts';
 const log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' });
 
 /**
- * Everything around a relay, all of it real: a database, a table, a gateway that runs the real Lambda handlers, and
- * a proxy before its callback API that can be told to fail. Stops by itself when the test is over.
+ * Everything around a relay, all of it real: a database, a table, a gateway that runs the real
+ * Lambda handlers, and a proxy before its callback API that can be told to fail. Stops by itself
+ * when the test is over.
  */
 export class World {
   readonly database: TestDatabase;
@@ -36,7 +37,7 @@ export class World {
   readonly posts: FaultProxy;
   /** Longer than a busy machine takes for a post; shorter where a test waits for one that hangs. */
   postTimeoutMs = 20_000;
-  /** Of the relay that was made last. */
+  /** The directory of the relay that was made last. */
   directory = new ConnectionDirectory();
   readonly #stops: (() => Promise<unknown>)[] = [];
 
@@ -130,7 +131,7 @@ export class World {
     return relay;
   }
 
-  /** What a daemon in a process of its own needs. */
+  /** The environment of a daemon in a process of its own. */
   environment(): Record<string, string> {
     return {
       DATABASE_URL: this.database.url,
@@ -168,7 +169,7 @@ export class World {
     return String((await this.table.items()).find((item) => item.userId === userId)?.connectionId);
   }
 
-  /** What the committed row says of connections. */
+  /** The connections that the committed row names. */
   async exceptions(): Promise<Exceptions> {
     const [row] = await this.sql<{ exceptions: string }>(
       'select exceptions::text from rowcast.cursor',

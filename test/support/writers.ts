@@ -4,10 +4,12 @@ import { seeded } from './random.ts';
 const ISOLATION_LEVELS = ['read committed', 'repeatable read', 'serializable'];
 
 /**
- * Writers as rude as an application can be: mixed isolation levels, savepoints that are rolled back, transactions
- * that stay open for a while, and some that are given up. Knows what was committed.
+ * Writers as rude as an application can be: mixed isolation levels, savepoints that are rolled
+ * back, transactions that stay open for a while, and some that are given up. Knows what was
+ * committed.
  *
- * Each of `rows` rows of messages is owned by one writer, so that its updates have an order to check.
+ * Each of `rows` rows of messages is owned by one writer, so that its updates have an order to
+ * check.
  */
 export class Writers {
   /** Contents of the inserts that were committed. */

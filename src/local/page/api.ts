@@ -4,7 +4,10 @@ import { wire } from './wire.ts';
 export interface Config {
   readonly websocketUrl: string;
   readonly databaseUrl: string;
-  /** Who one is: said in the query, proved by a token that /api/token makes, or by one that is pasted. */
+  /**
+   * Who one is: said in the query, proved by a token that /api/token makes, or by one that is
+   * pasted.
+   */
   readonly auth: 'none' | 'secret' | 'jwks';
 }
 

@@ -7,8 +7,8 @@ const WIDTH = 480;
 const HEIGHT = 120;
 
 /**
- * From the row's timestamp to the frame in which the browser shows it. Both clocks are this machine's. What was replayed is left out:
- * its time is how long one was away.
+ * From the row's timestamp to the frame in which the browser shows it. Both clocks are this
+ * machine's. What was replayed is left out: its time is how long one was away.
  */
 function useLatencies(): readonly number[] {
   const [latencies, setLatencies] = useState<readonly number[]>([]);

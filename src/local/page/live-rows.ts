@@ -17,15 +17,19 @@ export interface LiveRow extends Row {
 type Rows = ReadonlyMap<number, LiveRow>;
 
 export interface LiveRows {
-  /** Undefined until they were fetched or heard of. Rows that were deleted stay until they are forgotten. */
+  /**
+   * Undefined until they were fetched or heard of. Rows that were deleted stay until they are
+   * forgotten.
+   */
   readonly rows: readonly LiveRow[] | undefined;
   readonly error: string | undefined;
   forget(id: number): void;
 }
 
 /**
- * A table as it is in the database: fetched at the start, at the first READY and whenever something may have been missed, and kept
- * up to date by messages. Those that arrive while it is fetched are applied once more to what the fetch brings, which may be older.
+ * A table as it is in the database: fetched at the start, at the first READY and whenever something
+ * may have been missed, and kept up to date by messages. Those that arrive while it is fetched are
+ * applied once more to what the fetch brings, which may be older.
  */
 export function useLiveRows(table: Table): LiveRows {
   const [rows, setRows] = useState<Rows>();

@@ -6,7 +6,7 @@ type Values = Readonly<Record<string, unknown>>;
 export interface RowFormProps {
   readonly label: string;
   readonly fields: readonly Field[];
-  /** Of a row that is edited, as it is now. */
+  /** The row that is edited, as it is now. */
   readonly row?: Values;
   readonly action: string;
   /** Gets what was filled in, or of a row what was changed. */
@@ -15,7 +15,9 @@ export interface RowFormProps {
   readonly cancel?: () => void;
 }
 
-/** Enter saves. A form that inserts is emptied; what the database refuses stays, with what it says. */
+/**
+ * Enter saves. A form that inserts is emptied; what the database refuses stays, with what it says.
+ */
 export function RowForm({
   label,
   fields,
@@ -85,7 +87,7 @@ export function RowForm({
               name={field.column}
               defaultValue={text(began, field)}
               required={field.required === true}
-              // Whoever chose Edit goes on in its first field.
+              // After Edit, the first field has the focus.
               autoFocus={cancel !== undefined && i === 0}
               autoComplete="off"
               {...(field.multiline && { rows: 1 })}

@@ -31,8 +31,8 @@ export function RowItem({
     );
   }, [row.changes, row.change]);
 
-  // Whoever is editing it keeps what was typed, until it is closed.
-  // biome-ignore lint/correctness/useExhaustiveDependencies: forget is made anew with each rendering
+  // A form that is open keeps what was typed, until it is closed.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: forget is new in each rendering
   useEffect(() => {
     if (!gone || editing) return;
     const timer = setTimeout(() => forget(row.id), GONE_MS);

@@ -3,7 +3,7 @@ import type { Message, TableMessages } from '../../client/connect.ts';
 /** As many as a list holds; older ones leave. */
 export const MAX_ROWS = 100;
 
-/** What both tables have; the other columns are text. */
+/** Columns of both tables; the others are text. */
 export interface Row {
   readonly id: number;
   readonly status: string;
@@ -67,7 +67,10 @@ export const COMPLAINTS: Table = {
 
 export type Change = 'NEW' | 'UPDATE' | 'DELETE' | 'TRUNCATE';
 
-/** The table that a message is about, where it is about one of the two; anything else is a message of the application's own. */
+/**
+ * The table that a message is about, where it is about one of the two; anything else is a message
+ * of the application's own.
+ */
 export function tableOf({
   type,
 }: Pick<Message<Messages>, 'type'>): { table: Table; change: Change } | undefined {

@@ -1,4 +1,4 @@
-/** What this page has got since it was opened, and until when its connection is cut. */
+/** Counts since this page was opened, and until when its connection is cut. */
 export const wire = { frames: 0, fetches: 0, bytes: 0, cutUntil: 0 };
 
 const sockets = new Set<WebSocket>();
