@@ -15,7 +15,7 @@ const never = (name, comment, from, to) => ({
 });
 const aws = 'node_modules/(@aws-sdk|@smithy)/';
 const postgres = 'node_modules/(pg|pg-[a-z-]+|node-pg-migrate)/';
-const shared = ['^src/(backoff|clock|error-text|events|limited-log|loopback)\\.ts$'];
+const shared = ['^src/(backoff|clock|error-text|events|limited-log|loopback|service)\\.ts$'];
 
 module.exports = {
   forbidden: [

@@ -11,8 +11,8 @@ import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../src/local/dev-environment.ts
 import { createConnectionsTable, dynamoDbClient, startDynamoDb } from '../src/local/dynamodb.ts';
 import { LocalPostgres } from '../src/local/postgres.ts';
 import { migrate } from '../src/postgres/migrations.ts';
-import { Daemon } from '../test/support/daemon.ts';
-import { temporaryFolder } from '../test/support/temporary-folder.ts';
+import { Daemon } from '../test/support/process/daemon.ts';
+import { temporaryFolder } from '../test/support/process/temporary-folder.ts';
 import { type Design, TABLES } from './designs.ts';
 import { SinkProcess } from './sink-process.ts';
 

@@ -10,7 +10,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
-import { temporaryFolder } from '../test/support/temporary-folder.ts';
+import { temporaryFolder } from '../test/support/process/temporary-folder.ts';
 import type { Design } from './designs.ts';
 import { median, type Outcome, ratio, type Size } from './outcome.ts';
 import { BenchSystem } from './system.ts';

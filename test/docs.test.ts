@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { transform } from 'esbuild';
 import { expect, onTestFinished, test } from 'vitest';
 import { loadConfig } from '../src/daemon/config.ts';
-import { TestDatabase } from './support/database.ts';
+import { TestDatabase } from './support/postgres/database.ts';
 
 /** `-- TYPE to TERM, TERM: DATA` after a statement is the event that it makes. */
 const EVENT =

@@ -9,12 +9,12 @@ import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
 import type { WebSocketHandler } from '../src/lambdas/event.ts';
 import { LocalGateway } from '../src/local/gateway.ts';
-import { TestClient } from './support/client.ts';
-import { startDev } from './support/dev.ts';
-import { startTable } from './support/dynamodb.ts';
-import { runDaemon } from './support/run-daemon.ts';
+import { TestClient } from './support/client/client.ts';
+import { startTable } from './support/dynamodb/dynamodb.ts';
+import { startDev } from './support/process/dev.ts';
+import { runDaemon } from './support/process/run-daemon.ts';
+import { temporaryFolder } from './support/process/temporary-folder.ts';
 import { startSecretsManager } from './support/secrets-manager.ts';
-import { temporaryFolder } from './support/temporary-folder.ts';
 import { World } from './support/world.ts';
 
 const run = promisify(execFile);

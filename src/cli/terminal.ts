@@ -36,7 +36,7 @@ export class Terminal {
     this.#stream.write(`${text}\n`);
   }
 
-  /** Resolves once whoever reads has caught up: what waits for a slow reader is held in memory. */
+  /** Resolves once the reader has caught up: output for a slow reader is held in memory. */
   async drained(signal: AbortSignal): Promise<void> {
     if (this.#stream.writableNeedDrain)
       await once(this.#stream, 'drain', { signal }).catch(() => undefined);

@@ -101,7 +101,7 @@ function cursorLine(
   { lag, relays }: InstalledLogStatus,
   terminal: Terminal,
 ): string {
-  if (delivered) return `${terminal.paint('green', '✓')} has passed it: nobody lacks it`;
+  if (delivered) return `${terminal.paint('green', '✓')} has passed it: everybody has it`;
   const leads = relays.some((each) => each.leads);
   const why = leads
     ? `${counted(lag.events, 'event')} ${lag.events === 1 ? 'waits' : 'wait'}, the oldest for ${duration(lag.seconds)}`

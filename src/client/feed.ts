@@ -16,8 +16,8 @@ export interface Feed<Map extends object = Record<string, unknown>>
   extends AsyncIterable<Message<Map>> {
   readonly status: Status;
   /**
-   * Where to go on from after a reload: pass it to `connect`. Whoever iterates keeps the `cursor`
-   * of the last message handled.
+   * Where to go on from after a reload: pass it to `connect`. An iterating application keeps the
+   * `cursor` of the last message handled.
    */
   readonly cursor: string | undefined;
   /** Messages of one type. Each of these returns a function that stops it. */

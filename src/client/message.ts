@@ -53,8 +53,8 @@ export interface Ready {
    */
   readonly recovered: boolean;
   /**
-   * The feed's first: a list that was fetched before may lack what was committed in between. Fetch
-   * it now.
+   * The feed's first: a list that was fetched before may be missing what was committed in between.
+   * Fetch it now.
    */
   readonly first: boolean;
   readonly cursor: string;

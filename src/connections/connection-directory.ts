@@ -1,10 +1,11 @@
 import { EventEmitter } from 'node:events';
 import { type Clock, systemClock } from '../clock.ts';
+import type { Service } from '../service.ts';
 import { type Connection, hasSameAudience } from './connection.ts';
 
 /**
  * All open connections, in memory: an event costs DynamoDB nothing. A feed (scan-feed.ts,
- * stream-feed.ts) fills it; whoever delivers hears of each connection that joined or left.
+ * stream-feed.ts) fills it; the relay hears of each connection that joined or left.
  *
  * Two incarnations of one connection id are two connections, told apart by `connectedAt`. An item
  * may be changed in place: its rooms, say, by the application.
@@ -194,10 +195,9 @@ export function follow(directory: ConnectionDirectory, follower: DirectoryFollow
 }
 
 /** Fills a directory, and keeps it up to date. */
-export interface ConnectionFeed {
-  /** Resolves once the directory knows all that was in the table. */
+export interface ConnectionFeed extends Service {
+  /** Resolves once the directory knows all that was in the table, or the feed was stopped. */
   start(): Promise<void>;
-  stop(): Promise<void>;
 }
 
 /** The side of a directory that a feed fills. */

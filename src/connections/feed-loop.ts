@@ -19,17 +19,19 @@ export abstract class FeedLoop<Deps extends FeedLoopDeps> implements ConnectionF
   protected readonly log: LimitedLog;
   readonly #abort = new AbortController();
   #running: Promise<void> | undefined;
+  #tableRead: Promise<void> | undefined;
 
   constructor(deps: Deps) {
     this.deps = deps;
     this.log = new LimitedLog(deps.log);
   }
 
-  /** Resolves once the table was read whole for the first time. */
+  /** Resolves once the table was read whole for the first time, or the feed was stopped. */
   start(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#running ??= this.#run(resolve);
+    this.#tableRead ??= new Promise((resolve) => {
+      this.#running = this.#run(resolve).finally(resolve);
     });
+    return this.#tableRead;
   }
 
   async stop(): Promise<void> {

@@ -15,7 +15,7 @@ import {
 } from './setting-schemas.ts';
 
 /**
- * A relay that takes over replays to whoever connected since the last commit and half a minute
+ * A relay that takes over replays to connections made since the last commit and half a minute
  * before.
  */
 const IDLE_COMMIT_INTERVAL_MS = 30_000;
@@ -23,7 +23,7 @@ const IDLE_COMMIT_INTERVAL_MS = 30_000;
 /** The retention of undelivered events; not shorter than that of delivered ones. */
 const RETENTION_LIMIT = '7 days';
 
-/** Everything the daemon was told, checked. Names of numbers carry their unit. */
+/** The daemon's settings, checked. Names of numbers carry their unit. */
 export interface Config {
   readonly database: DatabaseSettings;
   readonly gatewayEndpoint: string;

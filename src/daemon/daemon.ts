@@ -19,6 +19,7 @@ import { migrate, requireSchema } from '../postgres/migrations.ts';
 import { checkNotifications } from '../postgres/notification-check.ts';
 import { type Database, isUnreachable } from '../postgres/servers.ts';
 import { Relay } from '../relay/relay.ts';
+import type { Service } from '../service.ts';
 import { DeliveryJournal } from '../telemetry/delivery-journal.ts';
 import { EmfReporter } from '../telemetry/emf.ts';
 import { healthRoutes, type Readiness } from '../telemetry/health.ts';
@@ -43,7 +44,7 @@ const DATABASE_RETRY: Backoff = { baseMs: 500, capMs: 5000 };
  * All parts of the daemon, made and joined. Starts what is heard first (health), then what it needs
  * (the schema), then the relay; stops in the reverse order.
  */
-export class Daemon {
+export class Daemon implements Service {
   readonly relay: Relay;
   readonly #config: Config;
   readonly #database: DatabaseAccess;
@@ -61,6 +62,7 @@ export class Daemon {
   readonly #limited: LimitedLog;
   /** Why the schema could not be looked at yet. */
   #databaseProblem: string | null = null;
+  #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor({ config, database, log, problems, print }: DaemonDeps) {
@@ -139,7 +141,13 @@ export class Daemon {
    * Resolves once it leads or stands by.
    * @throws when the schema cannot be made: an operator must look
    */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  async #start(): Promise<void> {
+    if (this.#abort.signal.aborted) return;
     const port = await this.#health.start();
     const inspectPort = await this.#startInspection();
     this.#log.info(
@@ -152,11 +160,10 @@ export class Daemon {
       },
       'starting',
     );
-    this.#emf?.start();
+    await this.#emf?.start();
     await this.#prepareDatabase();
     if (this.#abort.signal.aborted) return;
-    this.#selfCheck.start();
-    this.#captureCheck.start();
+    await Promise.all([this.#selfCheck.start(), this.#captureCheck.start()]);
     await this.relay.start();
     this.#log.info(
       { event: 'started', role: this.relay.role, connections: this.#directory.size },
@@ -279,8 +286,7 @@ export class Daemon {
 
   async #stop(): Promise<void> {
     this.#abort.abort();
-    this.#selfCheck.stop();
-    await Promise.all([this.relay.stop(), this.#captureCheck.stop()]);
+    await Promise.all([this.relay.stop(), this.#captureCheck.stop(), this.#selfCheck.stop()]);
     await this.#emf?.stop();
     this.#gateway.destroy();
     this.#dynamodb.destroy();

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import { type Backoff, backoffDelayMs } from '../backoff.ts';
 import { pause, systemClock } from '../clock.ts';
+import type { Service } from '../service.ts';
 
 const RETRY: Backoff = { baseMs: 1000, capMs: 30_000 };
 
@@ -12,7 +13,7 @@ export type Check = () => Promise<string | null>;
  * check is repeated until it passes, and until then the relay is not ready, with the reason.
  * Delivery does not wait for it.
  */
-export class SelfCheck {
+export class SelfCheck implements Service {
   readonly #checks: Readonly<Record<string, Check>>;
   readonly #log: Logger;
   readonly #stop = new AbortController();
@@ -31,14 +32,14 @@ export class SelfCheck {
   }
 
   /** Does not wait for the checks. */
-  start(): void {
+  async start(): Promise<void> {
     this.#running ??= Promise.all(
       Object.entries(this.#checks).map(([name, check]) => this.#run(name, check)),
     );
   }
 
   /** A check that hangs ends by its own time-out; nobody waits for it. */
-  stop(): void {
+  async stop(): Promise<void> {
     this.#stop.abort();
   }
 

@@ -79,7 +79,7 @@ export const DatabaseUrl = v.pipe(
 
 /**
  * The callback URL as the SDK needs it. A slash at its end would be doubled and a query dropped
- * without a word: mended or refused here.
+ * without a word: corrected or refused here.
  */
 export const GatewayEndpoint = v.pipe(
   v.string(),

@@ -24,11 +24,11 @@ export async function* examine(options: DoctorOptions): Findings {
   const { config, database, findings } = readSettings(options.env);
   yield* findings;
   if (database) yield* aboutDatabase(database, config);
-  else yield findingsOf('database').skipped('database', 'its settings are to be mended first');
+  else yield findingsOf('database').skipped('database', 'fix its settings first');
   if (!config) {
     yield findingsOf('aws').skipped(
       'gateway, table',
-      'WEBSOCKET_ENDPOINT and AWS_REGION are to be mended first',
+      'fix WEBSOCKET_ENDPOINT and AWS_REGION first',
     );
     return;
   }

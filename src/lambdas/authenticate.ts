@@ -67,8 +67,8 @@ export class Authenticator {
   readonly #missed = new Set<string>();
 
   /**
-   * @param missing is called once for a claim that a token lacks: with a name that no token has,
-   * everybody would come without roles
+   * @param missing is called once for a claim that a token does not have: with a name that no token
+   * has, everybody would come without roles
    */
   constructor(settings: AuthSettings, missing: (claim: string) => void = () => undefined) {
     this.#settings = settings;

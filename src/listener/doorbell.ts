@@ -9,8 +9,8 @@ export const DOORBELL = 1;
  * NOTIFY takes one lock for the whole cluster at commit and would serialise all writers.
  *
  * The relay only ever tries for the lock. Were it to wait in the queue, the writers behind it could
- * not share the lock and would ring, for as long as the slowest writer holds it. Whoever holds the
- * lock shared when the relay tries is a writer that saw it awake: the relay stays awake, and reads
+ * not share the lock and would ring, for as long as the slowest writer holds it. A holder of
+ * the shared lock is a writer that saw the relay awake: the relay stays awake, and reads
  * its rows. Once it has the lock, the relay must read one more time before it sleeps.
  *
  * The session is the lease's: the lock goes when the relay goes, and nobody rings for a dead one.

@@ -9,14 +9,13 @@ import { aborted, pause, systemClock } from '../clock.ts';
 import { errorText } from '../error-text.ts';
 import { connectionOptions, type Database, serverOf } from '../postgres/servers.ts';
 import { Session } from '../postgres/session.ts';
+import type { Service } from '../service.ts';
 import { Coalesced } from './coalesced.ts';
 
 /** A NotificationListener, or a simulated one. */
-export interface Notifications extends EventEmitter<NotificationListenerEvents> {
+export interface Notifications extends EventEmitter<NotificationListenerEvents>, Service {
   /** LISTEN is in force. */
   readonly listening: boolean;
-  start(): Promise<void>;
-  stop(): Promise<void>;
 }
 
 /**
@@ -52,7 +51,10 @@ const CONTROL_INTERVAL_MS = 1000;
  * 4. A heartbeat finds a half-open socket within 15 s and destroys it; pg-listen then connects
  *    again. When pg-listen itself gives up (a LISTEN failed after a reconnect) its subscriber is replaced.
  */
-export class NotificationListener extends EventEmitter<NotificationListenerEvents> {
+export class NotificationListener
+  extends EventEmitter<NotificationListenerEvents>
+  implements Notifications
+{
   readonly #deps: NotificationListenerDeps;
   readonly #abort = new AbortController();
   readonly #control: Coalesced;

@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import type { WebSocketAnswer, WebSocketHandler } from '../lambdas/event.ts';
 import { PONG, unknownAction } from '../protocol/handshake.ts';
+import type { Service } from '../service.ts';
 import type { GatewayConnection } from './gateway-connection.ts';
 import { connectEvent, disconnectEvent } from './gateway-events.ts';
 import { answerManagement } from './gateway-management.ts';
@@ -23,7 +24,9 @@ import { answerManagement } from './gateway-management.ts';
  *
  * Signatures and IAM are not checked: only AWS can.
  */
-export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
+export class LocalGateway extends EventEmitter<LocalGatewayEvents> implements Service {
+  #starting: Promise<void> | undefined;
+  #stopped = false;
   readonly connections = new Map<string, GatewayConnection>();
   readonly #options: LocalGatewayOptions;
   readonly #server: Server;
@@ -65,7 +68,13 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
   }
 
   /** @throws EADDRINUSE */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  async #start(): Promise<void> {
+    if (this.#stopped) return;
     this.#server.listen(this.#options.port ?? 0, '127.0.0.1');
     await once(this.#server, 'listening');
     this.#address = `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
@@ -73,6 +82,8 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> {
 
   /** Closes every connection and runs their `$disconnect`. */
   async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#starting?.catch(() => undefined);
     // First of all nobody new: clients come back within a second.
     const closed = new Promise((resolve) =>
       this.#server.listening ? this.#server.close(resolve) : resolve(null),

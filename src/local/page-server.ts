@@ -5,6 +5,7 @@ import { SignJWT } from 'jose';
 import type { Pool } from 'pg';
 import pg from 'pg';
 import type { AuthSettings } from '../lambdas/settings.ts';
+import type { Service } from '../service.ts';
 import { answerApi } from './page-api.ts';
 import { type Asset, pageAssets } from './page-assets.ts';
 
@@ -17,7 +18,10 @@ const TOO_LARGE = Symbol('too large');
  * application's own sign-in `/api/token`), and an API on the two tables. For this machine and its
  * own page only.
  */
-export class PageServer {
+export class PageServer implements Service {
+  #starting: Promise<void> | undefined;
+  #stopped = false;
+  #stopping: Promise<void> | undefined;
   readonly #options: PageOptions;
   readonly #database: Pool;
   readonly #server = createServer((request, response) => {
@@ -32,14 +36,27 @@ export class PageServer {
     this.#database.on('error', () => undefined);
   }
 
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  async #start(): Promise<void> {
+    if (this.#stopped) return;
     this.#assets = await pageAssets();
     this.#server.listen(this.#options.port, '127.0.0.1');
     await once(this.#server, 'listening');
     this.url = `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}/`;
   }
 
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#starting?.catch(() => undefined);
     const closed = new Promise((resolve) => this.#server.close(resolve));
     this.#server.closeAllConnections();
     await Promise.all([closed, this.#database.end()]);
@@ -74,7 +91,7 @@ export class PageServer {
   }
 
   /**
-   * As an application's sign-in would, for whoever is asked for: this is a machine for development.
+   * As an application's sign-in would, for any user: this is a machine for development.
    */
   async #token(query: URLSearchParams, response: ServerResponse): Promise<void> {
     const { auth } = this.#options;

@@ -162,8 +162,8 @@ export interface CommittedCursor {
 /**
  * `empty`: the schema was restored without its data. `copy`: the database is a copy of the one
  * where Rowcast was installed. `void`: the cursor names transactions that never were. `replaced`: a
- * replica, or a restore to an earlier moment, has taken the database's place and may lack its last
- * transactions.
+ * replica, or a restore to an earlier moment, has taken the database's place and may be missing its
+ * last transactions.
  */
 export interface UnusableCursor {
   readonly usable: false;

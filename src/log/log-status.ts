@@ -173,7 +173,7 @@ const WATCHED = `
   select target::text, entity, audience, operations, problem from rowcast.watched order by problem is null, target::text`;
 
 /**
- * $1 doorbell, $2 seconds. Whoever has an xid or a snapshot keeps vacuum from removing what was
+ * $1 doorbell, $2 seconds. A session with an xid or a snapshot keeps vacuum from removing what was
  * deleted since.
  */
 const HOLDING = `

@@ -10,7 +10,7 @@ const BREATH_MS = 50;
 
 /**
  * Keeps the log from growing: rows that were delivered go after `keep`. Rows that could not be
- * delivered hold out until `keepUndelivered`; then they go too, and whoever should have had them is
+ * delivered hold out until `keepUndelivered`; then they go too, and every client is
  * told so (`lost`).
  *
  * Runs while a relay leads. Deleting old rows blocks no writer, and vacuum makes their space free

@@ -61,7 +61,7 @@ export function isDataError(error: unknown): boolean {
 }
 
 /**
- * Postgres's names of encodings as the Encoding Standard has them; UTF-8 for those that it lacks.
+ * Postgres's names of encodings as the Encoding Standard has them; UTF-8 for the others.
  */
 function decoder(encoding: string): { decode(bytes: Buffer): string } {
   const label = encoding.replace(/^WIN(?=\d)/, 'windows-').replace(/^LATIN1$/, 'windows-1252');

@@ -14,7 +14,7 @@ import { Session } from './session.ts';
  * | RDS or Aurora | none, or any but the two below | verified, against RDS's certificates and the system's |
  * | any | require, verify-ca, verify-full, prefer | the same: what pg makes of these today, and libpq of verify-full |
  * | any | with sslrootcert | verified against that file |
- * | any | no-verify | encrypted, not verified: whoever is between can read along |
+ * | any | no-verify | encrypted, not verified: anybody between can read along |
  * | any | disable | none |
  * | other | none | none |
  */

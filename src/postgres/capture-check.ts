@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { pause, systemClock } from '../clock.ts';
 import { errorText } from '../error-text.ts';
 import { LimitedLog } from '../limited-log.ts';
+import type { Service } from '../service.ts';
 import type { Database } from './servers.ts';
 import { Session } from './session.ts';
 
@@ -14,7 +15,10 @@ const QUERY_TIMEOUT_MS = 10_000;
  * stops no relay and fails no write: without this nobody would hear of it but the users who see
  * nothing.
  */
-export class CaptureCheck extends EventEmitter<{ checked: [uncaptured: readonly string[]] }> {
+export class CaptureCheck
+  extends EventEmitter<{ checked: [uncaptured: readonly string[]] }>
+  implements Service
+{
   readonly #deps: CaptureCheckDeps;
   readonly #log: LimitedLog;
   readonly #stop = new AbortController();
@@ -28,7 +32,8 @@ export class CaptureCheck extends EventEmitter<{ checked: [uncaptured: readonly 
     this.#log = new LimitedLog(deps.log);
   }
 
-  start(): void {
+  /** Does not wait for the first look. */
+  async start(): Promise<void> {
     this.#running ??= this.#run();
   }
 

@@ -14,6 +14,7 @@ import { CursorStore, type StoredCursor, type UnusableCursor } from '../log/curs
 import type { Lag } from '../log/log-lag.ts';
 import type { SqlSession } from '../postgres/session.ts';
 import type { Gateway } from '../pusher/gateway.ts';
+import type { Service } from '../service.ts';
 import { Leader } from './leader.ts';
 import type { DeliverySettings, LeaderState, RelayEvents, Role } from './relay-events.ts';
 
@@ -35,7 +36,7 @@ const UNUSABLE_POLL_MS = 10_000;
  * A leader that loses its connection to the database stands in line again. The next leader delivers
  * again what was in flight, from the cursor committed last.
  */
-export class Relay extends EventEmitter<RelayEvents> {
+export class Relay extends EventEmitter<RelayEvents> implements Service {
   readonly #deps: RelayDeps;
   readonly #log: LimitedLog;
   readonly #leaseMayBeFree: Wakeup;
@@ -226,7 +227,7 @@ export class Relay extends EventEmitter<RelayEvents> {
     } else if (this.#isSetBack(stored)) {
       log.error(
         { event: 'database_set_back' },
-        'the database is not the one that was delivered from: it was restored to an earlier moment, or a replica took over that may lack its last transactions; clients are told to fetch again',
+        'the database is not the one that was delivered from: it was restored to an earlier moment, or a replica took over that may be missing its last transactions; clients are told to fetch again',
       );
       await cursor.refetch();
       stored = await read();

@@ -1,4 +1,5 @@
 import type { Registry } from 'prom-client';
+import type { Service } from '../service.ts';
 
 /** Metrics are charged for by name and minute. */
 const INTERVAL_MS = 60_000;
@@ -21,22 +22,25 @@ export interface EmfOptions {
  * last line, of a gauge its value, of a histogram the quantiles of what it has observed since then.
  * `feed` is left out of names: it never changes.
  */
-export class EmfReporter {
+export class EmfReporter implements Service {
   readonly #options: EmfOptions;
   /** Cumulative values at the last line, by metric and, in histograms, bucket. */
   readonly #last = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
 
   constructor(options: EmfOptions) {
     this.#options = options;
   }
 
-  start(): void {
+  async start(): Promise<void> {
+    if (this.#stopped) return;
     this.#timer ??= setInterval(() => void this.report(), INTERVAL_MS);
   }
 
   /** With a last line: a minute of metrics is worth keeping. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     if (!this.#timer) return;
     clearInterval(this.#timer);
     this.#timer = undefined;

@@ -1,11 +1,14 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import { type AddressInfo, isIPv4 } from 'node:net';
+import type { Service } from '../service.ts';
 
 /** Small answers to GET, by path. */
-export class HttpService {
+export class HttpService implements Service {
   readonly #options: HttpServiceOptions;
   readonly #server: Server;
+  #starting: Promise<number> | undefined;
+  #stopped = false;
 
   constructor(options: HttpServiceOptions) {
     this.#options = options;
@@ -30,13 +33,21 @@ export class HttpService {
   }
 
   /** @returns the port, chosen by the system for port 0. @throws EADDRINUSE and the like */
-  async start(): Promise<number> {
+  start(): Promise<number> {
+    this.#starting ??= this.#start();
+    return this.#starting;
+  }
+
+  async #start(): Promise<number> {
+    if (this.#stopped) return 0;
     this.#server.listen(this.#options.port, this.#options.host);
     await once(this.#server, 'listening');
     return (this.#server.address() as AddressInfo).port;
   }
 
   async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#starting?.catch(() => undefined);
     this.#server.closeAllConnections();
     if (this.#server.listening) await new Promise((resolve) => this.#server.close(resolve));
   }
@@ -55,7 +66,7 @@ export interface HttpServiceOptions {
   readonly host?: string | undefined;
   /** Answers no request that names another host than this machine. */
   readonly localOnly?: boolean;
-  /** For whoever asks for another. */
+  /** The paths that exist, for the answer to any other. */
   readonly paths: string;
   /** Text, or what becomes JSON; null for a path that there is not. */
   answer(path: string): Promise<Answer | null>;

@@ -3,7 +3,7 @@ const KEPT = 20;
 /** As pino numbers them: warn is 40. */
 const PROBLEM = /"level":[456]0/;
 
-/** The last warnings and errors that were logged, for whoever asks this relay what is wrong. */
+/** The last warnings and errors that were logged, for `rowcast status`. */
 export class RecentProblems {
   readonly #problems: Problem[] = [];
 

@@ -4,9 +4,9 @@ import pg from 'pg';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import type { DevUrls } from '../../src/local/dev-folder.ts';
-import { browserPath, launchBrowser, screenshot } from '../support/browser.ts';
-import { type DevProcess, startDev } from '../support/dev.ts';
-import { temporaryFolder } from '../support/temporary-folder.ts';
+import { browserPath, launchBrowser, screenshot } from '../support/client/browser.ts';
+import { type DevProcess, startDev } from '../support/process/dev.ts';
+import { temporaryFolder } from '../support/process/temporary-folder.ts';
 
 const JWT_SECRET = 'a secret that is long enough for HS256';
 
@@ -169,7 +169,7 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     await screenshot(first, 'sent-to-you');
   });
 
-  test('what was missed while the connection was cut is replayed', async () => {
+  test('rows that were missed while the connection was cut are replayed', async () => {
     const page = await live(await open());
     await page.getByRole('button', { name: 'Cut for 5 s' }).click();
     await shows(page, 'Connecting');
@@ -298,7 +298,7 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     await page.getByText('while offline').waitFor();
   });
 
-  test('it fits a small screen, and is dark where that is wanted', async () => {
+  test('the page fits a small screen, and is dark where that is wanted', async () => {
     const page = await live(await open());
     await page.setViewportSize({ width: 360, height: 780 });
     await page.emulateMedia({ colorScheme: 'dark' });

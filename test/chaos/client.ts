@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { Snapshot } from '../../src/log/snapshot.ts';
 import { parseCursor } from '../../src/protocol/cursor.ts';
-import { TestClient } from '../support/client.ts';
+import { TestClient } from '../support/client/client.ts';
 import type { Ledger, ReceivingClient } from './ledger.ts';
 
 /** A client that is cut off again and again and comes back with its cursor, as a good one does. */

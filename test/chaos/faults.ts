@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import pg from 'pg';
-import type { FaultProxy } from '../support/fault-proxy.ts';
+import type { FaultProxy } from '../support/gateway/fault-proxy.ts';
 import type { TcpProxy } from '../support/tcp-proxy.ts';
 
 /** Faults of a system, each with its end. The plan is drawn from a seed. */

@@ -29,7 +29,7 @@ function judge(received: string[], more = {}) {
   return ledger.judge();
 }
 
-test('what is right is right', () => {
+test('right settings pass', () => {
   expect(judge(['a', 'b'])).toEqual({
     due: 2,
     lost: [],
@@ -42,7 +42,7 @@ test('what is right is right', () => {
   expect(judge([], { readyAt: 20 })).toMatchObject({ due: 0, lost: [] });
 });
 
-test('what is wrong is found', () => {
+test('wrong settings are found', () => {
   expect(judge(['a']).lost).toEqual(['c b']);
   expect(judge(['b', 'a']).outOfOrder).toEqual(['c a']);
   expect(judge(['a', 'b', 'secret']).outside).toEqual(['c secret']);

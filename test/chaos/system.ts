@@ -11,10 +11,10 @@ import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dev-environment
 import { createConnectionsTable, dynamoDbClient, startDynamoDb } from '../../src/local/dynamodb.ts';
 import { LocalGateway } from '../../src/local/gateway.ts';
 import { LocalPostgres } from '../../src/local/postgres.ts';
-import { Daemon } from '../support/daemon.ts';
-import { FaultProxy } from '../support/fault-proxy.ts';
+import { FaultProxy } from '../support/gateway/fault-proxy.ts';
+import { Daemon } from '../support/process/daemon.ts';
+import { temporaryFolder } from '../support/process/temporary-folder.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
-import { temporaryFolder } from '../support/temporary-folder.ts';
 import type { FaultySystem } from './faults.ts';
 
 const TABLE = 'websocket_connections';

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { writeFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
 import { DevFolder, type DevUrls } from '../../src/local/dev-folder.ts';
-import { folder } from '../support/dev.ts';
+import { folder } from '../support/process/dev.ts';
 
 const url = 'http://127.0.0.1:1';
 const URLS: DevUrls = {

@@ -4,11 +4,11 @@ import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
 import { LocalPostgres } from '../../src/local/postgres.ts';
 import { migrate } from '../../src/postgres/migrations.ts';
-import { command } from '../support/command.ts';
-import { TestDatabase } from '../support/database.ts';
-import { doctor } from '../support/doctor.ts';
-import { pgbouncer, startPooler } from '../support/pgbouncer.ts';
-import { temporaryFolder } from '../support/temporary-folder.ts';
+import { TestDatabase } from '../support/postgres/database.ts';
+import { pgbouncer, startPooler } from '../support/postgres/pgbouncer.ts';
+import { command } from '../support/process/command.ts';
+import { doctor } from '../support/process/doctor.ts';
+import { temporaryFolder } from '../support/process/temporary-folder.ts';
 import { World } from '../support/world.ts';
 
 test.each([

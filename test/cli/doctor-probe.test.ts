@@ -5,8 +5,8 @@ import { SignJWT } from 'jose';
 import { expect, onTestFinished, test } from 'vitest';
 import { WebSocketServer } from 'ws';
 import { ProbeClient } from '../../src/doctor/probe-client.ts';
-import { leaderOf } from '../support/command.ts';
-import { doctor } from '../support/doctor.ts';
+import { leaderOf } from '../support/process/command.ts';
+import { doctor } from '../support/process/doctor.ts';
 import { World } from '../support/world.ts';
 
 test('a probe to something else than Rowcast ends, and says so', async () => {

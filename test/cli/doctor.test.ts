@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { command, leaderOf } from '../support/command.ts';
-import { doctor } from '../support/doctor.ts';
+import { command, leaderOf } from '../support/process/command.ts';
+import { doctor } from '../support/process/doctor.ts';
 import { World } from '../support/world.ts';
 
 test('a healthy system has no problem, and an event goes through the whole path', async () => {

@@ -55,7 +55,7 @@ test('elsewhere it is a line every ten seconds, and one at the end', () => {
   expect(written.at(-1)).toBe('rows  25,000 of 60,000 (41 %), 1,000/s, done in 35 s\n');
 });
 
-test('what does not move has a rate of none, and no end in sight', () => {
+test('work that does not move has no rate, and no end in sight', () => {
   vi.useFakeTimers();
   const { written, terminal } = screen();
   const progress = new Progress(terminal, 'rows', 10);

@@ -1,9 +1,9 @@
 import { stripVTControlCharacters } from 'node:util';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Status } from '../../src/cli/status-screen.ts';
-import { command, leaderOf } from '../support/command.ts';
-import { TestDatabase } from '../support/database.ts';
-import { runDaemon } from '../support/run-daemon.ts';
+import { TestDatabase } from '../support/postgres/database.ts';
+import { command, leaderOf } from '../support/process/command.ts';
+import { runDaemon } from '../support/process/run-daemon.ts';
 import { World } from '../support/world.ts';
 
 test('status tells who leads and who stands by, what waits, what is watched and how it is sick', async () => {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { command } from '../support/command.ts';
-import type { Daemon } from '../support/daemon.ts';
-import { runDaemon } from '../support/run-daemon.ts';
+import { command } from '../support/process/command.ts';
+import type { Daemon } from '../support/process/daemon.ts';
+import { runDaemon } from '../support/process/run-daemon.ts';
 import { World } from '../support/world.ts';
 
 /** `rowcast tail` with each of these arguments, once all have their place in the log. */

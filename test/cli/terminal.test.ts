@@ -53,7 +53,7 @@ test('times are those of the log: UTC', () => {
   expect(clockTime(Date.UTC(2026, 0, 2, 3, 4, 5, 6))).toBe('03:04:05.006Z');
 });
 
-test('what others wrote moves no cursor and turns no text around, wherever it stands', () => {
+test('foreign text moves no terminal cursor and turns no text around', () => {
   const hostile = {
     audience: ['user:\u001b[2J', '\u202egnp'],
     deep: { emoji: '👩‍👩‍👧', tab: 'a\tb' },

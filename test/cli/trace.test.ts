@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Trace } from '../../src/cli/trace-screen.ts';
-import { command, leaderOf } from '../support/command.ts';
+import { command, leaderOf } from '../support/process/command.ts';
 import { World } from '../support/world.ts';
 
 async function send(world: World, sql: string): Promise<string> {

@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { expect, onTestFinished, test } from 'vitest';
 import { connect } from '../../src/client/connect.ts';
 import { freePort } from '../../src/local/ports.ts';
-import { contents } from '../support/contents.ts';
-import { openFeed } from '../support/feed.ts';
+import { contents } from '../support/client/contents.ts';
+import { openFeed } from '../support/dynamodb/feed.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 import { World } from '../support/world.ts';
 
@@ -38,7 +38,7 @@ test('rows arrive as they are committed, after READY, and tell what they are', a
   expect(complaints).toEqual(['late']);
 });
 
-test('what was committed while it was cut off arrives once, and then READY with recovered', async () => {
+test('rows committed while the client was cut off arrive once, and then READY with recovered', async () => {
   const world = await World.start();
   await world.relay();
   const feed = openFeed(world.gateway.websocketUrl);
@@ -91,7 +91,7 @@ test('a replay that is cut off in its middle is never called whole', async () =>
   const feed = openFeed(world.gateway.websocketUrl, { cursor: '5.deadbeef' });
   await expect.poll(() => feed.messages.length).toBeGreaterThan(0);
   expect(feed.messages.length).toBeLessThan(60);
-  world.posts.fault = () => null;
+  world.heal();
   world.cut();
   await feed.reaches('live');
   // The second connection presented a cursor of this database, from which the relay could recover
@@ -160,7 +160,7 @@ test('data arrives as text where that is asked for, every digit of it', async ()
   });
 });
 
-test('it comes back by itself after the server was away, and says meanwhile why it is not there', async () => {
+test('the client comes back by itself after the server was away, and says meanwhile why', async () => {
   const port = await freePort();
   const feed = openFeed(`ws://127.0.0.1:${port}/test`);
   await expect.poll(() => feed.errors.length).toBeGreaterThan(2);
@@ -230,7 +230,7 @@ test('a killed relay is a pause', async () => {
   expect(feed.status).toBe('live');
 });
 
-test('it can be iterated over, each message once, until it is closed', async () => {
+test('a feed can be iterated over, each message once, until it is closed', async () => {
   const world = await World.start();
   await world.relay();
   const feed = openFeed(world.gateway.websocketUrl);

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { openFeed } from '../support/feed.ts';
-import { event, ready, ScriptedGateway } from '../support/scripted-gateway.ts';
+import { openFeed } from '../support/dynamodb/feed.ts';
+import { event, ready, ScriptedGateway } from '../support/gateway/scripted-gateway.ts';
 
 /** Long enough for a feed that wrongly goes on to show it. */
 const settle = () => new Promise((resolve) => setTimeout(resolve, 300));

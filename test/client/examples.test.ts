@@ -7,8 +7,8 @@ import { build } from 'esbuild';
 import { SignJWT } from 'jose';
 import ts from 'typescript';
 import { expect, onTestFinished, test } from 'vitest';
-import { type Document, openDocument } from '../support/dom.ts';
-import { temporaryFolder } from '../support/temporary-folder.ts';
+import { type Document, openDocument } from '../support/client/dom.ts';
+import { temporaryFolder } from '../support/process/temporary-folder.ts';
 import { World } from '../support/world.ts';
 
 const text = await readFile(new URL('../../docs/client.md', import.meta.url), 'utf8');

@@ -11,7 +11,7 @@ import {
   type RowcastState,
   useRowcast,
 } from '../../src/client/react.ts';
-import { openDocument } from '../support/dom.ts';
+import { openDocument } from '../support/client/dom.ts';
 import { World } from '../support/world.ts';
 
 const secret = new TextEncoder().encode('a secret that is long enough for HS256');

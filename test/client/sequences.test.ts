@@ -1,7 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest';
 import type { Status } from '../../src/client/connect.ts';
-import { openFeed } from '../support/feed.ts';
-import { event, ready, ScriptedGateway } from '../support/scripted-gateway.ts';
+import { openFeed } from '../support/dynamodb/feed.ts';
+import { event, ready, ScriptedGateway } from '../support/gateway/scripted-gateway.ts';
 
 const ids = (feed: { messages: readonly { id: string }[] }) =>
   feed.messages.map(({ id }) => Number(id));

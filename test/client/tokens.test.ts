@@ -1,6 +1,6 @@
 import { SignJWT } from 'jose';
 import { expect, test } from 'vitest';
-import { openFeed } from '../support/feed.ts';
+import { openFeed } from '../support/dynamodb/feed.ts';
 import { World } from '../support/world.ts';
 
 const secret = 'a secret that is long enough for HS256';

@@ -1,8 +1,8 @@
 import { getEventListeners } from 'node:events';
 import { createServer } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
-import { openFeed } from '../support/feed.ts';
-import { ready, ScriptedGateway } from '../support/scripted-gateway.ts';
+import { openFeed } from '../support/dynamodb/feed.ts';
+import { ready, ScriptedGateway } from '../support/gateway/scripted-gateway.ts';
 
 /** The part of a browser's page that the client uses, put where it looks. */
 function openPage() {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { type Connection, fromItem, toItem } from '../../src/connections/connection.ts';
 import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
 import { AudienceIndex } from '../../src/pusher/audience-index.ts';
-import { connection } from '../support/connection.ts';
+import { connection } from '../support/dynamodb/connection.ts';
 
 describe('the directory', () => {
   function directory() {
@@ -43,7 +43,7 @@ describe('the directory', () => {
     expect(events).toEqual(['+a5', '-a5', '+a6', '-a6']);
   });
 
-  test('what was found gone does not come back by a change that is read late', () => {
+  test('a connection found gone does not come back by a change that is read late', () => {
     const { made, events } = directory();
     made.put(connection('a'));
     const [gone] = made.all();
@@ -53,7 +53,7 @@ describe('the directory', () => {
     expect(events).toEqual(['+a1', '-a1', '+a2']);
   });
 
-  test('what had expired before it was first seen is not connected, and told at each read until it is closed', () => {
+  test('a connection that had expired before it was first seen is announced at each read until it is closed', () => {
     const { made, events } = directory();
     const heard: string[] = [];
     made.on('expired', ({ connectionId }) => heard.push(connectionId));
@@ -86,7 +86,7 @@ describe('the directory', () => {
     expect(changes).toHaveLength(1);
   });
 
-  test('what was found gone does not come back for as long as its item is in the table', () => {
+  test('a connection found gone does not come back for as long as its item is in the table', () => {
     const { made, events } = directory();
     made.replaceAll([connection('a')], Date.now() - 10);
     made.gone([...made.all()][0] as Connection);
@@ -95,7 +95,7 @@ describe('the directory', () => {
     expect(events).toEqual(['+a1', '-a1']);
   });
 
-  test('what was found gone does not come back with a read that began before', () => {
+  test('a connection found gone does not come back with a read that began before', () => {
     const { made, events } = directory();
     const gone = connection('a');
     const began = Date.now() - 5;

@@ -14,8 +14,8 @@ import { ScanFeed } from '../../src/connections/scan-feed.ts';
 import { StreamFeed } from '../../src/connections/stream-feed.ts';
 import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dev-environment.ts';
 import { createConnectionsTable, dynamoDbClient } from '../../src/local/dynamodb.ts';
-import { connection } from '../support/connection.ts';
-import { StreamsServer } from '../support/streams-server.ts';
+import { connection } from '../support/dynamodb/connection.ts';
+import { StreamsServer } from '../support/dynamodb/streams-server.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 
 /** A table behind a proxy that can freeze it, and a directory that a feed fills. */

@@ -3,7 +3,7 @@ import { connect as connectTcp } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import type { WebSocketEvent } from '../../src/lambdas/event.ts';
 import { LocalGateway, type LocalGatewayOptions } from '../../src/local/gateway.ts';
-import { TestClient } from '../support/client.ts';
+import { TestClient } from '../support/client/client.ts';
 
 async function start(options: Partial<LocalGatewayOptions> = {}) {
   const gateway = new LocalGateway({

@@ -4,8 +4,8 @@ import { checkTable } from '../../src/connections/table-check.ts';
 import { dynamoDbClient } from '../../src/local/dynamodb.ts';
 import { freePort } from '../../src/local/ports.ts';
 import { checkNotifications } from '../../src/postgres/notification-check.ts';
-import { startTable } from '../support/dynamodb.ts';
-import { pgbouncer, startPooler } from '../support/pgbouncer.ts';
+import { startTable } from '../support/dynamodb/dynamodb.ts';
+import { pgbouncer, startPooler } from '../support/postgres/pgbouncer.ts';
 import { World } from '../support/world.ts';
 
 /** A relay with these settings, and what it says of its readiness. */
@@ -32,7 +32,7 @@ test('a gateway that refuses posts is named with its likely causes, until it tak
     .toMatch(
       /^503 .*WEBSOCKET_ENDPOINT answers 403: a wrong stage.*ManageConnections.*VPC endpoint/,
     );
-  world.posts.fault = () => null;
+  world.heal();
   await expect.poll(readiness).toMatch(/^200/);
 });
 

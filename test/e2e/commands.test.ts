@@ -1,9 +1,9 @@
 import { expect, onTestFinished, test } from 'vitest';
-import type { Daemon } from '../support/daemon.ts';
-import { TestDatabase } from '../support/database.ts';
-import { startTable } from '../support/dynamodb.ts';
-import { runDaemon } from '../support/run-daemon.ts';
-import { StreamsServer } from '../support/streams-server.ts';
+import { startTable } from '../support/dynamodb/dynamodb.ts';
+import { StreamsServer } from '../support/dynamodb/streams-server.ts';
+import { TestDatabase } from '../support/postgres/database.ts';
+import type { Daemon } from '../support/process/daemon.ts';
+import { runDaemon } from '../support/process/run-daemon.ts';
 import { World } from '../support/world.ts';
 
 test('start without settings: all that is missing, on stderr, exit code 1', async () => {

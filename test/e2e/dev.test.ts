@@ -6,8 +6,8 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
-import { TestClient } from '../support/client.ts';
-import { dev, folder } from '../support/dev.ts';
+import { TestClient } from '../support/client/client.ts';
+import { dev, folder } from '../support/process/dev.ts';
 
 async function insert(databaseUrl: string, content: string): Promise<string[]> {
   const client = new pg.Client(databaseUrl);

@@ -152,7 +152,7 @@ test('an answer that does not come, does not end, or is cut off is a failure wit
   });
 });
 
-test('what arrives is what was sent, signed, for any connection id', async () => {
+test('a post arrives as it was sent, signed, for any connection id', async () => {
   const seen: [string, boolean][] = [];
   const { client } = await start(async (request, response, body) => {
     seen.push([

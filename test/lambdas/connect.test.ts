@@ -4,8 +4,8 @@ import { Authenticator } from '../../src/lambdas/authenticate.ts';
 import { connectHandler } from '../../src/lambdas/connect.ts';
 import { disconnectHandler } from '../../src/lambdas/disconnect.ts';
 import { loadConnectSettings } from '../../src/lambdas/settings.ts';
-import { startTable } from '../support/dynamodb.ts';
-import { startConnect } from '../support/handlers.ts';
+import { startTable } from '../support/dynamodb/dynamodb.ts';
+import { startConnect } from '../support/gateway/handlers.ts';
 import { SECRET, sign } from '../support/tokens.ts';
 
 const now = () => Math.floor(Date.now() / 1000);
@@ -98,7 +98,7 @@ describe('with a shared secret', () => {
     expect(await stored(request)).toBeUndefined();
   });
 
-  test('who one is cannot be chosen in the query', async () => {
+  test('a user id cannot be chosen in the query', async () => {
     const request = event({ token: await sign(good), userId: 'admin', roles: 'admin' });
     await connect(request);
     expect(await stored(request)).toMatchObject({ userId: 'bob' });

@@ -1,6 +1,6 @@
 import { CompactSign, EncryptJWT } from 'jose';
 import { expect, onTestFinished, test, vi } from 'vitest';
-import { startConnect } from '../support/handlers.ts';
+import { startConnect } from '../support/gateway/handlers.ts';
 import { attackersJwk, base64, byAttacker, forge, good, SECRET, sign } from '../support/tokens.ts';
 
 const { handler, event, stored } = await startConnect();

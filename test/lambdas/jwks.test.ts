@@ -6,7 +6,7 @@ import { exportJWK, exportSPKI, generateKeyPair, type JWTPayload, SignJWT } from
 import { afterEach, expect, onTestFinished, test, vi } from 'vitest';
 import { Authenticator } from '../../src/lambdas/authenticate.ts';
 import { loadConnectSettings } from '../../src/lambdas/settings.ts';
-import { startConnect } from '../support/handlers.ts';
+import { startConnect } from '../support/gateway/handlers.ts';
 import { attackersJwk, base64, byAttacker, forge, good, SECRET, sign } from '../support/tokens.ts';
 
 const { handler, event, stored } = await startConnect();

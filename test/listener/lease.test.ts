@@ -2,7 +2,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { Lease } from '../../src/listener/lease.ts';
 import { Session } from '../../src/postgres/session.ts';
-import { TestDatabase } from '../support/database.ts';
+import { TestDatabase } from '../support/postgres/database.ts';
 
 async function acquire(database: TestDatabase): Promise<Lease> {
   const lease = await Lease.acquire({

@@ -3,7 +3,7 @@ import { EventLog, type Position } from '../../src/log/event-log.ts';
 import type { LoggedEvent } from '../../src/log/logged-event.ts';
 import { Snapshot } from '../../src/log/snapshot.ts';
 import { Session } from '../../src/postgres/session.ts';
-import { TestDatabase } from '../support/database.ts';
+import { TestDatabase } from '../support/postgres/database.ts';
 import { Writers } from '../support/writers.ts';
 
 let database: TestDatabase;
@@ -98,7 +98,7 @@ describe.each([{ pageRows: 1000 }, { pageRows: 7 }])(
       expect(Number(second.events[0]?.id)).toBeLessThan(Number(first.events[0]?.id));
     });
 
-    test('one transaction larger than a page is read whole, in the order of its ids', async () => {
+    test('a transaction larger than a page is read whole, in the order of its ids', async () => {
       const position = await here();
       await database.sql(
         'insert into messages (content) select n::text from generate_series(1, 2500) n',

@@ -67,7 +67,7 @@ test('the laws of a lattice: meet is commutative, associative and idempotent, an
   );
 });
 
-test('of two snapshots neither needs to be the earlier', () => {
+test('neither of two snapshots needs to be the earlier', () => {
   const [a, b] = ['100:100:', '100:105:100,102'].map(Snapshot.parse) as [Snapshot, Snapshot];
   expect([a.isWithin(b), b.isWithin(a)]).toEqual([true, false]);
   const [c, d] = ['100:105:102', '100:103:100'].map(Snapshot.parse) as [Snapshot, Snapshot];

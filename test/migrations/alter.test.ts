@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { databaseOfEachTest } from '../support/captured.ts';
+import { databaseOfEachTest } from '../support/postgres/captured.ts';
 
 const { sql, client, events } = databaseOfEachTest();
 /** Virtual columns came with Postgres 18. */
@@ -335,7 +335,7 @@ test('a session whose role replicates sends, watches and unwatches as any other'
   expect(await addressed()).toEqual(['x {all} 1', 'NEW_R {all} {"id":1}']);
 });
 
-test('what is watched in a schema that the relay may not use is told to it all the same', async () => {
+test('a table in a schema that the relay may not use rings it all the same', async () => {
   const role = `reader_${process.pid}`;
   await sql(
     `create schema closed; create table closed.o (id int primary key); select rowcast.watch('closed.o')`,

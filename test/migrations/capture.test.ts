@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { databaseOfEachTest } from '../support/captured.ts';
+import { databaseOfEachTest } from '../support/postgres/captured.ts';
 
 const { sql, client } = databaseOfEachTest();
 const events = () =>

@@ -3,8 +3,8 @@ import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
 import { type MigrationStep, migrate } from '../../src/postgres/migrations.ts';
-import { TestDatabase } from '../support/database.ts';
-import { dumpSchema } from '../support/schema-dump.ts';
+import { TestDatabase } from '../support/postgres/database.ts';
+import { dumpSchema } from '../support/postgres/schema-dump.ts';
 
 const ALL = 5;
 let database: TestDatabase;

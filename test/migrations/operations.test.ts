@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { databaseOfEachTest } from '../support/captured.ts';
+import { databaseOfEachTest } from '../support/postgres/captured.ts';
 
 const { sql, client, events, watchedItems } = databaseOfEachTest();
 
@@ -107,7 +107,7 @@ test('a change that a trigger of the application makes to the row is logged afte
   ]);
 });
 
-test('what BEFORE triggers make of a row is what is captured', async () => {
+test('a row is captured as BEFORE triggers leave it', async () => {
   await watchedItems();
   await sql(`create function doubled() returns trigger language plpgsql as $$
     begin if new.n = 0 then return null; end if; new.n := new.n * 2; return new; end $$`);

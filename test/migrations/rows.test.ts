@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { databaseOfEachTest } from '../support/captured.ts';
+import { databaseOfEachTest } from '../support/postgres/captured.ts';
 
 const { sql, events, watchedItems } = databaseOfEachTest();
 
@@ -97,7 +97,7 @@ test('a row too large for any message is logged as its key, and its writer never
   ]);
 });
 
-test('what cannot be made JSON of, for whatever reason, never fails its writer', async () => {
+test('a row that no JSON can be made of never fails its writer', async () => {
   await sql(`create type odd as enum ('a');
     create function broken(odd) returns json language plpgsql as $$ begin raise exception 'boom'; end $$;
     create cast (odd as json) with function broken(odd);

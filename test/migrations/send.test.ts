@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { databaseOfEachTest } from '../support/captured.ts';
+import { databaseOfEachTest } from '../support/postgres/captured.ts';
 
 const { sql, client } = databaseOfEachTest();
 const events = () => sql('select type, audience, data::text from rowcast.event order by id');
@@ -63,7 +63,7 @@ test.each([
   expect(await events()).toEqual([]);
 });
 
-test('whoever may use the schema may send, and may do nothing else', async () => {
+test('a role that may use the schema may send, and nothing else', async () => {
   const app = `app_${Math.random().toString(36).slice(2)}`;
   const session = await client();
   await session.query(`create role ${app}`);

@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest';
-import { TestDatabase } from '../support/database.ts';
+import { TestDatabase } from '../support/postgres/database.ts';
 
 /** SQL of values that are easily got wrong, for each built-in type. */
 const SAMPLES: Readonly<Record<string, readonly string[]>> = {

@@ -1,5 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest';
-import { databaseOfEachTest } from '../support/captured.ts';
+import { databaseOfEachTest } from '../support/postgres/captured.ts';
 
 const { sql, client } = databaseOfEachTest();
 
@@ -243,7 +243,7 @@ test('partitions that are busy one after the other do not add up to a long wait'
   for (const writer of writers) writer.release();
 });
 
-test('what the owner of a table makes of a cast runs as that owner, and not as Rowcast', async () => {
+test('a cast that the owner of a table wrote runs as that owner, and not as Rowcast', async () => {
   const owner = `owner_${Math.random().toString(36).slice(2)}`;
   const session = await client();
   await session.query(`create role ${owner}; grant create on schema public to ${owner}`);

@@ -6,8 +6,8 @@ import { expect, onTestFinished, test } from 'vitest';
 import { loadConfig } from '../../src/daemon/config.ts';
 import { LocalPostgres } from '../../src/local/postgres.ts';
 import { databaseAccess } from '../../src/postgres/access.ts';
+import { temporaryFolder } from '../support/process/temporary-folder.ts';
 import { startSecretsManager } from '../support/secrets-manager.ts';
-import { temporaryFolder } from '../support/temporary-folder.ts';
 import { World } from '../support/world.ts';
 
 const SETTINGS = {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
 import { CaptureCheck } from '../../src/postgres/capture-check.ts';
-import { TestDatabase } from '../support/database.ts';
+import { TestDatabase } from '../support/postgres/database.ts';
 
 test('a table that is no longer captured is told once, and again when it is mended', async () => {
   const database = await TestDatabase.create();

@@ -59,7 +59,7 @@ function isReached(
   );
 }
 
-test('whoever the index reaches is who is connected and meant, each once, through joins, leaves, expiry and reused ids', () => {
+test('the index reaches whom is connected and addressed, each once, through joins, leaves, expiry and reused ids', () => {
   fc.assert(
     fc.property(
       fc.array(step, { maxLength: 12 }),

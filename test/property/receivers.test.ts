@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { GatewaySink } from '../support/gateway-sink.ts';
+import { GatewaySink } from '../support/gateway/gateway-sink.ts';
 import { World } from '../support/world.ts';
 
 /**
@@ -272,7 +272,7 @@ class Scenario {
   }
 }
 
-test('who receives what is exactly what a plain model says, reused ids included', async () => {
+test('receivers are exactly those of a plain model, reused ids included', async () => {
   const sink = await GatewaySink.start();
   const world = await World.start({ callbackUrl: sink.url });
   await world.relay();

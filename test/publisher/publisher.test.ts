@@ -2,7 +2,7 @@ import * as v from 'valibot';
 import { beforeEach, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import { Publisher } from '../../src/publisher/publisher.ts';
-import { TestDatabase } from '../support/database.ts';
+import { TestDatabase } from '../support/postgres/database.ts';
 
 interface Messages {
   upload_progress: { percent: number; unit?: string | undefined };
@@ -44,7 +44,7 @@ test('each form addresses whom it says, and resolves with the id of the event', 
   ]);
 });
 
-test('what is sent in a transaction that is rolled back was never sent', async () => {
+test('a message of a transaction that is rolled back was never sent', async () => {
   const client = await database.client();
   const sender = new Publisher<Messages>().through(client);
   await client.query('begin');

@@ -9,8 +9,8 @@ import type { FanoutDeps } from '../../src/pusher/fanout.ts';
 import type { FanoutEvents } from '../../src/pusher/fanout-owner.ts';
 import { Lane } from '../../src/pusher/lane.ts';
 import { nextStep } from '../../src/pusher/retry-policy.ts';
-import { TestClient } from '../support/client.ts';
-import { FaultProxy } from '../support/fault-proxy.ts';
+import { TestClient } from '../support/client/client.ts';
+import { FaultProxy } from '../support/gateway/fault-proxy.ts';
 import { startFanout } from '../support/relay-parts.ts';
 
 const HISTORY = {
@@ -101,7 +101,7 @@ test('at most one post is in flight for a connection, and at most so many in all
   expect(proxy.posts).toBe(connections.length * 3);
 });
 
-test('what waits for a connection that is closed is settled', async () => {
+test('frames that wait for a connection that ended are settled', async () => {
   const { fanout, proxy, connections, send } = await start(1);
   proxy.fault = () => ({ status: 500 });
   const sent = send(1, 2);

@@ -14,7 +14,7 @@ test('over hours without a commit the past grows coarse, and stays within bounds
   expect(Number(history.at(HOURS_MS).snapshot.xmax)).toBe(HOURS_MS);
 });
 
-test('what did not change is one moment', () => {
+test('an unchanged snapshot is one moment', () => {
   const history = new PositionHistory({ atMs: 0, snapshot: at(0) });
   for (let ms = 250; ms <= 10_000; ms += 250) history.record(ms, at(7));
   history.forgetBefore(9999);

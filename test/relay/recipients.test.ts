@@ -80,7 +80,7 @@ test('a leader names nobody whom only the leader before knew, and nobody whom it
   expect(exceptions?.pinned.size).toBe(0);
 });
 
-test('who was named with a pin goes on from there, whether it is in the table now or read from it later', () => {
+test('a connection named with a pin goes on from there, whether it is in the table now or read from it later', () => {
   const [now, later] = [connection(2 * HOUR_MS), connection(1000)];
   const before = new Exceptions();
   before.pinned.set(nameOf(now), at(10).snapshot).set(nameOf(later), at(20).snapshot);
@@ -97,7 +97,7 @@ test('who was named with a pin goes on from there, whether it is in the table no
   expect(exceptions?.pinned.get(nameOf(now))?.text).toBe('10:10:');
 });
 
-test('one that the leader before has served, and that is read only later, lacks what was dispatched since the term began', () => {
+test('a served connection that is read only later is missing what was dispatched since the leader began', () => {
   const [young, old] = [connection(1000), connection(2 * HOUR_MS)];
   const before = new Exceptions();
   before.served.add(nameOf(young));
@@ -122,7 +122,7 @@ test('an item that is changed before its first replay is through begins it anew,
   ]);
 });
 
-test('one that falls behind again keeps its earlier pin until the last of its replays is through', async () => {
+test('a connection that falls behind again keeps its earlier pin until the last of its replays is through', async () => {
   const slow = connection(2 * HOUR_MS);
   const { joins, record, recipients } = start({ connections: [slow] });
   recipients.fellBehind(slow, at(30).snapshot);
@@ -167,7 +167,7 @@ test('an old connection that has not had its replay is named, before pins that t
   expect(position.snapshot.text).toBe('30:30:');
 });
 
-test('served_until does not pass one whose READY is not delivered, though it is named as served', async () => {
+test('served_until does not pass a connection whose READY is not delivered, though it is named as served', async () => {
   const waiting = connection(40_000);
   const { directory, recipients, joins, record, now } = start();
   directory.put(waiting);
@@ -178,7 +178,7 @@ test('served_until does not pass one whose READY is not delivered, though it is 
   expect(record(at(81)).served.untilMs).toBeGreaterThan(waiting.connectedAt);
 });
 
-test('a leader whose directory is old does not say of those made since that they were served', () => {
+test('a leader with an old directory does not claim that connections made since were served', () => {
   const now = Date.now();
   const { record } = start({ readAtMs: now - 2 * HOUR_MS });
   const { served, exceptions } = record(at(60));

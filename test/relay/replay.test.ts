@@ -8,7 +8,7 @@ import { Session } from '../../src/postgres/session.ts';
 import { PositionHistory } from '../../src/relay/position-history.ts';
 import type { RelayEvents } from '../../src/relay/relay-events.ts';
 import { Replay, type ReplayDeps } from '../../src/relay/replay.ts';
-import { TestDatabase } from '../support/database.ts';
+import { TestDatabase } from '../support/postgres/database.ts';
 import { gatewayOf, silent, startFanout } from '../support/relay-parts.ts';
 
 /** Replays of a real log, on a fan-out that delivers everything at once. */
@@ -81,7 +81,7 @@ async function start(
 const kinds = (posted: readonly string[]) =>
   posted.map((text) => /meanwhile \d|old|new|READY/.exec(text)?.[0]);
 
-test('the feed moves on while a join reads the log: what it dispatched meanwhile is not missed', async () => {
+test('the log is read on while a join reads it: rows dispatched meanwhile are not missed', async () => {
   const { database, here, feed, log, posted, announced, join } = await start();
   let moves = 2;
   const between = log.between.bind(log);
@@ -101,7 +101,7 @@ test('the feed moves on while a join reads the log: what it dispatched meanwhile
   expect(announced).toEqual(['c']);
 });
 
-test('one that has more than the feed has read waits for it, and does not go back', async () => {
+test('a connection that is ahead of the log waits until it is read, and does not go back', async () => {
   const { database, here, feed, posted, join } = await start();
   await database.sql(`insert into messages (content) values ('old')`);
   const { snapshot } = await here();
@@ -114,7 +114,7 @@ test('one that has more than the feed has read waits for it, and does not go bac
   expect(kinds(posted)).toEqual(['new', 'READY']);
 });
 
-test('one whose replay is not whole is not announced: whoever takes over has to tell it again', async () => {
+test('a connection whose replay is not whole is not announced: the next leader has to say so again', async () => {
   const { posted, announced, join } = await start(() => ({ refetchBeforeMs: Date.now() + 60_000 }));
   join();
   await expect.poll(() => posted.at(-1)).toContain('"recovered":false');

@@ -5,9 +5,9 @@ import { pino } from 'pino';
 import type { TestProject } from 'vitest/node';
 import { LocalPostgres } from '../../src/local/postgres.ts';
 import { migrate } from '../../src/postgres/migrations.ts';
-import { build } from './build.ts';
-import { oldestBinaries } from './oldest.ts';
-import { temporaryFolder } from './temporary-folder.ts';
+import { oldestBinaries } from './postgres/oldest.ts';
+import { build } from './process/build.ts';
+import { temporaryFolder } from './process/temporary-folder.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {

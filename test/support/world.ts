@@ -1,5 +1,5 @@
 import { pino } from 'pino';
-import { onTestFinished } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
 import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
 import { ScanFeed } from '../../src/connections/scan-feed.ts';
@@ -15,12 +15,12 @@ import { LocalGateway, type LocalGatewayOptions } from '../../src/local/gateway.
 import { Exceptions } from '../../src/relay/exceptions.ts';
 import { Relay } from '../../src/relay/relay.ts';
 import type { DeliverySettings } from '../../src/relay/relay-events.ts';
-import { TestClient } from './client.ts';
-import type { Daemon } from './daemon.ts';
-import { TestDatabase } from './database.ts';
-import { startTable, type TestTable } from './dynamodb.ts';
-import { FaultProxy } from './fault-proxy.ts';
-import { runDaemon } from './run-daemon.ts';
+import { TestClient } from './client/client.ts';
+import { startTable, type TestTable } from './dynamodb/dynamodb.ts';
+import { type Fault, FaultProxy } from './gateway/fault-proxy.ts';
+import { TestDatabase } from './postgres/database.ts';
+import type { Daemon } from './process/daemon.ts';
+import { runDaemon } from './process/run-daemon.ts';
 
 const log = pino({ level: process.env.TEST_LOG_LEVEL ?? 'silent' });
 
@@ -169,6 +169,42 @@ export class World {
     return String((await this.table.items()).find((item) => item.userId === userId)?.connectionId);
   }
 
+  /** Posts to a user's connection are answered with the fault. @returns the connection's id */
+  async failing(userId: string, fault: Fault): Promise<string> {
+    const id = await this.idOf(userId);
+    this.posts.fault = ({ method, connectionId }) =>
+      method === 'POST' && connectionId === id ? fault : null;
+    return id;
+  }
+
+  /** Posts to a user's connection wait until they are let pass, one by one. */
+  async hold(userId: string): Promise<HeldPosts> {
+    const id = await this.idOf(userId);
+    const waiting: ((passed: null) => void)[] = [];
+    this.posts.fault = ({ method, connectionId }) =>
+      method === 'POST' && connectionId === id ? new Promise((pass) => waiting.push(pass)) : null;
+    return {
+      held: (count) => expect.poll(() => waiting.length).toBeGreaterThanOrEqual(count),
+      async passOne(): Promise<void> {
+        await expect.poll(() => waiting.length).toBeGreaterThan(0);
+        waiting.shift()?.(null);
+      },
+    };
+  }
+
+  /** Posts pass again. */
+  heal(): void {
+    this.posts.fault = () => null;
+  }
+
+  /** How many events the committed cursor has passed. */
+  async passed(): Promise<number> {
+    const [row] = await this.sql<{ count: string }>(
+      'select count(*) from rowcast.event e, rowcast.cursor c where pg_visible_in_snapshot(e.xid, c.snapshot)',
+    );
+    return Number(row?.count);
+  }
+
   /** The connections that the committed row names. */
   async exceptions(): Promise<Exceptions> {
     const [row] = await this.sql<{ exceptions: string }>(
@@ -187,4 +223,10 @@ export class World {
   async stop(): Promise<void> {
     for (const stop of this.#stops.splice(0).toReversed()) await stop();
   }
+}
+
+export interface HeldPosts {
+  /** Resolves once so many wait. */
+  held(count: number): Promise<void>;
+  passOne(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-import type { TestDatabase } from './database.ts';
+import type { TestDatabase } from './postgres/database.ts';
 import { seeded } from './random.ts';
 
 const ISOLATION_LEVELS = ['read committed', 'repeatable read', 'serializable'];

@@ -39,7 +39,7 @@ test('an event is found in each post that carried it, and in its dispatch', () =
   expect(kept.outcomesSince(0)).toEqual({ delivered: 3 });
 });
 
-test('what is too long ago is forgotten, and known to be', () => {
+test('old events are forgotten, and known to be', () => {
   vi.useFakeTimers({ now: 1_000_000_000 });
   const { kept, post } = journal();
   post('1');
@@ -52,7 +52,7 @@ test('what is too long ago is forgotten, and known to be', () => {
   expect(kept.sinceMs).toBe(Date.now() - 600_000);
 });
 
-test('what is too much is overwritten, the oldest first, and known to be', () => {
+test('too many posts overwrite the oldest, and are known to', () => {
   vi.useFakeTimers({ now: 1_000_000_000 });
   const { kept, post } = journal();
   post('1000001');
@@ -76,7 +76,7 @@ test('posts that name very many events are fewer, so that memory is bounded', ()
   expect(known.at(-1)).toBe(1);
 });
 
-test('what was before it began is not known, and is not said to be', () => {
+test('events from before the journal began are not claimed to be known', () => {
   vi.useFakeTimers({ now: 1_000_000_000 });
   const { kept } = journal();
   vi.advanceTimersByTime(1000);

@@ -3,7 +3,7 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { expect, test } from 'vitest';
-import { leaderOf } from '../support/command.ts';
+import { leaderOf } from '../support/process/command.ts';
 import { World } from '../support/world.ts';
 
 async function get(
@@ -19,7 +19,7 @@ async function get(
   };
 }
 
-test('what a relay knows is told to programs on its machine, and to nobody else', async () => {
+test('the knowledge of a relay is served to programs on its machine, and to nobody else', async () => {
   const world = await World.start();
   const { env } = await leaderOf(world);
   await world.live({ userId: 'ada' });
