@@ -154,7 +154,7 @@ export interface CommittedCursor {
   readonly position: Position;
   /** Delivered to everybody. */
   readonly delivered: Snapshot;
-  /** JSON, see term/exceptions.ts; null where nothing changed since the last commit. */
+  /** JSON, see relay/exceptions.ts; null where nothing changed since the last commit. */
   readonly exceptions: string | null;
   readonly served: Served;
 }
@@ -183,7 +183,7 @@ export interface StoredCursor {
   /** Commits of this row, of all relays. */
   readonly commits: number;
   readonly position: Position;
-  /** JSON, see term/exceptions.ts. */
+  /** JSON, see relay/exceptions.ts. */
   readonly exceptions: string;
   readonly served: Served;
 }

@@ -49,3 +49,11 @@ export interface FanoutState {
   /** Posts a second that are allowed. */
   readonly postsPerSecond: number;
 }
+
+export interface AddressedEvent {
+  /** The event's id in the log; undefined for a frame that is no event. */
+  readonly id?: string;
+  readonly audience: readonly string[];
+  /** The frame in UTF-8; called once at most, when somebody is reached. */
+  encode(): Buffer;
+}

@@ -3,7 +3,7 @@ import type { Connection } from '../connections/connection.ts';
 import type { Emitter } from '../events.ts';
 import type { CursorSnapshot } from '../protocol/cursor.ts';
 import { AudienceIndex } from './audience-index.ts';
-import type { FanoutEvents, FanoutOwner, FanoutState } from './fanout-owner.ts';
+import type { AddressedEvent, FanoutEvents, FanoutOwner, FanoutState } from './fanout-owner.ts';
 import type { PostOutcome } from './gateway.ts';
 import { Lane, type OutgoingFrame } from './lane.ts';
 import { Payload } from './payload.ts';
@@ -246,14 +246,6 @@ export class Fanout {
     this.#owner?.ended(connection);
     this.#events.emit('ended', connection, why);
   }
-}
-
-export interface AddressedEvent {
-  /** The event's id in the log; undefined for a frame that is no event. */
-  readonly id?: string;
-  readonly audience: readonly string[];
-  /** The frame in UTF-8; called once at most, when somebody is reached. */
-  encode(): Buffer;
 }
 
 export interface FanoutDeps extends PostSchedulerDeps {

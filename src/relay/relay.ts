@@ -10,21 +10,19 @@ import { LimitedLog } from '../limited-log.ts';
 import { Lease } from '../listener/lease.ts';
 import type { Notifications } from '../listener/notification-listener.ts';
 import { Wakeup } from '../listener/wakeup.ts';
-import { CursorStore, type StoredCursor, type UnusableCursor } from '../log/cursor-store.ts';
+import { CursorStore } from '../log/cursor-store.ts';
 import type { Lag } from '../log/log-lag.ts';
 import type { SqlSession } from '../postgres/session.ts';
 import type { Gateway } from '../pusher/gateway.ts';
 import type { Service } from '../service.ts';
+import { CursorCheck } from './cursor-check.ts';
 import { Leader } from './leader.ts';
 import type { DeliverySettings, LeaderState, RelayEvents, Role } from './relay-events.ts';
 
 /** After a loss of the database: 0.1–0.2 s, then doubling, at most 2.5–5 s apart, for ever. */
 const RETRY: Backoff = { baseMs: 200, capMs: 5000 };
 
-const COPY =
-  'this database is a copy of the one Rowcast was installed in, and must not push to the clients of that one; if it has clients of its own, run: select rowcast.adopt()';
-const EMPTY =
-  'the schema rowcast was restored without its data; to install anew: drop schema rowcast cascade, then rowcast migrate up, and rowcast.watch() for each of your tables';
+/** How often an unusable cursor is read again. */
 const UNUSABLE_POLL_MS = 10_000;
 
 /**
@@ -42,25 +40,24 @@ export class Relay extends EventEmitter<RelayEvents> implements Service {
   readonly #leaseMayBeFree: Wakeup;
   readonly #stop = new AbortController();
   #role: Role = 'starting';
-  #problem: string | null = null;
+  readonly #check: CursorCheck;
   #installation: string | null = null;
   #starting: Promise<void> | undefined;
   #campaign: Promise<void> = Promise.resolve();
   #leader: Leader | undefined;
   #lag: Lag | null = null;
-  /** The commits of the cursor when this relay made its last. */
-  #made: { readonly installation: string; commits: number } | null = null;
 
   constructor(deps: RelayDeps) {
     super();
     this.#deps = deps;
     this.#log = new LimitedLog(deps.log, deps.clock);
+    this.#check = new CursorCheck(deps.log);
     this.#leaseMayBeFree = new Wakeup(deps.clock);
   }
 
   /** Why it neither leads nor stands by, where that needs an operator. */
   get problem(): string | null {
-    return this.#problem;
+    return this.#check.problem;
   }
 
   /** Uuid of what is installed in the database; null for a relay that has not led. */
@@ -81,7 +78,7 @@ export class Relay extends EventEmitter<RelayEvents> implements Service {
     return this.#leader?.state() ?? null;
   }
 
-  /** As measured last in this term; null before, and for a relay that does not lead. */
+  /** As measured last while it leads; null before, and for a relay that does not lead. */
   get lag(): Lag | null {
     return this.#leader ? this.#lag : null;
   }
@@ -118,9 +115,7 @@ export class Relay extends EventEmitter<RelayEvents> implements Service {
     this.on('lag', (lag) => {
       this.#lag = lag;
     });
-    this.on('committed', () => {
-      if (this.#made) this.#made.commits++;
-    });
+    this.on('committed', () => this.#check.committed());
     void this.#deps.notifications.start();
     const assumed = new Promise<void>((resolve) => this.once('role', () => resolve()));
     // Without the directory nobody could be delivered to; a relay that leads without it would count
@@ -156,7 +151,7 @@ export class Relay extends EventEmitter<RelayEvents> implements Service {
 
   /** Waits for the lease, then leads. @throws why that ended, unless it was stopped */
   async #lead(): Promise<void> {
-    const { log, clock, openSession } = this.#deps;
+    const { log, clock, openSession, directory } = this.#deps;
     const lease = await Lease.acquire({
       clock,
       open: () => openSession('lease'),
@@ -171,17 +166,20 @@ export class Relay extends EventEmitter<RelayEvents> implements Service {
     });
     if (!lease) return;
     const sessions: SqlSession[] = [];
-    const open = async (purpose: 'feed' | 'replay') => {
+    const open = async (purpose: 'read' | 'replay') => {
       const session = await openSession(purpose);
       sessions.push(session);
       return session;
     };
     try {
       const cursor = new CursorStore(lease.session);
-      const stored = await this.#readCursor(cursor);
-      if (!stored) return;
+      const stored = await this.#check.read(cursor, directory.size > 0);
+      if (!stored) {
+        await this.#leaseMayBeFree.wait(UNUSABLE_POLL_MS, this.#stop.signal);
+        return;
+      }
       this.#installation = stored.installation;
-      const readSession = await open('feed');
+      const readSession = await open('read');
       const replaySession = await open('replay');
       this.#lag = null;
       this.#leader = new Leader(
@@ -209,47 +207,6 @@ export class Relay extends EventEmitter<RelayEvents> implements Service {
     }
   }
 
-  /**
-   * @returns null, after some time, where an operator has to act: a copy must not push to the
-   * original's clients
-   */
-  async #readCursor(cursor: CursorStore): Promise<StoredCursor | null> {
-    const { log, directory } = this.#deps;
-    const read = () => cursor.read(directory.size > 0);
-    let stored = await read();
-    if (!stored.usable && stored.reason === 'void') {
-      log.error(
-        { event: 'cursor_void' },
-        'the cursor names transactions that this database never had; starting over from now, and clients are told to fetch again',
-      );
-      await cursor.adopt();
-      stored = await read();
-    } else if (this.#isSetBack(stored)) {
-      log.error(
-        { event: 'database_set_back' },
-        'the database is not the one that was delivered from: it was restored to an earlier moment, or a replica took over that may be missing its last transactions; clients are told to fetch again',
-      );
-      await cursor.refetch();
-      stored = await read();
-    }
-    if (stored.usable) {
-      this.#problem = null;
-      this.#made = { installation: stored.installation, commits: stored.commits };
-      return stored;
-    }
-    const isEmpty = stored.reason === 'empty';
-    this.#problem = isEmpty ? EMPTY : COPY;
-    log.error({ event: isEmpty ? 'database_empty' : 'database_copied' }, this.#problem);
-    await this.#leaseMayBeFree.wait(UNUSABLE_POLL_MS, this.#stop.signal);
-    return null;
-  }
-
-  /** This relay's commits are gone, or the database says of itself that it was replaced. */
-  #isSetBack(stored: StoredCursor | UnusableCursor): boolean {
-    if (!stored.usable) return stored.reason === 'replaced';
-    return stored.installation === this.#made?.installation && stored.commits < this.#made.commits;
-  }
-
   #setRole(role: Role): void {
     if (role === this.#role) return;
     this.#role = role;
@@ -262,7 +219,7 @@ export class Relay extends EventEmitter<RelayEvents> implements Service {
 export interface RelayDeps {
   readonly clock: Clock;
   /** Opens a session of its own to the database. */
-  openSession(purpose: 'lease' | 'feed' | 'replay'): Promise<SqlSession>;
+  openSession(purpose: 'lease' | 'read' | 'replay'): Promise<SqlSession>;
   readonly notifications: Notifications;
   readonly directory: ConnectionDirectory;
   readonly feed: ConnectionFeed;

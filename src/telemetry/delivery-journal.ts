@@ -64,7 +64,7 @@ export class DeliveryJournal {
   }
 
   /**
-   * The times an event was given to live connections: once, unless a term before did not finish.
+   * The times an event was given to live connections: once, unless a leader before did not finish.
    */
   dispatchesOf(eventId: string): Dispatch[] {
     const id = Number(eventId);

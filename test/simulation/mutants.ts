@@ -59,9 +59,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'a cursor of a client is the end of its window',
-    file: 'relay/leader.ts',
-    find: 'formatCursor(this.#progress.durable(from.snapshot), this.#installation)',
-    replace: 'formatCursor(this.#progress.durable(page.next.snapshot), this.#installation)',
+    file: 'relay/page-dispatcher.ts',
+    find: 'const cursor = this.#cursorAt(from.snapshot);',
+    replace: 'const cursor = this.#cursorAt(page.next.snapshot);',
   },
   {
     name: 'a cursor of a client may name what a crash undoes',
@@ -77,8 +77,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'rows that retention has removed count as delivered',
-    file: 'relay/leader.ts',
-    find: 'floor: () => this.#retention.floor,',
+    file: 'relay/leader-parts.ts',
+    find: 'floor: () => this.retention.floor,',
     replace: 'floor: () => 0n,',
   },
   {

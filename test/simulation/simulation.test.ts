@@ -1,4 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import { expect, test } from 'vitest';
+import { MUTANTS } from './mutants.ts';
 import { planOf, type Step } from './plan.ts';
 import { type Failure, fails, outcomeOf, shrink } from './shrink.ts';
 import { Simulation } from './simulation.ts';
@@ -38,3 +40,10 @@ test('a failure is shortened to the steps that it needs', async () => {
   expect(steps.length).toBeLessThan(10);
   expect(trace.at(-1)).toContain('VIOLATION');
 });
+
+test.each(MUTANTS)(
+  'the code that the mutant "$name" changes is there, once',
+  async ({ file, find }) => {
+    expect((await readFile(`src/${file}`, 'utf8')).split(find)).toHaveLength(2);
+  },
+);

@@ -1,0 +1,232 @@
+import type { Logger } from 'pino';
+import type { Clock } from '../clock.ts';
+import type { Connection } from '../connections/connection.ts';
+import type { ConnectionDirectory } from '../connections/connection-directory.ts';
+import type { ConnectionStore } from '../connections/connection-store.ts';
+import { errorText } from '../error-text.ts';
+import type { Emitter } from '../events.ts';
+import { LimitedLog } from '../limited-log.ts';
+import { Doorbell } from '../listener/doorbell.ts';
+import type { Lease } from '../listener/lease.ts';
+import type { Notifications } from '../listener/notification-listener.ts';
+import { Wakeup } from '../listener/wakeup.ts';
+import type { CommittedCursor, CursorStore, StoredCursor } from '../log/cursor-store.ts';
+import { DrainLoop } from '../log/drain-loop.ts';
+import { EventLog } from '../log/event-log.ts';
+import { LogLag } from '../log/log-lag.ts';
+import { PagesInFlight } from '../log/pages-in-flight.ts';
+import { Retention } from '../log/retention.ts';
+import type { SqlSession } from '../postgres/session.ts';
+import { installationTag } from '../protocol/cursor.ts';
+import { Fanout } from '../pusher/fanout.ts';
+import type { Gateway } from '../pusher/gateway.ts';
+import { Inheritance } from './inheritance.ts';
+import { PageDispatcher } from './page-dispatcher.ts';
+import { CLOCK_MARGIN_MS, PositionHistory } from './position-history.ts';
+import { Progress } from './progress.ts';
+import { Recipients } from './recipients.ts';
+import type { DeliverySettings, LeaderEvents } from './relay-events.ts';
+import { Replay } from './replay.ts';
+
+/**
+ * The parts of a leader, made and joined. Everything is made for one leader and ends with it; only
+ * the directory outlives it, so that a standby has it ready.
+ *
+ *     drain loop ── page ──▶ dispatcher ──▶ fan-out ── settled ──▶ pages in flight ──▶ progress
+ *                                              ▲                                         ▲
+ *     directory ── joined ──▶ recipients ──▶ replay                     recipients: who has what
+ */
+export class LeaderParts {
+  readonly #deps: LeaderDeps;
+  readonly #inOffice: InOffice;
+  readonly #installation: string;
+  readonly #log: LimitedLog;
+  readonly fanout: Fanout;
+  readonly #history: PositionHistory;
+  readonly inFlight: PagesInFlight;
+  readonly drain: DrainLoop;
+  readonly replay: Replay;
+  readonly retention: Retention;
+  readonly lag: LogLag;
+  readonly wakeup: Wakeup;
+  readonly recipients: Recipients;
+  readonly progress: Progress;
+  readonly #dispatcher: PageDispatcher;
+  readonly #failed = new AbortController();
+  /** Aborts with the cause when the leader cannot go on. */
+  readonly lost: AbortSignal;
+  /** The leader cannot go on. */
+  readonly fail = (cause: unknown) => this.#failed.abort(cause);
+
+  constructor(deps: LeaderDeps, inOffice: InOffice) {
+    const { settings, clock, events, log } = deps;
+    const { lease, cursor, stored, readSession, replaySession } = inOffice;
+    const start = stored.position;
+    this.#deps = deps;
+    this.#inOffice = inOffice;
+    this.#installation = installationTag(stored.installation);
+    this.#log = new LimitedLog(log, clock);
+    this.wakeup = new Wakeup(clock);
+    const mayPost = () => lease.trusted;
+    const { gateway } = deps;
+    this.fanout = new Fanout({ ...settings, clock, events, gateway, log, mayPost });
+    this.#history = new PositionHistory({
+      atMs: stored.served.untilMs - CLOCK_MARGIN_MS,
+      snapshot: stored.served.snapshot,
+    });
+    this.inFlight = new PagesInFlight({
+      clock,
+      maxBytes: settings.maxBytesInFlight,
+      settled: (position) => this.progress.settled(position),
+      stalled: (forMs, isFull) => this.fanout.passSlowest(forMs, isFull),
+    });
+    this.#dispatcher = new PageDispatcher({
+      events,
+      fanout: this.fanout,
+      installation: this.#installation,
+      maxFrameBytes: settings.maxFrameBytes,
+      position: () => this.drain.position,
+      durable: (place) => this.progress.durable(place),
+      read: () => this.progress.read(),
+    });
+    this.drain = this.#makeDrain();
+    this.retention = new Retention({
+      clock,
+      events,
+      log,
+      session: replaySession,
+      settings: settings.retention,
+      floor: stored.floor,
+      lost: (rows) => this.#reportLoss(rows),
+    });
+    this.lag = new LogLag(replaySession);
+    this.replay = this.#makeReplay();
+    this.progress = new Progress({
+      clock,
+      start,
+      readUpTo: () => this.drain.position,
+      isIdle: () => this.inFlight.isEmpty,
+      record: (settled) => this.recipients.record(settled),
+      write: (row) => cursor.commit(row),
+      committed: (row) => this.#committed(row),
+      fail: this.fail,
+    });
+    this.recipients = this.#makeRecipients();
+    const sessions = [lease.session, readSession, replaySession];
+    this.lost = AbortSignal.any([...sessions.map(({ ended }) => ended), this.#failed.signal]);
+  }
+
+  #makeDrain(): DrainLoop {
+    const { settings, clock, events, notifications } = this.#deps;
+    const { lease, stored, readSession } = this.#inOffice;
+    return new DrainLoop({
+      clock,
+      events,
+      start: stored.position,
+      log: this.#eventLog(readSession),
+      doorbell: settings.doorbell ? new Doorbell({ session: lease.session }) : null,
+      inFlight: this.inFlight,
+      wakeup: this.wakeup,
+      timing: settings.timing,
+      canHear: () => notifications.listening,
+      reached: (snapshot) => this.#history.record(clock.epochMs(), snapshot),
+      deliver: (page, from) => this.#dispatcher.deliver(page, from),
+    });
+  }
+
+  #makeReplay(): Replay {
+    const { settings, clock, events, log: logger } = this.#deps;
+    const { stored, replaySession } = this.#inOffice;
+    return new Replay({
+      clock,
+      events,
+      logger,
+      log: this.#eventLog(replaySession),
+      fanout: this.fanout,
+      history: this.#history,
+      installation: this.#installation,
+      nextXid: stored.nextXid,
+      refetchBeforeMs: stored.refetchBeforeMs,
+      maxFrameBytes: settings.maxFrameBytes,
+      position: () => this.drain.position,
+      isQuietSince: (place) => this.drain.isQuietSince(place),
+      durable: (place) => this.progress.durable(place),
+      floor: () => this.retention.floor,
+      announce: (connections, upTo) => this.recipients.announce(connections, upTo),
+      goLive: (connection) => this.#dispatcher.arrive(connection),
+      betweenReads: (work) => this.drain.betweenReads(work),
+      fail: this.fail,
+    });
+  }
+
+  #makeRecipients(): Recipients {
+    const { clock, events, directory } = this.#deps;
+    const { served, exceptions, position } = this.#inOffice.stored;
+    const start = position.snapshot;
+    return new Recipients({
+      clock,
+      events,
+      directory,
+      fanout: this.fanout,
+      replay: this.replay,
+      history: this.#history,
+      inheritance: new Inheritance({ served, exceptions, start, beganMs: clock.epochMs() }),
+      servedUntilMs: served.untilMs,
+      readUpTo: () => this.drain.position,
+      committed: () => this.progress.committed,
+      commit: () => this.progress.commit(),
+      removeItem: (connection) => this.#removeItem(connection),
+    });
+  }
+
+  #eventLog(session: SqlSession): EventLog {
+    const { pageRows, maxFrameBytes } = this.#deps.settings;
+    return new EventLog({ session, pageRows, maxDataBytes: maxFrameBytes });
+  }
+
+  #committed({ position, served }: CommittedCursor): void {
+    this.recipients.committed(position);
+    this.#history.forgetBefore(served.untilMs - CLOCK_MARGIN_MS);
+    this.#deps.events.emit('committed', position);
+  }
+
+  /** Every client is missing the rows that retention had to remove undelivered. */
+  #reportLoss(rows: number): void {
+    this.#deps.events.emit('lost', rows);
+    this.#dispatcher.sayIncomplete();
+  }
+
+  #removeItem({ connectionId, connectedAt }: Connection): void {
+    this.#deps.store.remove(connectionId, connectedAt).catch((error: unknown) => {
+      this.#log.log(
+        'warn',
+        'remove_failed',
+        { event: 'remove_failed', connectionId, error: errorText(error) },
+        'cannot remove a connection that is over from the table; its ttl will',
+      );
+    });
+  }
+}
+
+/** Held by a relay while it leads. */
+export interface InOffice {
+  readonly lease: Lease;
+  readonly cursor: CursorStore;
+  /** As it was read when the lease was taken. */
+  readonly stored: StoredCursor;
+  /** Reads the log as it grows. */
+  readonly readSession: SqlSession;
+  /** Reads replays, and does all other work that may take long. */
+  readonly replaySession: SqlSession;
+}
+
+export interface LeaderDeps {
+  readonly clock: Clock;
+  readonly events: Emitter<LeaderEvents>;
+  readonly directory: ConnectionDirectory;
+  readonly store: Pick<ConnectionStore, 'remove'>;
+  readonly gateway: Gateway;
+  readonly notifications: Notifications;
+  readonly settings: DeliverySettings;
+  readonly log: Logger;
+}

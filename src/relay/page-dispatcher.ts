@@ -1,0 +1,87 @@
+import type { Connection } from '../connections/connection.ts';
+import type { Emitter } from '../events.ts';
+import { encodeEvent } from '../log/event-encoding.ts';
+import type { Page, Position } from '../log/event-log.ts';
+import { pageBytes } from '../log/pages-in-flight.ts';
+import type { Snapshot } from '../log/snapshot.ts';
+import { formatCursor } from '../protocol/cursor.ts';
+import { readyFrame } from '../protocol/frame.ts';
+import type { Fanout } from '../pusher/fanout.ts';
+import type { LeaderEvents } from './relay-events.ts';
+
+/** Gives the pages of the log to the fan-out, and lets connections go live between windows. */
+export class PageDispatcher {
+  readonly #deps: PageDispatcherDeps;
+  /** READY, and live from the next window on: they have had the rest of this one. */
+  #arrivals: Connection[] = [];
+
+  constructor(deps: PageDispatcherDeps) {
+    this.#deps = deps;
+  }
+
+  /** @returns the bytes that the page holds, and when all of it is settled */
+  deliver(page: Page, from: Position): { bytes: number; delivered: Promise<void> } {
+    const { fanout, maxFrameBytes, read } = this.#deps;
+    // The start of the window and not its end: see protocol/cursor.ts.
+    const cursor = this.#cursorAt(from.snapshot);
+    if (!from.backlog) this.#welcome();
+    const { bytes, settled } = fanout.dispatch(
+      page.events.map((event) => ({
+        id: event.id,
+        audience: event.audience,
+        encode: () => encodeEvent(event, cursor, maxFrameBytes),
+      })),
+      from.snapshot,
+    );
+    this.#reportImpaired(page);
+    if (!page.next.backlog) this.#welcome();
+    read();
+    return { bytes: bytes + pageBytes(page.events), delivered: settled };
+  }
+
+  /** From the next window on the connection is live. */
+  arrive(connection: Connection): void {
+    const { position, fanout } = this.#deps;
+    if (position().backlog) this.#arrivals.push(connection);
+    else fanout.goLive(connection);
+  }
+
+  /** Every client is missing events, and hears that it has to fetch again. */
+  sayIncomplete(): void {
+    const { fanout, position } = this.#deps;
+    const ready = Buffer.from(readyFrame(this.#cursorAt(position().snapshot), false));
+    void fanout.dispatch([{ audience: ['all'], encode: () => ready }]);
+  }
+
+  #cursorAt(place: Snapshot): string {
+    const { durable, installation } = this.#deps;
+    return formatCursor(durable(place), installation);
+  }
+
+  /** A window is over: from the next one on arrivals get what is dispatched. */
+  #welcome(): void {
+    for (const connection of this.#arrivals.splice(0)) this.#deps.fanout.goLive(connection);
+  }
+
+  #reportImpaired({ events }: Page): void {
+    for (const { id, problem, audience } of events) {
+      if (problem === null) continue;
+      const sentAs = audience.length === 0 ? 'nobody' : 'key';
+      this.#deps.events.emit('impaired', id, problem, sentAs);
+    }
+  }
+}
+
+export interface PageDispatcherDeps {
+  readonly events: Emitter<Pick<LeaderEvents, 'impaired'>>;
+  readonly fanout: Fanout;
+  /** Tag of the installation, as cursors carry it. */
+  readonly installation: string;
+  readonly maxFrameBytes: number;
+  /** Where the log is read to. */
+  position(): Position;
+  /** The latest place for a client's cursor that is not after `place`. */
+  durable(place: Snapshot): Snapshot;
+  /** A page was handed to delivery. */
+  read(): void;
+}
