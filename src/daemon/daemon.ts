@@ -1,17 +1,11 @@
-import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { DynamoDBStreamsClient } from '@aws-sdk/client-dynamodb-streams';
-import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import type { Logger } from 'pino';
 import { type Backoff, backoffDelayMs } from '../backoff.ts';
 import { pause, systemClock } from '../clock.ts';
 import { ConnectionDirectory } from '../connections/connection-directory.ts';
 import { ConnectionStore } from '../connections/connection-store.ts';
-import { ScanFeed } from '../connections/scan-feed.ts';
-import { StreamFeed } from '../connections/stream-feed.ts';
 import { checkTable } from '../connections/table-check.ts';
 import { errorText } from '../error-text.ts';
 import { checkGateway } from '../gateway/gateway-check.ts';
-import { GatewayClient } from '../gateway/gateway-client.ts';
 import { LimitedLog } from '../limited-log.ts';
 import type { DatabaseAccess } from '../postgres/access.ts';
 import { CaptureCheck } from '../postgres/capture-check.ts';
@@ -28,6 +22,7 @@ import { InspectionApi } from '../telemetry/inspection-api.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import type { RecentProblems } from '../telemetry/recent-problems.ts';
 import { StateLog } from '../telemetry/state-log.ts';
+import { AwsClients } from './aws-clients.ts';
 import type { Config } from './config.ts';
 import { relayDatabase } from './relay-database.ts';
 import { type Check, SelfCheck } from './self-check.ts';
@@ -51,9 +46,7 @@ export class Daemon implements Service {
   readonly #log: Logger;
   readonly #health: HttpService;
   readonly #inspect: HttpService;
-  readonly #gateway: GatewayClient;
-  readonly #dynamodb: DynamoDBClient;
-  readonly #streams: DynamoDBStreamsClient;
+  readonly #aws: AwsClients;
   readonly #directory = new ConnectionDirectory();
   readonly #selfCheck: SelfCheck;
   readonly #captureCheck: CaptureCheck;
@@ -70,43 +63,14 @@ export class Daemon implements Service {
     this.#database = database;
     this.#log = log;
     this.#limited = new LimitedLog(log);
-    const client = {
-      region: config.region,
-      requestHandler: {
-        connectionTimeout: 2000,
-        requestTimeout: 5000,
-        throwOnRequestTimeout: true,
-      },
-    };
-    this.#dynamodb = new DynamoDBClient(client);
-    this.#streams = new DynamoDBStreamsClient(client);
-    const table = {
-      client: DynamoDBDocumentClient.from(this.#dynamodb),
-      table: config.connectionsTable,
-    };
-    this.#gateway = new GatewayClient({
-      endpoint: config.gatewayEndpoint,
-      region: config.region,
-      maxSockets: config.relay.maxPostsInFlight,
-      connectTimeoutMs: 2000,
-      requestTimeoutMs: 5000,
-    });
-    const feed = {
-      ...table,
-      refreshIntervalMs: config.directoryRefreshMs,
-      sink: this.#directory,
-      log,
-    };
+    this.#aws = new AwsClients(config);
     this.relay = new Relay({
       clock: systemClock,
       ...relayDatabase(database.client, log),
       directory: this.#directory,
-      feed:
-        config.directoryFeed === 'stream'
-          ? new StreamFeed({ ...feed, dynamodb: this.#dynamodb, streams: this.#streams })
-          : new ScanFeed(feed),
-      store: new ConnectionStore(table),
-      gateway: this.#gateway,
+      feed: this.#aws.feedInto(this.#directory, log),
+      store: new ConnectionStore(this.#aws.table),
+      gateway: this.#aws.gateway,
       settings: config.relay,
       log,
     });
@@ -215,13 +179,13 @@ export class Daemon implements Service {
     return reasons.length > 0 ? { ready: false, role, reasons } : { ready: true, role };
   }
 
-  /** By what they look at. */
+  /** Checks of the relay's surroundings, by their subject. */
   #checks(): Record<string, Check> {
     const { connectionsTable: table, directoryFeed, relay } = this.#config;
     return {
-      gateway: () => checkGateway(this.#gateway),
+      gateway: () => checkGateway(this.#aws.gateway),
       table: async () => {
-        const { problem, warning } = await checkTable(this.#dynamodb, {
+        const { problem, warning } = await checkTable(this.#aws.dynamodb, {
           table,
           stream: directoryFeed === 'stream',
         });
@@ -288,9 +252,7 @@ export class Daemon implements Service {
     this.#abort.abort();
     await Promise.all([this.relay.stop(), this.#captureCheck.stop(), this.#selfCheck.stop()]);
     await this.#emf?.stop();
-    this.#gateway.destroy();
-    this.#dynamodb.destroy();
-    this.#streams.destroy();
+    this.#aws.destroy();
     await Promise.all([this.#health.stop(), this.#inspect.stop()]);
     this.#log.info({ event: 'stopped' }, 'stopped');
   }

@@ -7,8 +7,9 @@ const EMPTY =
   'the schema rowcast was restored without its data; to install anew: drop schema rowcast cascade, then rowcast migrate up, and rowcast.watch() for each of your tables';
 
 /**
- * Reads the committed cursor for a relay that is about to lead. Starts over where the database is not
- * the one that was delivered from, and refuses a copy, which must not push to the original's clients.
+ * Reads the committed cursor for a relay that is about to lead. Starts over where the database is
+ * not the one that was delivered from, and refuses a copy, which must not push to the original's
+ * clients.
  */
 export class CursorCheck {
   readonly #log: Logger;

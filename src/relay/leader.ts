@@ -16,8 +16,8 @@ const JOIN_DEADLINE_MS = 2000;
 const DRAIN_DEADLINE_MS = 20_000;
 
 /**
- * One relay's time as the leader, from the cursor that was committed last to the loss of the lease or
- * a clean stop. Its parts and their picture are in leader-parts.ts.
+ * One relay's time as the leader, from the cursor that was committed last to the loss of the lease
+ * or a clean stop. Its parts and their picture are in leader-parts.ts.
  */
 export class Leader {
   readonly #deps: LeaderDeps;

@@ -209,7 +209,7 @@ export class Metrics {
   }
 
   #measureState(): void {
-    const { relay, directory, feed, captureCheck } = this.#deps;
+    const { directory, feed, captureCheck } = this.#deps;
     let uncaptured = 0;
     captureCheck.on('checked', (tables) => {
       uncaptured = tables.length;
@@ -233,38 +233,48 @@ export class Metrics {
       'How old the knowledge of the connections table is.',
       () => (directory.asOf > 0 ? (Date.now() - directory.asOf) / 1000 : 0),
     );
-    const state = perTurn(() => relay.state);
-    const ofTerm = (name: string, help: string, value: (state: LeaderState) => number) =>
+    this.#measureRole();
+    this.#measureLeader();
+  }
+
+  /** 0 for a relay that does not lead. */
+  #measureLeader(): void {
+    const state = perTurn(() => this.#deps.relay.state);
+    const ofLeader = (name: string, help: string, value: (state: LeaderState) => number) =>
       this.#gauge(name, help, () => {
         const now = state();
         return now ? value(now) : 0;
       });
-    ofTerm(
+    ofLeader(
       'rowcast_connections_joining',
       'Connections that are being replayed to.',
       ({ joining }) => joining,
     );
-    ofTerm(
+    ofLeader(
       'rowcast_lanes_waiting',
       'Connections with something that is not delivered yet.',
       ({ lanesWaiting }) => lanesWaiting,
     );
-    ofTerm(
+    ofLeader(
       'rowcast_bytes_in_flight',
       'Read from the log and not delivered, about.',
       ({ bytesInFlight }) => bytesInFlight,
     );
-    ofTerm(
+    ofLeader(
       'rowcast_posts_per_second_allowed',
       'The pace: POST_RPS_LIMIT, or less while API Gateway throttles.',
       ({ postsPerSecond }) => postsPerSecond,
     );
-    ofTerm('rowcast_gateway_down', '1 while the gateway does not answer.', ({ gatewayDown }) =>
+    ofLeader('rowcast_gateway_down', '1 while the gateway does not answer.', ({ gatewayDown }) =>
       Number(gatewayDown),
     );
-    ofTerm('rowcast_asleep', '1 while the relay waits for the doorbell.', ({ asleep }) =>
+    ofLeader('rowcast_asleep', '1 while the relay waits for the doorbell.', ({ asleep }) =>
       Number(asleep),
     );
+  }
+
+  #measureRole(): void {
+    const { relay } = this.#deps;
     this.#gauge('rowcast_leader', '1 while this relay leads.', () =>
       relay.role === 'leader' ? 1 : 0,
     );
