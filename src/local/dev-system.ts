@@ -11,9 +11,13 @@ import { Authenticator } from '../lambdas/authenticate.ts';
 import { connectHandler } from '../lambdas/connect.ts';
 import { disconnectHandler } from '../lambdas/disconnect.ts';
 import { type ConnectSettings, loadConnectSettings } from '../lambdas/settings.ts';
-import { LOCAL_ENVIRONMENT } from './dev-environment.ts';
 import type { DevFolder, DevUrls } from './dev-folder.ts';
-import { createConnectionsTable, dynamoDbClient, startDynamoDb } from './dynamodb.ts';
+import {
+  createConnectionsTable,
+  dynamoDbClient,
+  LOCAL_ENVIRONMENT,
+  startDynamoDb,
+} from './dynamodb.ts';
 import { LocalGateway } from './gateway.ts';
 import { PageServer } from './page-server.ts';
 import { claimPorts } from './ports.ts';

@@ -9,6 +9,8 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import { LOCAL_CREDENTIALS, LOCAL_REGION } from './dev-environment.ts';
 
+export { LOCAL_ENVIRONMENT } from './dev-environment.ts';
+
 /** No types of its own; a plain http.Server. */
 const dynalite = createRequire(import.meta.url)('dynalite') as (
   options: object,
