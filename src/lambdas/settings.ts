@@ -8,17 +8,17 @@ export interface ConnectSettings {
   readonly auth: AuthSettings;
 }
 
-export type AuthSettings =
-  /** Development: who one is comes from the query. */
-  | { readonly mode: 'none' }
-  | {
-      readonly mode: 'jwt';
-      readonly key: { readonly secret: Uint8Array } | { readonly jwksUrl: URL };
-      readonly issuer?: string;
-      readonly audience?: string;
-      readonly rolesClaim: string;
-      readonly roomsClaim: string;
-    };
+/** In development (`none`) the query says who connects. */
+export type AuthSettings = { readonly mode: 'none' } | JwtSettings;
+
+export interface JwtSettings {
+  readonly mode: 'jwt';
+  readonly key: { readonly secret: Uint8Array } | { readonly jwksUrl: URL };
+  readonly issuer?: string;
+  readonly audience?: string;
+  readonly rolesClaim: string;
+  readonly roomsClaim: string;
+}
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

@@ -1,0 +1,46 @@
+/**
+ * In UTF-8, so that a term of the log (rowcast.max_term_bytes()) can name every user, room and
+ * role. A hundred rooms and roles of this length are 26 kB of an item's 400 kB.
+ */
+const MAX_USER_ID_BYTES = 256;
+const MAX_NAMES = 100;
+const MAX_NAME_BYTES = 128;
+
+export type Authentication =
+  | { readonly allowed: true; readonly identity: Identity }
+  | { readonly allowed: false; readonly status: 401 | 403 | 500; readonly reason: string };
+
+export interface Identity {
+  readonly userId: string;
+  readonly rooms: readonly string[];
+  readonly roles: readonly string[];
+  /** Epoch seconds of the token's end. */
+  readonly expiresAt?: number;
+}
+
+/** Refuses what the table cannot hold or a term of the log cannot name. */
+export function withinLimits(identity: Identity): Authentication {
+  const { userId, rooms, roles } = identity;
+  const refuse = (reason: string): Authentication => ({ allowed: false, status: 403, reason });
+  if (Buffer.byteLength(userId) > MAX_USER_ID_BYTES || BROKEN_TEXT.test(userId))
+    return refuse(`a user id is text of at most ${MAX_USER_ID_BYTES} bytes: ${shown(userId)}`);
+  for (const [kind, names] of [['room', rooms] as const, ['role', roles] as const]) {
+    if (names.length > MAX_NAMES)
+      return refuse(`${names.length} ${kind}s; a connection has at most ${MAX_NAMES}`);
+    const wrong = names.find(
+      (name) => Buffer.byteLength(name) > MAX_NAME_BYTES || BROKEN_TEXT.test(name),
+    );
+    if (wrong !== undefined)
+      return refuse(
+        `the name of a ${kind} is text of at most ${MAX_NAME_BYTES} bytes: ${shown(wrong)}`,
+      );
+  }
+  return { allowed: true, identity };
+}
+
+/** Half a surrogate pair, which JSON can hold and UTF-8 cannot. */
+const BROKEN_TEXT = /\p{Surrogate}/u;
+
+export function shown(name: string): string {
+  return JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}…` : name);
+}
