@@ -1222,8 +1222,9 @@ CREATE OR REPLACE FUNCTION rowcast.send_to(kind text, name text, type text, data
 AS $function$
 begin
   if coalesce(name, '') = '' then
-    perform rowcast.refuse(
-      format('no %s was given to send to', kind), 'To reach everybody, use rowcast.broadcast().');
+    -- Not refuse(): the caller runs this, and may have no right to call that.
+    raise exception 'rowcast: no % was given to send to', kind using
+      errcode = 'invalid_parameter_value', hint = 'To reach everybody, use rowcast.broadcast().';
   end if;
   return rowcast.send(type, data, array[kind || ':' || name]);
 end $function$

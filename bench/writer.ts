@@ -21,7 +21,7 @@ const clients = await Promise.all(
   }),
 );
 
-/** The time before the INSERT travels in the row: whoever receives it knows how long it took. */
+/** The time before the INSERT travels in the row: its receiver knows how long it took. */
 function insert(client: pg.Client): Promise<unknown> {
   const sent = `sent_${(performance.timeOrigin + performance.now()).toFixed(3)}`;
   return client.query({

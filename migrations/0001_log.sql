@@ -94,9 +94,9 @@ comment on table rowcast.event is
 -- delivered: even the slowest connection has what it sees. Retention takes nothing else for
 --   delivered.
 -- served_until, served_snapshot: every connection made before that instant has had its replay. The
---   next leader replays to the younger ones that are not named what that snapshot did not see. A
---   new installation has served nobody.
--- installation: a relay that has not noticed that it is another one by now cannot commit.
+--   next leader replays what served_snapshot does not see to younger ones that are not named.
+--   A new installation has served nobody.
+-- installation: a relay that has not noticed a new installation cannot commit.
 -- commits: a relay that finds fewer than it has made knows that the database was set back.
 create table rowcast.cursor (
   consumer text primary key,
@@ -175,9 +175,10 @@ end $$;
 
 -- Removes rows that are older than `keep` and delivered, or older than `keep_undelivered` in any
 -- case; at most `batch` rows a call, the oldest first. Writers never wait for it: it touches only
--- rows that nobody writes any more. Rows that a wrong clock has stamped in the future are as old as
--- the next one that it has not; they would else stand before the others for years. Returns how many
--- were removed, how many of those had not been delivered, and the floor that this left.
+-- rows that nobody writes any more. A row that a wrong clock has stamped in the future counts as
+-- old as the next row with a credible time. Otherwise it would keep the rows after it for years.
+-- Returns how many were removed, how many of those had not been delivered, and the floor that this
+-- left.
 create function rowcast.remove_old(
   keep interval, keep_undelivered interval, batch integer,
   out removed integer, out undelivered integer, out floor xid8

@@ -153,7 +153,7 @@ begin
   end loop;
 end $$;
 
--- The columns of `target` that its audience terms name.
+-- The columns that audience terms name.
 create function rowcast.audience_columns(audience text[]) returns text[] language sql immutable
 set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(distinct m[1]), '{}')

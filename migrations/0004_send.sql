@@ -40,8 +40,9 @@ create function rowcast.send_to(kind text, name text, type text, data json) retu
 language plpgsql as $$
 begin
   if coalesce(name, '') = '' then
-    perform rowcast.refuse(
-      format('no %s was given to send to', kind), 'To reach everybody, use rowcast.broadcast().');
+    -- Not refuse(): the caller runs this, and may have no right to call that.
+    raise exception 'rowcast: no % was given to send to', kind using
+      errcode = 'invalid_parameter_value', hint = 'To reach everybody, use rowcast.broadcast().';
   end if;
   return rowcast.send(type, data, array[kind || ':' || name]);
 end $$;

@@ -12,7 +12,7 @@ const DANGLING = /^(Of|Those|That|Whoever|What|None|One that|So many)\b/;
 const files = execFileSync('git', ['ls-files', '-co', '--exclude-standard'], { encoding: 'utf8' })
   .trim()
   .split('\n')
-  .filter((file) => /\.(ts|tsx|mjs|cjs|sql|md|sh)$/.test(file));
+  .filter((file) => /\.(ts|tsx|mjs|cjs|sql|md|sh)$|^\.ci\//.test(file));
 
 /** Lines of a file that are prose, each with the text that a comment on it begins with. */
 function* proseOf(file, lines) {
@@ -28,7 +28,8 @@ function* proseOf(file, lines) {
   let isBlock = false;
   for (const [n, line] of lines.entries()) {
     const text = line.trim();
-    const starts = /^(\/\*\*?|\/\/|--)\s?(.*)/.exec(text);
+    const marks = /\.sh$|^\.ci/.test(file) ? /^(#)\s?(.*)/ : /^(\/\*\*?|\/\/|--)\s?(.*)/;
+    const starts = marks.exec(text);
     const isComment = isBlock || starts !== null;
     const isFirst = starts !== null && !/^(\/\/|--)/.test((lines[n - 1] ?? '').trim());
     const second = isBlock && lines[n - 1]?.trim() === '/**' ? text.replace(/^\*\s?/, '') : '';
@@ -41,7 +42,9 @@ function* proseOf(file, lines) {
 
 /** Tables and drawings are indented in a comment; an address cannot be broken. */
 function isDrawing(line) {
-  return /^\s*(\*|--)\s*( {4}|\|)/.test(line) || /https?:\/\/\S{40}/.test(line);
+  return (
+    (/^\s*(\*|--)\s*( {4}|\|)/.test(line) && /[─│▶▲|]/.test(line)) || /https?:\/\/\S{40}/.test(line)
+  );
 }
 
 const problems = [];

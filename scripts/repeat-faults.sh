@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The tests of faults and of a term, once with every processor kept busy, and then so many times over (the first argument); no round is
-# begun after so many minutes (the second).
+# The tests of faults and of the relay, once with every processor kept busy, and then so many times
+# over (the first argument). No round begins after so many minutes (the second).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 rounds=${1:-10}
 minutes=${2:-60}
 
-round() { npx vitest run test/fault test/term --reporter=dot; }
+round() { npx vitest run test/fault test/relay --reporter=dot; }
 
 echo "faults, with every processor kept busy"
 busy=()

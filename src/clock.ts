@@ -1,6 +1,7 @@
 /**
- * Time, timers and chance. Classes of the relay, the log, the listener and the pusher take them
- * from here and from nowhere else, so that a simulation repeats a run exactly (test/simulation).
+ * Time, timers and chance. Classes that the simulation runs (relay, log, pusher, and lease,
+ * doorbell and wakeup of the listener) take them from here alone, so that a seed repeats a run
+ * exactly.
  */
 export interface Clock {
   /** Epoch milliseconds. The clocks of other machines differ from it. */

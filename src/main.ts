@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The entry: hands the environment to the command line, and prints what a command throws. The
- * composition root is `daemon/daemon.ts`.
+ * The entry: hands version and environment to the command line (cli/program.ts). The composition
+ * root is `daemon/daemon.ts`.
  */
 import { readFileSync } from 'node:fs';
 import { commandLine } from './cli/program.ts';

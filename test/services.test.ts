@@ -6,6 +6,7 @@ import { ScanFeed } from '../src/connections/scan-feed.ts';
 import { SelfCheck } from '../src/daemon/self-check.ts';
 import { NotificationListener } from '../src/listener/notification-listener.ts';
 import { LocalGateway } from '../src/local/gateway.ts';
+import { PageServer } from '../src/local/page-server.ts';
 import { CaptureCheck } from '../src/postgres/capture-check.ts';
 import type { Service } from '../src/service.ts';
 import { EmfReporter } from '../src/telemetry/emf.ts';
@@ -28,6 +29,11 @@ const SERVICES: Readonly<Record<string, () => Promise<Service>>> = {
   'connection feed': async () => {
     const { table } = await World.start();
     return new ScanFeed({ ...table, refreshIntervalMs: 50, sink: new ConnectionDirectory(), log });
+  },
+  'page server': async () => {
+    const { connectionString: databaseUrl } = await database();
+    const auth = { mode: 'none' } as const;
+    return new PageServer({ port: 0, websocketUrl: 'ws://127.0.0.1:1/', databaseUrl, auth });
   },
   'notification listener': async () =>
     new NotificationListener({ database: await database(), applicationName: 'services', log }),

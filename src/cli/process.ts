@@ -1,6 +1,5 @@
+/** The process that commands run in. Nothing else ends it, or listens to its signals. */
 import { errorText } from '../error-text.ts';
-
-/** The process that commands run in: nothing else ends it, or listens to its signals. */
 
 /** ECS waits 30 s after SIGTERM. The next relay delivers what is still in flight by then. */
 const STOP_DEADLINE_MS = 25_000;
@@ -42,6 +41,11 @@ export function stopOnSignal(stop: () => Promise<void>): void {
 /** Ends the process when the reader of its output is gone, as in `rowcast tail | head`. */
 export function endWithReader(): void {
   process.stdout.on('error', () => process.exit(0));
+}
+
+/** Ends the process with its parent, a `rowcast dev` that was killed. */
+export function endWithParent(): void {
+  process.on('disconnect', () => process.exit(1));
 }
 
 /** Goes on when the reader of its output is gone: a relay must not end for a log line. */

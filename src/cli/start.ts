@@ -3,13 +3,13 @@ import { loadConfig } from '../daemon/config.ts';
 import { Daemon } from '../daemon/daemon.ts';
 import { databaseAccess } from '../postgres/access.ts';
 import { RecentProblems } from '../telemetry/recent-problems.ts';
-import { keepOnWithoutReader, print, stopOnSignal } from './process.ts';
+import { endWithParent, keepOnWithoutReader, print, stopOnSignal } from './process.ts';
 
 /** `rowcast start`: runs the relay until a signal. @throws with every wrong setting */
 export async function start(env: NodeJS.ProcessEnv): Promise<void> {
   keepOnWithoutReader();
-  // The parent, a `rowcast dev`, was killed. The next relay delivers what is in flight.
-  process.on('disconnect', () => process.exit(1));
+  // The next relay delivers what is in flight then.
+  endWithParent();
   const config = loadConfig(env);
   const problems = new RecentProblems();
   const log = pino({

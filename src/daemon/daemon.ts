@@ -114,6 +114,7 @@ export class Daemon implements Service {
     if (this.#abort.signal.aborted) return;
     const port = await this.#health.start();
     const inspectPort = await this.#startInspection();
+    if (this.#abort.signal.aborted) return;
     this.#log.info(
       {
         event: 'starting',

@@ -1,6 +1,5 @@
 import { errorText } from '../error-text.ts';
-import type { DatabaseSettings } from '../postgres/access.ts';
-import { openSession } from '../postgres/access.ts';
+import { type DatabaseSettings, openSession } from '../postgres/access.ts';
 import { type Finding, type Findings, findingsOf } from './finding.ts';
 
 const { ok, warning, problem, skipped } = findingsOf('clocks');

@@ -49,8 +49,8 @@ export interface DoctorOptions {
 }
 
 /**
- * The settings that are right: wrong ones are left out, so that all else may be looked
- * at none the less.
+ * The settings that are right: wrong ones are left out, so that everything else is still
+ * checked.
  */
 function readSettings(env: DoctorOptions['env']) {
   try {

@@ -90,7 +90,8 @@ export class PostClient {
   }
 
   /**
-   * 403: of a clock that is off, or of credentials that were withdrawn, the next post knows better.
+   * After a 403 (the clock is off, or credentials were withdrawn) the next post is signed with what
+   * this one learned.
    */
   readonly #refused = (headers: Headers): void => {
     this.#credentials.renew(Date.now());

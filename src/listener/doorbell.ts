@@ -1,8 +1,5 @@
 import type { SqlSession } from '../postgres/session.ts';
 
-/** Second key of its lock: see rowcast.lock_class(). */
-export const DOORBELL = 1;
-
 /**
  * The relay's "asleep" sign: an advisory lock that it holds while it sleeps. A writer that cannot
  * share the lock rings (NOTIFY); a writer that can knows the relay awake and stays quiet, because
@@ -30,8 +27,8 @@ export class Doorbell {
   /** @returns false while a writer that knows the relay awake has not ended */
   async trySleep(): Promise<boolean> {
     const [row] = await this.#session.query<{ held: boolean }>(
-      'select pg_try_advisory_lock(rowcast.lock_class(), $1) as held',
-      [DOORBELL],
+      'select pg_try_advisory_lock(rowcast.lock_class(), rowcast.doorbell_lock()) as held',
+      [],
       'doorbell_sleep',
     );
     this.#asleep = row?.held ?? false;
@@ -42,8 +39,8 @@ export class Doorbell {
     if (!this.#asleep) return;
     this.#asleep = false;
     await this.#session.query(
-      'select pg_advisory_unlock(rowcast.lock_class(), $1)',
-      [DOORBELL],
+      'select pg_advisory_unlock(rowcast.lock_class(), rowcast.doorbell_lock())',
+      [],
       'doorbell_wake',
     );
   }

@@ -19,9 +19,6 @@ const TRUST_MS = 8000;
  */
 const BREAK_AFTER_MS = 12_000;
 
-/** Second key of its lock: see rowcast.lock_class(). */
-export const LEASE = 2;
-
 /**
  * The right to deliver: a session advisory lock. The cursor is committed on the very connection
  * that holds the lock (cursor-store.ts), so a relay that lost its lease cannot commit: its
@@ -77,8 +74,9 @@ export class Lease {
    */
   static async #attempt(session: SqlSession): Promise<boolean> {
     const [row] = await session.query<{ standby: boolean; held: boolean }>(
-      `select pg_is_in_recovery() as standby, not pg_is_in_recovery() and pg_try_advisory_lock(rowcast.lock_class(), $1) as held`,
-      [LEASE],
+      `select pg_is_in_recovery() as standby, not pg_is_in_recovery()
+         and pg_try_advisory_lock(rowcast.lock_class(), rowcast.lease_lock()) as held`,
+      [],
       'lease_try',
     );
     if (row?.standby)
@@ -92,9 +90,9 @@ export class Lease {
       `select a.pid, extract(epoch from clock_timestamp() - a.state_change)::int as silent_s, pg_terminate_backend(a.pid)
        from pg_locks l join pg_stat_activity a on a.pid = l.pid
        where l.locktype = 'advisory' and l.granted and l.database = a.datid and a.datname = current_database()
-         and l.classid = rowcast.lock_class() and l.objid = $1 and l.objsubid = 2
-         and a.state_change < clock_timestamp() - $2 * interval '1 millisecond'`,
-      [LEASE, BREAK_AFTER_MS],
+         and l.classid = rowcast.lock_class() and l.objid = rowcast.lease_lock() and l.objsubid = 2
+         and a.state_change < clock_timestamp() - $1 * interval '1 millisecond'`,
+      [BREAK_AFTER_MS],
       'lease_break',
     );
     for (const { pid, silent_s } of broken) options.onBroken({ pid, silentSeconds: silent_s });

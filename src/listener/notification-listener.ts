@@ -49,7 +49,8 @@ const CONTROL_INTERVAL_MS = 1000;
  * 3. `notification` for a channel. `control` when watch() or unwatch() changed something, or a
  *    lease was released: the first at once, then one a second at most, on a session that is kept.
  * 4. A heartbeat finds a half-open socket within 15 s and destroys it; pg-listen then connects
- *    again. When pg-listen itself gives up (a LISTEN failed after a reconnect) its subscriber is replaced.
+ *    again. When pg-listen itself gives up (a LISTEN failed after a reconnect) its subscriber is
+ *    replaced.
  */
 export class NotificationListener
   extends EventEmitter<NotificationListenerEvents>

@@ -11,6 +11,7 @@ import { Authenticator } from '../lambdas/authenticate.ts';
 import { connectHandler } from '../lambdas/connect.ts';
 import { disconnectHandler } from '../lambdas/disconnect.ts';
 import { type ConnectSettings, loadConnectSettings } from '../lambdas/settings.ts';
+import type { Service } from '../service.ts';
 import type { DevFolder, DevUrls } from './dev-folder.ts';
 import {
   createConnectionsTable,
@@ -32,11 +33,12 @@ const RESTART_MS = 1000;
  * Lambda handlers and the page run in or under this process; the relay is the real daemon in a
  * process of its own. Relay and Postgres are started again when they end, as ECS and RDS would.
  */
-export class DevSystem {
+export class DevSystem implements Service {
   readonly #options: DevOptions;
   /** Started services, to be stopped in the reverse order. */
   readonly #started: { stop(): Promise<unknown> }[] = [];
   #relay: ChildProcess | undefined;
+  #starting: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(options: DevOptions) {
@@ -47,7 +49,13 @@ export class DevSystem {
    * Resolves when everything is ready and dev.json says where.
    * @throws naming a port that is taken
    */
-  async start(): Promise<void> {
+  start(): Promise<void> {
+    this.#starting ??= this.#startOnce();
+    return this.#starting;
+  }
+
+  async #startOnce(): Promise<void> {
+    if (this.#stopping) return;
     try {
       await this.#start();
     } catch (error) {

@@ -84,7 +84,7 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> implements Se
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#starting?.catch(() => undefined);
-    // First of all nobody new: clients come back within a second.
+    // Stops accepting first: clients come back within a second.
     const closed = new Promise((resolve) =>
       this.#server.listening ? this.#server.close(resolve) : resolve(null),
     );

@@ -170,8 +170,8 @@ export interface DrainTiming {
   /** The poll of an idle relay that cannot be rung. */
   readonly deafPollIntervalMs: number;
   /**
-   * While nothing is to be delivered the cursor is committed this often: who was served is written
-   * with it.
+   * While nothing is to be delivered the cursor is committed this often: the record of served
+   * connections is written with it.
    */
   readonly idleCommitIntervalMs: number;
 }

@@ -44,8 +44,8 @@ export class LogLag {
   }
 
   /**
-   * @param statement keeps the plan under that name, for who measures again and again over a direct
-   * connection
+   * @param statement keeps the plan under that name, for a caller that measures repeatedly over a
+   * direct connection
    */
   async measure(statement?: string): Promise<Lag> {
     const [row] = await this.#session.query<LagRow>(MEASURE, [CONSUMER, MAX_COUNTED], statement);

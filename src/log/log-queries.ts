@@ -1,8 +1,8 @@
 /** The statements by which the log is read (event-log.ts). */
 
 /**
- * A longer type is nobody's, and neither are so many terms (rowcast.check_audience() takes a
- * thousand of 300 bytes).
+ * An event with a longer type, or with more bytes of audience, addresses nobody
+ * (rowcast.check_audience() takes a thousand of 300 bytes).
  */
 const MAX_TYPE_BYTES = 1000;
 const MAX_AUDIENCE_BYTES = 1_000_000;
@@ -62,7 +62,10 @@ export const FRESH = `
   left join (${bounded(rowsOf('(select * from fresh limit $3)', '$4::int'), '$5')}) e on true
   order by e.place`;
 
-/** Instead of the former, where one of its rows cannot be read: more than there are were found. */
+/**
+ * Replaces FRESH where one of its rows cannot be read. Reports more rows than it returns, so that
+ * the window is read as a backlog.
+ */
 export const NOW = `select pg_current_snapshot()::text as now, 2 as found`;
 
 /**

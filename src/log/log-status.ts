@@ -1,5 +1,3 @@
-import { DOORBELL } from '../listener/doorbell.ts';
-import { LEASE } from '../listener/lease.ts';
 import type { Session } from '../postgres/session.ts';
 import { CONSUMER } from './cursor-store.ts';
 import { type Lag, LogLag } from './log-lag.ts';
@@ -30,12 +28,12 @@ export async function readLogStatus(session: Session): Promise<LogStatus> {
   return {
     ...status,
     installed: true,
-    relays: await session.query<RelaySession>(RELAYS, [LEASE, DOORBELL]),
+    relays: await session.query<RelaySession>(RELAYS),
     lag: await new LogLag(session).measure(),
     cursor: cursor ?? null,
     log: log as LogSize,
     watched: await session.query<WatchedTable>(WATCHED),
-    holding: await session.query<HoldingTransaction>(HOLDING, [DOORBELL, OLD_TRANSACTION_SECONDS]),
+    holding: await session.query<HoldingTransaction>(HOLDING, [OLD_TRANSACTION_SECONDS]),
     hidden: (await session.query<{ hidden: number }>(HIDDEN))[0]?.hidden ?? 0,
     dropped: (await session.query<{ entity: string }>(DROPPED)).map(({ entity }) => entity),
   };
@@ -140,13 +138,11 @@ export interface HoldingTransaction {
   readonly holdsDoorbell: boolean;
 }
 
-/**
- * $1 lease, $2 doorbell: second keys of the advisory locks (see rowcast.lock_class()). Standbys
- * have the session without the lock.
- */
+/** Standbys have the lease's session without its lock. */
 const RELAYS = `
   with held as (
-    select l.pid, bool_or(l.objid = $1) as leads, bool_or(l.objid = $2) as asleep
+    select l.pid, bool_or(l.objid = rowcast.lease_lock()) as leads,
+      bool_or(l.objid = rowcast.doorbell_lock()) as asleep
     from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
     where l.locktype = 'advisory' and l.granted and l.mode = 'ExclusiveLock' and l.classid = rowcast.lock_class() and l.objsubid = 2
     group by l.pid)
@@ -173,20 +169,20 @@ const WATCHED = `
   select target::text, entity, audience, operations, problem from rowcast.watched order by problem is null, target::text`;
 
 /**
- * $1 doorbell, $2 seconds. A session with an xid or a snapshot keeps vacuum from removing what was
+ * $1 seconds. A session with an xid or a snapshot keeps vacuum from removing what was
  * deleted since.
  */
 const HOLDING = `
   select a.pid, a.application_name as name, coalesce(a.usename, '') as role, a.state,
     extract(epoch from clock_timestamp() - a.xact_start)::float8 as "ageSeconds",
     exists (select from pg_locks l where l.pid = a.pid and l.locktype = 'advisory' and l.granted and l.mode = 'ShareLock'
-      and l.classid = rowcast.lock_class() and l.objid = $1 and l.objsubid = 2) as "holdsDoorbell"
+      and l.classid = rowcast.lock_class() and l.objid = rowcast.doorbell_lock() and l.objsubid = 2) as "holdsDoorbell"
   from pg_stat_activity a
   where a.pid <> pg_backend_pid() and a.backend_type = 'client backend' and (a.backend_xid is not null or a.backend_xmin is not null)
-    and a.xact_start < clock_timestamp() - $2 * interval '1 second'
+    and a.xact_start < clock_timestamp() - $1 * interval '1 second'
   union all
   select null, p.gid, p.owner::text, 'prepared', extract(epoch from clock_timestamp() - p.prepared)::float8, false
-  from pg_prepared_xacts p where p.prepared < clock_timestamp() - $2 * interval '1 second'
+  from pg_prepared_xacts p where p.prepared < clock_timestamp() - $1 * interval '1 second'
   order by "ageSeconds" desc limit 5`;
 
 const HIDDEN = `

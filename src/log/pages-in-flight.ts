@@ -2,10 +2,7 @@ import { type Clock, every, type Timer } from '../clock.ts';
 import type { Position } from './event-log.ts';
 import type { LoggedEvent } from './logged-event.ts';
 
-/**
- * How often it is looked whether the oldest page waits for a few slow connections, which are asked
- * to step aside.
- */
+/** How often the oldest page is checked: a few slow connections that it waits for are passed. */
 const LOOK_INTERVAL_MS = 500;
 
 /**

@@ -2,7 +2,7 @@
  * A `pg_snapshot`: the set of transactions that are over for it. Text form `xmin:xmax:xip,…`
  * (https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT-PARTS).
  *
- * Snapshots are a lattice and not a line. `100:100:` and `100:105:100,102` each are missing what
+ * Snapshots are a lattice and not a line. `100:100:` and `100:105:100,102` each is missing what
  * the other has, so no test of their parts says which is "before". Two relations exist: `isWithin`,
  * a partial order, and `meet`.
  */

@@ -14,7 +14,7 @@ const ECHO_TIMEOUT_MS = 5000;
  */
 export async function checkNotifications(database: Database): Promise<string | null> {
   const channel = `rowcast_check_${randomUUID().replaceAll('-', '')}`;
-  // Our own socket: on a half-open one neither a query nor a farewell is ever answered.
+  // Our own socket: on a half-open one neither a query nor a close is ever answered.
   const socket = new Socket();
   let deadline: NodeJS.Timeout | undefined;
   try {

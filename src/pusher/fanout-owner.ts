@@ -17,11 +17,12 @@ export interface FanoutOwner {
   /** A lagging connection has everything that was dispatched. */
   caughtUp(connection: Connection): void;
   /**
-   * It is being closed. @param from the window of its oldest waiting frame; undefined where none
-   * waits, or one of its replay
+   * It is being closed.
+   * @param from where the window of its oldest waiting frame starts; undefined where none waits, or
+   * where that frame is of its replay
    */
   unservable(connection: Connection, from: CursorSnapshot | undefined): void;
-  /** The connection is over by the gateway's word (`gone`) or by ours (`closed`). */
+  /** The connection is over: its socket is closed or gone. */
   ended(connection: Connection): void;
 }
 

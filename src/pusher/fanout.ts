@@ -122,7 +122,7 @@ export class Fanout {
 
   /**
    * Sends each event to the live connections of its audience.
-   * @param windowStart of the events
+   * @param windowStart where the window of the events starts; undefined for frames of no event
    * @returns the bytes that queues hold for them, and when all is settled
    */
   dispatch(
@@ -165,7 +165,7 @@ export class Fanout {
   }
 
   /**
-   * Steps past slow lanes (slow-lanes.ts), but for an outage of the gateway.
+   * Steps past slow lanes (slow-lanes.ts). Does nothing while the gateway is down.
    * @param waitedMs how long the oldest events have waited
    * @param isFull reading waits for room
    */
@@ -207,7 +207,7 @@ export class Fanout {
     return this.#lanes.size - this.#liveLanes;
   }
 
-  /** How settlement stands now. */
+  /** How delivery stands now. */
   state(): FanoutState {
     let lanesWaiting = 0;
     for (const lane of this.#lanes.values()) if (lane.waiting > 0) lanesWaiting++;

@@ -3,7 +3,7 @@ import type { CursorSnapshot } from '../protocol/cursor.ts';
 /** Counts the deliveries of some frames that are not settled yet, over all their connections. */
 export class Settlement {
   static #count = 0;
-  /** Grows with each dispatch. */
+  /** Grows with each dispatch or send. */
   readonly order: number;
   /** Where the window of these live frames starts; undefined for frames of a replay. */
   readonly windowStart: CursorSnapshot | undefined;

@@ -82,14 +82,15 @@ type Transition<At> = (now: Standing, at: At) => Standing;
 const stay = (now: Standing): Standing => now;
 const lag = (now: Standing): Standing => ({ ...now, lagging: true });
 
-/** The earlier of two places, or what both see. A served recipient keeps the pin that it has. */
+/** The earlier of two places, or the meet of both. */
 const pinned = ({ pin }: Standing, at: Snapshot): Snapshot => (pin ? pin.meet(at) : at);
 
 const close: Transition<Snapshot> = (now, at) => ({
   ...now,
   stage: 'closing',
   lagging: false,
-  // Without a replay on this connection, nothing may be said of what it has.
+  // A pin that is there stays: it is not later than `at`. Without a replay on this connection
+  // nothing may be said of what it has.
   pin: now.served ? (now.pin ?? at) : now.pin,
 });
 

@@ -2,7 +2,7 @@ import type { EventTrace, Origin, RelayStatus } from './inspection-api.ts';
 
 const TIMEOUT_MS = 2000;
 
-/** Asks the relay on this machine what only it knows (inspection.ts). */
+/** Asks the relay on this machine what only it knows (inspection-api.ts). */
 export class InspectionClient {
   /** As an operator would write it. */
   readonly where: string;

@@ -55,7 +55,7 @@ export const FAULTS: Readonly<Record<string, (system: FaultySystem) => Promise<v
 };
 
 /**
- * 429 for whoever is posted to first, while everybody else is served.
+ * 429 for the connection that is posted to first, while everybody else is served.
  * @param until what happens meanwhile
  */
 async function throttleOne({ posts }: FaultySystem, until: () => Promise<unknown>): Promise<void> {

@@ -142,7 +142,7 @@ describe.each(SERVERS)('%s', (_, startServer) => {
       expect(directory.asOf).toBeGreaterThanOrEqual(asOf);
     });
 
-    test('keeps what had expired before it was first seen for whoever leads later', async () => {
+    test('keeps a connection that had expired before it was first seen for a later leader', async () => {
       const { feed, directory, store, ids } = await start(kind, await startServer());
       await store.put(
         connection('expired', {

@@ -63,7 +63,7 @@ test('watching again as before takes no lock', async () => {
   writer.release();
 });
 
-test('an update that changes nothing is no event, and a row looks the same whoever wrote it', async () => {
+test('an update that changes nothing is no event, and a row looks the same by every writer', async () => {
   await sql(
     `create table odd (id int primary key, at timestamptz, bytes bytea, span interval, doc json, n numeric)`,
   );

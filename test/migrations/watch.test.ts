@@ -177,7 +177,7 @@ test('rowcast.watched says what is watched, and what is wrong with it', async ()
   ]);
 });
 
-test('a partition whose triggers were disabled is told of, and mended by watching again', async () => {
+test('a partition whose triggers were disabled is reported, and repaired by watching again', async () => {
   await sql('create table part (id int primary key) partition by range (id)');
   await sql('create table part_low partition of part for values from (0) to (10)');
   await sql(`select rowcast.watch('part')`);
@@ -292,7 +292,7 @@ test('an owner who may not append is told of, and given the right by watching ag
   expect(await sql('select from rowcast.event')).toHaveLength(1);
 });
 
-test('a watch is mended with the arguments that it has, whoever else they address', async () => {
+test('a watch is repaired with the arguments that it has, whatever they address', async () => {
   await sql('create table secret (id int primary key, owner text, note text)');
   await sql(
     `select rowcast.watch('secret', 'own', '{user:<owner>}', '{id,note}', '{insert}', true)`,

@@ -4,7 +4,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { CaptureCheck } from '../../src/postgres/capture-check.ts';
 import { TestDatabase } from '../support/postgres/database.ts';
 
-test('a table that is no longer captured is told once, and again when it is mended', async () => {
+test('a table that is no longer captured is reported once, and again when it is repaired', async () => {
   const database = await TestDatabase.create();
   onTestFinished(() => database.close());
   const logged: unknown[] = [];

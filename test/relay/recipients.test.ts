@@ -17,8 +17,8 @@ const HOUR_MS = 3_600_000;
 const at = (xid: number): Position => ({ snapshot: new Snapshot(BigInt(xid), BigInt(xid), []) });
 
 /**
- * The recipients of a term on a fan-out that delivers nothing, with replays that end when the test
- * says so.
+ * The recipients of a leader on a fan-out that delivers nothing, with replays that end when the
+ * test says so.
  */
 function start(
   options: { connections?: Connection[]; exceptions?: Exceptions; readAtMs?: number } = {},

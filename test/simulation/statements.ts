@@ -144,7 +144,7 @@ export const STATEMENTS: Readonly<Record<string, Statement>> = {
   lease_try: (postgres, _, backend) => [
     { standby: false, held: tryLock(postgres, 'lease', backend) },
   ],
-  lease_break: (postgres, [, silentMs], backend) => {
+  lease_break: (postgres, [silentMs], backend) => {
     const holder = postgres.locks.get('lease');
     if (!holder || holder === backend || postgres.silentMs(holder) < Number(silentMs)) return [];
     const silent = Math.round(postgres.silentMs(holder) / 1000);

@@ -30,7 +30,7 @@ async function databaseIn(encoding: string): Promise<string> {
   return url;
 }
 
-/** Fails when the relay ends its term. */
+/** Fails when the relay stops leading. */
 function staysLeader(relay: Relay): { lost: number } {
   const seen = { lost: 0 };
   relay.on('reconnect', () => seen.lost++);
@@ -41,7 +41,7 @@ test.each([
   ['SQL_ASCII', `E'caf\\xe9'`, 'caf\ufffd'],
   ['WIN1252', `E'x\\x81y\\xe9'`, 'x\u0081y\u00e9'],
 ])(
-  'a row in %s whose bytes are no text arrives mended, is counted, and stops nobody else',
+  'a row in %s whose bytes are no text arrives repaired, is counted, and stops nobody else',
   async (encoding, sql, mended) => {
     const url = await databaseIn(encoding);
     const world = await World.start();

@@ -36,7 +36,7 @@ const is = (content: string) => (frame: { data?: Record<string, unknown> | null 
   frame.data?.content === content;
 const readies = (client: TestClient) => client.frames.filter(({ type }) => type === 'READY');
 
-test('open transactions and one slow client, kill -9: it lacks nothing, and nobody else hears anything again', async () => {
+test('open transactions and one slow client, kill -9: it gets everything, and nobody else hears anything again', async () => {
   const world = await World.start();
   const daemon = world.daemon();
   await daemon.logged('leading');

@@ -63,7 +63,7 @@ test('a leader that lost its lease cannot commit: what it had in flight is deliv
   world.posts.fault = () => ({ status: 500 });
   await world.sql(`insert into messages (content) values ('in flight')`);
   await once(relay, 'posted');
-  // The next term may commit at once: a connection that joins gets the row by its replay.
+  // The next leader may commit at once: a connection that joins gets the row by its replay.
   const committedBefore = new Promise((resolve) => relay.once('role', () => resolve(commits)));
   await world.sql(
     `select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'rowcast lease%' and datname = current_database()`,
