@@ -1153,6 +1153,8 @@ begin
     update rowcast.installation i set floor = h.xid from highest h where i.floor < h.xid
   )
   select count(*), count(*) filter (where g.waits) into removed, undelivered from gone g;
+  -- In this transaction, so that no crash keeps it from the clients.
+  if undelivered > 0 then perform rowcast.refetch(); end if;
   select i.floor into remove_old.floor from rowcast.installation i;
 end $function$
 ;

@@ -30,6 +30,19 @@ export class Retention {
     return this.#floor;
   }
 
+  /**
+   * Reads the floor anew: a former leader that was frozen may have removed rows since. @throws when
+   * the database is lost
+   */
+  async readFloor(): Promise<void> {
+    const [row] = await this.#deps.session.query<{ floor: string }>(
+      'select floor::text from rowcast.installation',
+      [],
+      'read_floor',
+    );
+    if (row) this.#floor = BigInt(row.floor);
+  }
+
   /** Runs until the signal aborts. @throws when the database is lost */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
@@ -46,14 +59,15 @@ export class Retention {
       [settings.keep, settings.keepUndelivered, BATCH_ROWS],
       'remove_old',
     );
-    if (!row || row.removed === 0) return false;
+    if (!row) return false;
     this.#floor = BigInt(row.floor);
+    if (row.removed === 0) return false;
     if (row.undelivered > 0) {
       log.error(
         { event: 'events_lost', undelivered: row.undelivered, limit: settings.keepUndelivered },
         'removed events that could not be delivered in time; every client is told to fetch again',
       );
-      this.#deps.lost(row.undelivered);
+      this.#deps.events.emit('lost', row.undelivered);
     }
     this.#deps.events.emit('removed', row.removed);
     return row.removed === BATCH_ROWS;
@@ -63,13 +77,13 @@ export class Retention {
 export interface RetentionEvents {
   /** Rows that were removed. */
   removed: [rows: number];
+  /** Rows among them that could not be delivered in time. */
+  lost: [rows: number];
 }
 
 export interface RetentionDeps {
   readonly clock: Clock;
   readonly events: Emitter<RetentionEvents>;
-  /** Events were removed that nobody will get any more. */
-  lost(rows: number): void;
   readonly session: SqlSession;
   readonly settings: RetentionSettings;
   /** As the last leader left it. */

@@ -41,11 +41,14 @@ export class SocketCloser {
     const beganAt = this.#clock.uptimeMs();
     let closed = false;
     for (let failures = 1; !closed && (await this.#scheduler.turn(signal)); failures++) {
+      // Judged when it is asked: an answer may wait in a frozen process.
+      const isKnown = this.#isKnown(connection, beganAt);
       const outcome = await this.#gateway.close(connectionId);
+      if (signal.aborted) break;
       closed =
         outcome.kind === 'delivered' ||
         outcome.kind === 'rejected' ||
-        (outcome.kind === 'gone' && this.#isKnown(connection, beganAt));
+        (outcome.kind === 'gone' && isKnown);
       if (closed) break;
       if (outcome.kind !== 'gone')
         this.#log.log(

@@ -13,15 +13,16 @@ export class Inheritance {
   readonly #served: Served;
   readonly #exceptions: Exceptions;
   /** The committed cursor that this leader began with. */
-  readonly #start: Snapshot;
-  readonly #beganMs: number;
+  readonly start: Snapshot;
+  /** When this leader began, epoch ms. */
+  readonly beganMs: number;
 
   /** @param deps.beganMs when this leader began, epoch ms */
   constructor(deps: { served: Served; exceptions: string; start: Snapshot; beganMs: number }) {
     this.#served = deps.served;
     this.#exceptions = Exceptions.parse(deps.exceptions);
-    this.#start = deps.start;
-    this.#beganMs = deps.beganMs;
+    this.start = deps.start;
+    this.beganMs = deps.beganMs;
   }
 
   /** A connection that the directory knows when the leader begins: it gets every live frame. */
@@ -40,13 +41,13 @@ export class Inheritance {
     const wasServed = this.#wasServed(connection);
     // Once taken over, a connection is named by what this leader knows itself.
     this.#exceptions.served.delete(nameOf(connection));
-    if (pin || wasServed) return servedUpTo(pin ?? this.#start);
+    if (pin || wasServed) return servedUpTo(pin ?? this.start);
     return this.#joining(connection);
   }
 
   #joining({ connectedAt }: Connection): Standing {
     // A connection that came after the leader began cannot have been served before.
-    const isOlder = connectedAt < this.#beganMs + CLOCK_MARGIN_MS;
+    const isOlder = connectedAt < this.beganMs + CLOCK_MARGIN_MS;
     return { ...JOINING, inDoubt: this.#exceptions.more && isOlder };
   }
 

@@ -97,7 +97,6 @@ export class LeaderParts {
       session: replaySession,
       settings: settings.retention,
       floor: stored.floor,
-      lost: (rows) => this.#reportLoss(rows),
     });
     this.lag = new LogLag(replaySession);
     this.replay = this.#makeReplay();
@@ -152,6 +151,7 @@ export class LeaderParts {
       isQuietSince: (place) => this.drain.isQuietSince(place),
       durable: (place) => this.progress.durable(place),
       floor: () => this.retention.floor,
+      readFloor: () => this.retention.readFloor(),
       announce: (connections, upTo) => this.recipients.announce(connections, upTo),
       goLive: (connection) => this.#dispatcher.arrive(connection),
       betweenReads: (work) => this.drain.betweenReads(work),
@@ -188,12 +188,6 @@ export class LeaderParts {
     this.recipients.committed(position);
     this.#history.forgetBefore(served.untilMs - CLOCK_MARGIN_MS);
     this.#deps.events.emit('committed', position);
-  }
-
-  /** Every client is missing the rows that retention had to remove undelivered. */
-  #reportLoss(rows: number): void {
-    this.#deps.events.emit('lost', rows);
-    this.#dispatcher.sayIncomplete();
   }
 
   #removeItem({ connectionId, connectedAt }: Connection): void {

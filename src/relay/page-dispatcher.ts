@@ -5,7 +5,6 @@ import type { Page, Position } from '../log/event-log.ts';
 import { pageBytes } from '../log/pages-in-flight.ts';
 import type { Snapshot } from '../log/snapshot.ts';
 import { formatCursor } from '../protocol/cursor.ts';
-import { readyFrame } from '../protocol/frame.ts';
 import type { Fanout } from '../pusher/fanout.ts';
 import type { LeaderEvents } from './relay-events.ts';
 
@@ -21,9 +20,9 @@ export class PageDispatcher {
 
   /** @returns the bytes that the page holds, and when all of it is settled */
   deliver(page: Page, from: Position): { bytes: number; delivered: Promise<void> } {
-    const { fanout, maxFrameBytes, read } = this.#deps;
+    const { fanout, installation, maxFrameBytes, durable, read } = this.#deps;
     // The start of the window and not its end: see protocol/cursor.ts.
-    const cursor = this.#cursorAt(from.snapshot);
+    const cursor = formatCursor(durable(from.snapshot), installation);
     if (!from.backlog) this.#welcome();
     const { bytes, settled } = fanout.dispatch(
       page.events.map((event) => ({
@@ -44,18 +43,6 @@ export class PageDispatcher {
     const { position, fanout } = this.#deps;
     if (position().backlog) this.#arrivals.push(connection);
     else fanout.goLive(connection);
-  }
-
-  /** Every client is missing events, and hears that it has to fetch again. */
-  sayIncomplete(): void {
-    const { fanout, position } = this.#deps;
-    const ready = Buffer.from(readyFrame(this.#cursorAt(position().snapshot), false));
-    void fanout.dispatch([{ audience: ['all'], encode: () => ready }]);
-  }
-
-  #cursorAt(place: Snapshot): string {
-    const { durable, installation } = this.#deps;
-    return formatCursor(durable(place), installation);
   }
 
   /** A window is over: from the next one on arrivals get what is dispatched. */

@@ -13,7 +13,7 @@ import type { CursorSnapshot } from '../protocol/cursor.ts';
 import type { Fanout } from '../pusher/fanout.ts';
 import type { FanoutOwner } from '../pusher/fanout-owner.ts';
 import type { Inheritance } from './inheritance.ts';
-import type { PositionHistory } from './position-history.ts';
+import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
 import { Recipient, type RecipientEvents, type Standing, servedUpTo } from './recipient.ts';
 import type { Replay } from './replay.ts';
 import { TakeoverRecord } from './takeover-record.ts';
@@ -53,7 +53,8 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
     const { directory, fanout, inheritance } = this.#deps;
     fanout.reportTo(this);
     for (const connection of directory.all()) this.#join(connection, inheritance.first(connection));
-    for (const connection of directory.expired()) this.expired(connection);
+    for (const connection of directory.expired())
+      this.#close(connection, inheritance.first(connection));
     this.#unfollow = follow(directory, this);
   }
 
@@ -132,13 +133,19 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
   /** Closes the socket of a connection whose token has expired, so that its client notices. */
   left(connection: Connection): void {
     const { fanout, clock } = this.#deps;
-    if (connection.ttl * 1000 <= clock.epochMs()) this.expired(connection);
-    else fanout.end(connection);
+    // DynamoDB's clock may be ahead, and its sweeper may come first.
+    if (connection.ttl * 1000 <= clock.epochMs() + CLOCK_MARGIN_MS) {
+      // It stays in the record until its socket is closed: a takeover may come before.
+      this.unservable(connection, fanout.oldestLiveOf(connection));
+      void fanout.close(connection);
+      return;
+    }
+    fanout.end(connection);
     this.#endIncarnation(connection);
   }
 
   expired(connection: Connection): void {
-    void this.#deps.fanout.close(connection);
+    this.#close(connection, this.#deps.inheritance.later(connection));
   }
 
   /** Goes on from where the connection was, or begins anew where it has not had its replay. */
@@ -150,7 +157,10 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
     const waiting = fanout.end(before);
     const inLane = waiting ? Snapshot.of(waiting) : readUpTo().snapshot;
     const upTo = lagging && stage === 'live' ? inLane : (pin ?? inLane);
-    this.#join(connection, served ? servedUpTo(upTo) : inheritance.later(connection));
+    const standing = served
+      ? servedUpTo(upTo.meet(this.#placeBeforeChange(connection)))
+      : inheritance.later(connection);
+    this.#join(connection, standing);
   }
 
   #apply<Name extends keyof RecipientEvents>(
@@ -168,6 +178,16 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
     if (stage === 'live') this.#deps.fanout.goLive(connection);
     else if (pin) this.#catchUp(recipient, pin);
     else this.#replay(recipient);
+  }
+
+  /** Closes the socket of a connection that was expired when it was first seen. */
+  #close(connection: Connection, standing: Standing): void {
+    const known = this.#byId.get(connection.connectionId);
+    if (known?.connection.connectedAt !== connection.connectedAt) {
+      this.#add(connection, standing);
+      this.unservable(connection, undefined);
+    }
+    void this.#deps.fanout.close(connection);
   }
 
   #add(connection: Connection, standing: Standing): Recipient {
@@ -196,6 +216,16 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
   #of(connection: Connection): Recipient | undefined {
     const recipient = this.#byId.get(connection.connectionId);
     return recipient?.connection === connection ? recipient : undefined;
+  }
+
+  /**
+   * The item may have been changed as early as the last read of the table: events of a room that was
+   * joined since have passed the connection by. Before this leader began the former one delivered.
+   */
+  #placeBeforeChange({ connectedAt }: Connection): Snapshot {
+    const { directory, history, inheritance } = this.#deps;
+    const sinceMs = Math.max(directory.asOf, connectedAt) - CLOCK_MARGIN_MS;
+    return sinceMs <= inheritance.beganMs ? inheritance.start : history.at(sinceMs).snapshot;
   }
 
   /** Moves the pin to where the oldest live frame of the lane begins. */

@@ -27,8 +27,6 @@ export interface LeaderEvents
   impaired: [eventId: string, problem: string, sentAs: 'key' | 'nobody'];
   committed: [Position];
   lag: [Lag];
-  /** Retention removed rows that could not be delivered in time. */
-  lost: [rows: number];
 }
 
 export interface LeaderState extends FanoutState {

@@ -78,6 +78,8 @@ export class ReplayGroup {
     const { sending, until } = await this.#readDifference();
     await this.#untilSent(sending);
     if (this.#position.backlog) return;
+    // After the last page was read: rows that were missing in it are below this floor.
+    await this.#deps.readFloor();
     const whole = [...this.#members].filter((member) => this.#isWhole(member));
     if (whole.length > 0)
       await this.#deps.announce(
@@ -249,6 +251,8 @@ export interface ReplayGroupDeps {
   durable(place: Snapshot): Snapshot;
   /** Rows of transactions below may be gone. */
   floor(): bigint;
+  /** Brings `floor` up to date. */
+  readFloor(): Promise<void>;
   /** Resolves once it is committed that these have everything up to there. */
   announce(connections: readonly Connection[], upTo: Snapshot): Promise<void>;
   /** From the next window on the connection gets what is dispatched. */

@@ -29,13 +29,14 @@ function start(
   const fanout = startFanout(gatewayOf(() => new Promise(() => undefined)));
   const joins: Joining[] = [];
   const served = { untilMs: now - HOUR_MS, snapshot: at(1).snapshot };
+  const history = new PositionHistory({ atMs: served.untilMs, snapshot: served.snapshot });
   const recipients = new Recipients({
     clock: systemClock,
     events: new EventEmitter<RelayEvents>(),
     directory,
     fanout,
     replay: { join: (joining: Joining) => joins.push(joining) } as unknown as Replay,
-    history: new PositionHistory({ atMs: served.untilMs, snapshot: served.snapshot }),
+    history,
     inheritance: new Inheritance({
       served,
       exceptions: String(options.exceptions ?? new Exceptions()),
@@ -56,7 +57,7 @@ function start(
     const { exceptions, ...row } = recipients.record(position);
     return { ...row, exceptions: exceptions === null ? null : Exceptions.parse(exceptions) };
   };
-  return { directory, recipients, joins, record, now };
+  return { directory, recipients, joins, record, history, now };
 }
 
 let made = 0;
@@ -110,6 +111,28 @@ test('a served connection that is read only later is missing what was dispatched
       [old.connectionId, '50:50:'],
     ],
   );
+});
+
+test('a served connection whose item is changed goes on from the last read of the table, and not from where the log is', () => {
+  const old = connection(2 * HOUR_MS);
+  const { directory, joins, recipients, history, now } = start({ connections: [old] });
+  // The change may be as old as the read before: a row for its new room has passed it by.
+  recipients.committed(at(100));
+  history.record(now + 1000, at(80).snapshot);
+  history.record(now + 5000, at(95).snapshot);
+  directory.put({ ...old, rooms: ['lobby'] });
+  expect(joins.map(({ from }) => from?.text)).toEqual(['50:50:']);
+  directory.upToDate(now + 4000);
+  directory.put({ ...old, rooms: ['lobby', 'den'] });
+  expect(joins.at(-1)?.from?.text).toBe('50:50:');
+});
+
+test('an expired connection stays in the record until its socket is closed', async () => {
+  const expiring = connection(2 * HOUR_MS, { ttl: Date.now() / 1000 - 1 });
+  const { directory, record } = start({ connections: [] });
+  directory.replaceAll([expiring], Date.now());
+  expect(record(at(60)).exceptions?.pinned.has(nameOf(expiring))).toBe(true);
+  await expect.poll(() => record(at(61)).exceptions?.pinned.size ?? 0).toBe(0);
 });
 
 test('an item that is changed before its first replay is through begins it anew, from its own cursor', () => {

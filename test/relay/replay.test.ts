@@ -54,6 +54,7 @@ async function start(
     position: () => feed.position,
     isQuietSince: () => false,
     floor: () => 0n,
+    readFloor: async () => undefined,
     durable: (place) => place,
     announce: async (connections) => {
       announced.push(...connections.map(({ connectionId }) => connectionId));

@@ -60,8 +60,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a cursor of a client is the end of its window',
     file: 'relay/page-dispatcher.ts',
-    find: 'const cursor = this.#cursorAt(from.snapshot);',
-    replace: 'const cursor = this.#cursorAt(page.next.snapshot);',
+    find: 'const cursor = formatCursor(durable(from.snapshot), installation);',
+    replace: 'const cursor = formatCursor(durable(page.next.snapshot), installation);',
   },
   {
     name: 'a cursor of a client may name what a crash undoes',
@@ -80,6 +80,12 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'relay/leader-parts.ts',
     find: 'floor: () => this.retention.floor,',
     replace: 'floor: () => 0n,',
+  },
+  {
+    name: 'a leader does not hear what a former leader has removed since',
+    file: 'relay/replay-group.ts',
+    find: 'await this.#deps.readFloor();',
+    replace: '',
   },
   {
     name: 'items that are stored late count as known',

@@ -232,6 +232,7 @@ export class SimulatedPostgres {
     }
     if (highest >= this.installation.floor && removed > 0) this.installation.floor = highest + 1n;
     this.#nextXid++;
+    if (undelivered > 0) this.refetch();
     return { removed, undelivered, floor: String(this.installation.floor) };
   }
 

@@ -35,7 +35,7 @@ const SETTINGS: DeliverySettings = {
   maxPostsInFlight: 3,
   postsPerSecondLimit: 400,
   deliveryDeadlineMs: 8000,
-  retention: { keep: '40 seconds', keepUndelivered: '30 minutes', intervalMs: 5000 },
+  retention: { keep: '40 seconds', keepUndelivered: '45 seconds', intervalMs: 5000 },
 };
 
 /** A relay in a process of its own. */
@@ -161,6 +161,8 @@ export class Simulation implements Surroundings, Network {
     const isFree =
       formerId !== null &&
       !this.gateway.sockets.has(formerId) &&
+      !this.table.items.has(formerId) &&
+      !this.relays.some(({ process, relay }) => process.isFrozen || relay.role === 'starting') &&
       !this.relays.some(({ directory }) => knows(directory, formerId));
     const id = reused && isFree ? formerId : `c${++this.#connections}=`;
     client.connect(id, storedMs, ttlSeconds);

@@ -167,6 +167,7 @@ export const STATEMENTS: Readonly<Record<string, Statement>> = {
   remove_old: (postgres, [keep, keepUndelivered, batch]) => [
     postgres.removeOld(intervalMs(keep), intervalMs(keepUndelivered), Number(batch)),
   ],
+  read_floor: ({ installation }) => [{ floor: String(installation.floor) }],
   log_lag: () => [{ events: 0, seconds: 0, usage: 0, ids: null, log_bytes: 0 }],
   ping: () => [],
 };
