@@ -219,8 +219,9 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
   }
 
   /**
-   * The item may have been changed as early as the last read of the table: events of a room that was
-   * joined since have passed the connection by. Before this leader began the former one delivered.
+   * The item may have been changed as early as the last read of the table: events of a room that
+   * was joined since have passed the connection by. Before this leader began the former one
+   * delivered.
    */
   #placeBeforeChange({ connectedAt }: Connection): Snapshot {
     const { directory, history, inheritance } = this.#deps;
