@@ -8,6 +8,9 @@ import type { SimulatedGateway, SimulatedTable, Socket } from './gateway.ts';
 import type { Row, SimulatedPostgres } from './postgres.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
+/** API Gateway waits for $connect this long. */
+const LAMBDA_MS = 29_000;
+
 /** A broken promise, which ends the run. */
 export class Violation extends Error {}
 
@@ -17,6 +20,8 @@ export interface Surroundings {
   readonly gateway: SimulatedGateway;
   readonly table: SimulatedTable;
   trace(line: string): void;
+  /** Every relay that leads has the item with that room. */
+  leadersKnow(connection: Connection, room: string): boolean;
   violated(message: string): void;
 }
 
@@ -27,8 +32,10 @@ export interface Surroundings {
 export class SimulatedClient {
   readonly userId: string;
   rooms: readonly string[];
-  /** Its rooms have changed: what it was to get of them cannot be said exactly. */
+  /** Its rooms have changed in place: the order within a row of several audiences is not promised. */
   roomsChanged = false;
+  /** From when on, in virtual time, it must hear of a room. */
+  readonly #roomsSince = new Map<string, number>();
   /** The connection that it has now. */
   connection: Connection | null = null;
   /** The id of the connection that it had last. */
@@ -95,9 +102,12 @@ export class SimulatedClient {
     // Without a cursor nothing was ever heard: the application fetches at the first READY.
     if (cursor === undefined) this.#known = new Set(postgres.committedRows());
     this.#began = true;
+    for (const room of this.rooms)
+      if (!this.#roomsSince.has(room)) this.#roomsSince.set(room, time.now);
     this.#around.trace(`${this.userId} connects as ${connectionId} with ${cursor ?? 'no cursor'}`);
     time.after(storedMs, () => table.items.set(connectionId, connection));
-    time.after(storedMs + time.between(1, 20), () => this.#open(connection));
+    const openMs = time.chance(0.1) ? time.between(20, 5000) : time.between(1, 20);
+    time.after(Math.min(storedMs + openMs, LAMBDA_MS), () => this.#open(connection));
   }
 
   /** The network is gone: the gateway notices after a time. */
@@ -117,6 +127,9 @@ export class SimulatedClient {
     if (!item || item.connectedAt !== this.connection?.connectedAt) return;
     this.rooms = rooms;
     this.roomsChanged = true;
+    // Events of a room that it has left need not come any more.
+    for (const room of this.#roomsSince.keys())
+      if (!rooms.includes(room)) this.#roomsSince.delete(room);
     const changed = { ...item, rooms };
     for (const term of termsOf(changed)) this.#terms.add(term);
     table.items.set(item.connectionId, changed);
@@ -129,7 +142,7 @@ export class SimulatedClient {
       (term) =>
         term === 'all' ||
         term === `user:${this.userId}` ||
-        (!this.roomsChanged && this.rooms.some((room) => term === `room:${room}`)),
+        (row.committedAt ?? 0) > (this.#roomsSince.get(term.replace('room:', '')) ?? Infinity),
     );
   }
 
@@ -194,11 +207,21 @@ export class SimulatedClient {
     this.isReady = true;
     this.#wasReady = true;
     this.#delivery.cursor = cursor;
+    this.#expectRooms();
     if (recovered) return;
     // It fetches: from now on it knows all that is there.
     this.#delivery.forget();
     this.#known = new Set(postgres.committedRows());
     this.#newest.clear();
+  }
+
+  /** READY of a leader that knows of a new room: from now on its events must come. */
+  #expectRooms(): void {
+    const { connection } = this;
+    if (!connection) return;
+    for (const room of this.rooms)
+      if (!this.#roomsSince.has(room) && this.#around.leadersKnow(connection, room))
+        this.#roomsSince.set(room, this.#around.time.now);
   }
 
   #message({ id, cursor }: Event): void {

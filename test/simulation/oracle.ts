@@ -43,10 +43,10 @@ export function aheadOf(
   client: SimulatedClient,
   cursor: CursorRow,
   rows: readonly Row[],
-  nowMs: number,
 ): string | null {
   const { connection } = client;
-  if (!connection || !client.isAttached || connection.ttl * 1000 <= nowMs) return null;
+  // An expired connection counts until its socket is closed: its next cursor must not be ahead.
+  if (!connection || !client.isAttached) return null;
   const next = continuesFrom(connection, cursor);
   if (!next) return null;
   const passed = rows.filter((row) => isPassed(row, next.position, next.cursor));

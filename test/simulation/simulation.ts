@@ -1,4 +1,5 @@
 import { pino } from 'pino';
+import type { Connection } from '../../src/connections/connection.ts';
 import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
 import { Snapshot } from '../../src/log/snapshot.ts';
 import { Relay } from '../../src/relay/relay.ts';
@@ -75,7 +76,7 @@ export class Simulation implements Surroundings, Network {
       this.trace(`the cursor is ${cursor.snapshot} ${cursor.exceptions}`);
       const rows = this.postgres.committedRows();
       for (const client of this.clients) {
-        const wrong = aheadOf(client, cursor, rows, this.time.epochMs);
+        const wrong = aheadOf(client, cursor, rows);
         if (wrong) this.violated(wrong);
       }
     };
@@ -95,6 +96,18 @@ export class Simulation implements Surroundings, Network {
 
   trace(line: string): void {
     this.lines.push(`${(this.time.now / 1000).toFixed(3)} ${line}`);
+  }
+
+  leadersKnow({ connectionId, connectedAt }: Connection, room: string): boolean {
+    const leaders = this.relays.filter(({ relay }) => relay.role === 'leader');
+    return leaders.every(({ directory }) =>
+      [...directory.all()].some(
+        (item) =>
+          item.connectionId === connectionId &&
+          item.connectedAt === connectedAt &&
+          item.rooms?.includes(room),
+      ),
+    );
   }
 
   violated(message: string): void {
