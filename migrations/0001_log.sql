@@ -177,8 +177,8 @@ end $$;
 -- case; at most `batch` rows a call, the oldest first. Writers never wait for it: it touches only
 -- rows that nobody writes any more. A row that a wrong clock has stamped in the future counts as
 -- old as the next row with a credible time. Otherwise it would keep the rows after it for years.
--- Returns how many were removed, how many of those had not been delivered, and the floor that this
--- left.
+-- Rows that had not been delivered void the cursors of all clients, as refetch() does. Returns how
+-- many were removed, how many of those had not been delivered, and the floor that this left.
 create function rowcast.remove_old(
   keep interval, keep_undelivered interval, batch integer,
   out removed integer, out undelivered integer, out floor xid8

@@ -32,7 +32,9 @@ export interface Surroundings {
 export class SimulatedClient {
   readonly userId: string;
   rooms: readonly string[];
-  /** Its rooms have changed in place: the order within a row of several audiences is not promised. */
+  /**
+   * Its rooms have changed in place: the order within a row of several audiences is not promised.
+   */
   roomsChanged = false;
   /** From when on, in virtual time, it must hear of a room. */
   readonly #roomsSince = new Map<string, number>();
