@@ -1,6 +1,6 @@
 /**
- * Proves the simulation: puts each fault of mutants.ts into a copy of the code, and expects that
- * the simulation finds it within a minute.
+ * Proves the simulation: puts each fault of mutants.ts into a copy of the code, and expects that the
+ * simulation finds it.
  *
  *     npm run simulate:mutants            all
  *     npm run simulate:mutants -- lease   those with the word in their name
@@ -12,7 +12,8 @@ import { join, resolve } from 'node:path';
 import { temporaryFolder } from '../support/process/temporary-folder.ts';
 import { MUTANTS, type Mutant } from './mutants.ts';
 
-const LIMIT_MS = 60_000;
+/** Here each is found within a minute; a machine under load may take longer. */
+const LIMIT_MS = 180_000;
 const SEEDS = 100_000;
 const COPIED = ['src', 'test/simulation', 'test/support', 'package.json', 'tsconfig.json'];
 

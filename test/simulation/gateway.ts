@@ -25,6 +25,8 @@ export class SimulatedGateway {
   trouble: Trouble | null = null;
   /** The trouble of posts to one connection. */
   readonly troubled = new Map<string, Trouble>();
+  /** Called as a process starts a request. */
+  requested: (process: VirtualProcess) => void = () => undefined;
   readonly #time: VirtualTime;
 
   constructor(time: VirtualTime) {
@@ -53,6 +55,7 @@ export class SimulatedGateway {
     act: () => PostOutcome,
   ): Promise<PostOutcome> {
     const time = this.#time;
+    this.requested(process);
     return new Promise((resolve) => {
       let over = false;
       const answer = (outcome: PostOutcome) => {

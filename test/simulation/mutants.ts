@@ -82,12 +82,6 @@ export const MUTANTS: readonly Mutant[] = [
     replace: 'floor: () => 0n,',
   },
   {
-    name: 'a leader does not hear what a former leader has removed since',
-    file: 'relay/replay-group.ts',
-    find: 'await this.#deps.readFloor();',
-    replace: '',
-  },
-  {
     name: 'items that are stored late count as known',
     file: 'relay/takeover-record.ts',
     find: 'const LATE_ITEM_MS = 30_000 + CLOCK_MARGIN_MS;',

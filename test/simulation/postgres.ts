@@ -39,6 +39,8 @@ export interface CursorRow {
 
 /** A connection at the server's side. */
 export interface Backend {
+  /** The process at the other end. */
+  readonly owner: unknown;
   alive: boolean;
   /** When its last statement ended, in virtual time. */
   activeAt: number;
@@ -57,6 +59,8 @@ export class SimulatedPostgres {
   readonly running = new Map<bigint, Transaction>();
   readonly locks = new Map<'lease' | 'doorbell', Backend>();
   readonly backends = new Set<Backend>();
+  /** When the lease was taken last, in virtual time. */
+  leaseSince = 0;
   readonly listeners = new Set<(channel: 'event' | 'control') => void>();
   /** No commit of a writer is flushed at once. */
   flushesLate = false;
@@ -174,6 +178,11 @@ export class SimulatedPostgres {
   get doorbellIsShared(): boolean {
     for (const { sharesDoorbell } of this.running.values()) if (sharesDoorbell) return true;
     return false;
+  }
+
+  take(lock: 'lease' | 'doorbell', backend: Backend): void {
+    this.locks.set(lock, backend);
+    if (lock === 'lease') this.leaseSince = this.#time.now;
   }
 
   /** Since the last statement of a connection. */

@@ -34,6 +34,7 @@ export class SimulatedSession implements SqlSession {
     this.#network = network;
     this.#process = process;
     this.#backend = {
+      owner: process,
       alive: true,
       activeAt: network.time.now,
       end: () => this.#later(() => this.#end(new Error('terminating connection'))),

@@ -24,11 +24,6 @@ test.each([0, 1, 2, 3])('in the hundred seeds of part %i no promise is broken', 
     expect(await fails(seed, planOf(seed, STEPS))).toBeNull();
 });
 
-// 681, 4894: a former leader removed rows, and the new one did not know.
-test.each([681, 4894])('seed %i, which once found a fault, finds nothing', async (seed) => {
-  expect(await fails(seed, planOf(seed, STEPS))).toBeNull();
-});
-
 test('a failure is shortened to the steps that it needs', async () => {
   const seed = 3;
   // Rows vanish from the log as soon as they are committed.

@@ -19,6 +19,8 @@ const ROOMS = ['red', 'blue'];
 /** After the last step everything is healed, and must be delivered within this. */
 const SETTLE_MS = 240_000;
 const STOP_MS = 40_000;
+/** A leader trusts its lease for this long after it was last proved (listener/lease.ts). */
+const TRUST_MS = 8000;
 
 /** Small, so that pages, backlogs and slow lanes come with a few rows. */
 const SETTINGS: DeliverySettings = {
@@ -72,6 +74,7 @@ export class Simulation implements Surroundings, Network {
       (user, n) =>
         new SimulatedClient(user, n % 2 === 0 ? [ROOMS[(n / 2) % 2] as string] : [], this),
     );
+    this.gateway.requested = (process) => this.#checkLease(process);
     this.postgres.committed = (cursor) => {
       this.trace(`the cursor is ${cursor.snapshot} ${cursor.exceptions}`);
       const rows = this.postgres.committedRows();
@@ -80,6 +83,15 @@ export class Simulation implements Surroundings, Network {
         if (wrong) this.violated(wrong);
       }
     };
+  }
+
+  /** A relay that lost its lease stops posting once it cannot trust it any more. */
+  #checkLease(process: VirtualProcess): void {
+    const holder = this.postgres.locks.get('lease');
+    if (!holder || holder.owner === process) return;
+    const sinceMs = this.time.now - this.postgres.leaseSince;
+    if (sinceMs > TRUST_MS)
+      this.violated(`${process.name} posts ${sinceMs} ms after another relay took the lease`);
   }
 
   async run(steps: readonly Step[]): Promise<void> {

@@ -123,7 +123,7 @@ function commitCursor(postgres: SimulatedPostgres, values: Values): Answer {
 
 function tryLock(postgres: SimulatedPostgres, lock: 'lease' | 'doorbell', backend: Backend) {
   const holder = postgres.locks.get(lock);
-  if (!holder) postgres.locks.set(lock, backend);
+  if (!holder) postgres.take(lock, backend);
   return !holder || holder === backend;
 }
 
