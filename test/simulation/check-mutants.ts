@@ -1,6 +1,6 @@
 /**
- * Proves the simulation: puts each fault of mutants.ts into a copy of the code, and expects that the
- * simulation finds it.
+ * Proves the simulation: puts each fault of mutants.ts into a copy of the code, and expects that
+ * the simulation finds it.
  *
  *     npm run simulate:mutants            all
  *     npm run simulate:mutants -- lease   those with the word in their name

@@ -52,8 +52,8 @@ const BASIC: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The steps of a seed, each independent of the others, so that some can be left out. Each seed leaves
- * some faults out and has more of others: two that must meet are else too far apart.
+ * The steps of a seed, each independent of the others, so that some can be left out. Each seed
+ * leaves some faults out and has more of others: two that must meet are else too far apart.
  */
 export function planOf(seed: number, count: number): Step[] {
   const random = seeded(seed);
