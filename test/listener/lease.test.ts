@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
+import { Doorbell } from '../../src/listener/doorbell.ts';
 import { Lease } from '../../src/listener/lease.ts';
 import { Session } from '../../src/postgres/session.ts';
 import { TestDatabase } from '../support/postgres/database.ts';
@@ -46,4 +47,19 @@ test('an attempt that fails leaves no connection behind', async () => {
       ),
     )
     .toEqual([]);
+});
+
+test('a release gives every lock up, though the network loses the close', async () => {
+  const database = await TestDatabase.create();
+  onTestFinished(() => database.close());
+  const lease = await acquire(database);
+  onTestFinished(() => lease.session.destroy());
+  expect(await new Doorbell({ session: lease.session }).trySleep()).toBe(true);
+  lease.session.close = async () => undefined;
+  await lease.release();
+  const locks = await database.sql(
+    `select objid from pg_locks l join pg_database d on d.oid = l.database
+     where locktype = 'advisory' and datname = current_database()`,
+  );
+  expect(locks).toEqual([]);
 });

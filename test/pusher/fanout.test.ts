@@ -7,6 +7,7 @@ import { LOCAL_CREDENTIALS, LOCAL_REGION } from '../../src/local/dev-environment
 import { LocalGateway } from '../../src/local/gateway.ts';
 import type { FanoutDeps } from '../../src/pusher/fanout.ts';
 import type { FanoutEvents } from '../../src/pusher/fanout-owner.ts';
+import type { Gateway, PostOutcome } from '../../src/pusher/gateway.ts';
 import { Lane } from '../../src/pusher/lane.ts';
 import { nextStep } from '../../src/pusher/retry-policy.ts';
 import { TestClient } from '../support/client/client.ts';
@@ -145,6 +146,20 @@ test('a connection that claims to be made in the future is removed at a 410 once
   expect(step()).toBe('retry');
   uptimeMs = 31_000;
   expect(step()).toBe('remove');
+});
+
+test('a socket that is still to be opened is closed once it is open, and until then is not over', async () => {
+  const answers: PostOutcome[] = [{ kind: 'gone' }, { kind: 'gone' }, { kind: 'delivered' }];
+  const ended: string[] = [];
+  const events = new EventEmitter<FanoutEvents>().on('ended', (_, why) => ended.push(why));
+  const gateway: Gateway = {
+    knownWithinMs: 30_000,
+    post: async () => ({ kind: 'delivered' }),
+    close: async () => answers.shift() as PostOutcome,
+  };
+  const fanout = startFanout(gateway, { events });
+  await fanout.close({ connectionId: 'young=', userId: 'u', connectedAt: Date.now(), ttl: 0 });
+  expect([answers, ended]).toEqual([[], ['closed']]);
 });
 
 test('a frame that the gateway refuses for good is left out, and the next ones go on', async () => {

@@ -121,3 +121,16 @@ test('a connection whose replay is not whole is not announced: the next leader h
   await expect.poll(() => posted.at(-1)).toContain('"recovered":false');
   expect(announced).toEqual([]);
 });
+
+test('rows that a former leader has removed meanwhile make a replay incomplete, though nobody here has heard of it', async () => {
+  let floor = 0n;
+  const { posted, announced, join } = await start(() => ({
+    floor: () => floor,
+    readFloor: async () => {
+      floor = 10n ** 12n;
+    },
+  }));
+  join();
+  await expect.poll(() => posted.at(-1)).toContain('"recovered":false');
+  expect(announced).toEqual([]);
+});

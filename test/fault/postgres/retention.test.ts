@@ -61,6 +61,22 @@ test('rows beyond the limit are removed undelivered, and every client is told to
   await client.frame(({ type, recovered }) => type === 'READY' && recovered === false);
 });
 
+test('clients hear of rows that were removed undelivered though no relay was left to say so', async () => {
+  const world = await World.start();
+  const relay = await world.relay(quick);
+  const client = await world.live();
+  await relay.stop();
+  await world.sql(`insert into messages (content) values ('too late')`);
+  await age(world, '2 days');
+  // As a relay does that ends in this moment.
+  const [row] = await world.sql<{ undelivered: number }>(
+    `select undelivered from rowcast.remove_old('1 hour', '1 day', 100)`,
+  );
+  expect(row?.undelivered).toBe(1);
+  await world.relay(quick);
+  await client.frame(({ type, recovered }) => type === 'READY' && recovered === false);
+});
+
 test('removing rows never makes a writer wait', async () => {
   const world = await World.start();
   await world.sql(`insert into messages (content) select n::text from generate_series(1, 8000) n`);
