@@ -1047,13 +1047,7 @@ CREATE OR REPLACE FUNCTION rowcast.refetch()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 begin
-  update rowcast.installation
-  set id = gen_random_uuid(), timeline = rowcast.timeline(), refetch_before = null;
-  -- Nobody has been served in the new installation: the relay replays to everybody from where the
-  -- cursor is.
-  update rowcast.cursor
-  set installation = (select id from rowcast.installation), served_until = 'epoch',
-    served_snapshot = snapshot, exceptions = '{}', updated_at = now();
+  perform rowcast.void_cursors();
   perform pg_notify('rowcast_control', '');
 end $function$
 ;
@@ -1154,7 +1148,7 @@ begin
   )
   select count(*), count(*) filter (where g.waits) into removed, undelivered from gone g;
   -- In this transaction, so that no crash keeps it from the clients.
-  if undelivered > 0 then perform rowcast.refetch(); end if;
+  if undelivered > 0 then perform rowcast.void_cursors(); end if;
   select i.floor into remove_old.floor from rowcast.installation i;
 end $function$
 ;
@@ -1378,6 +1372,22 @@ AS $function$
     and (w.columns is null
       or a.attname = any (w.columns || rowcast.audience_columns(w.audience)))
 $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.void_cursors()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  update rowcast.installation
+  set id = gen_random_uuid(), timeline = rowcast.timeline(), refetch_before = null;
+  -- Nobody has been served in the new installation: the relay replays to everybody from where the
+  -- cursor is.
+  update rowcast.cursor
+  set installation = (select id from rowcast.installation), served_until = 'epoch',
+    served_snapshot = snapshot, exceptions = '{}', updated_at = now();
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.watch(target regclass, entity text DEFAULT NULL::text, audience text[] DEFAULT '{all}'::text[], columns text[] DEFAULT NULL::text[], operations text[] DEFAULT '{insert,update,delete}'::text[], include_old boolean DEFAULT false)

@@ -143,6 +143,14 @@ select rowcast.keep_apart(t) from to_regclass('rowcast.migrations') t where t is
 create function rowcast.refetch() returns void language plpgsql
 set search_path = pg_catalog, pg_temp as $$
 begin
+  perform rowcast.void_cursors();
+  perform pg_notify('rowcast_control', '');
+end $$;
+
+-- The work of refetch(), of which the relay that leads hears by itself or at its next commit.
+create function rowcast.void_cursors() returns void language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+begin
   update rowcast.installation
   set id = gen_random_uuid(), timeline = rowcast.timeline(), refetch_before = null;
   -- Nobody has been served in the new installation: the relay replays to everybody from where the
@@ -150,7 +158,6 @@ begin
   update rowcast.cursor
   set installation = (select id from rowcast.installation), served_until = 'epoch',
     served_snapshot = snapshot, exceptions = '{}', updated_at = now();
-  perform pg_notify('rowcast_control', '');
 end $$;
 
 -- Makes a copy of a database an installation of its own: what waits in its log is never delivered,
@@ -224,7 +231,7 @@ begin
   )
   select count(*), count(*) filter (where g.waits) into removed, undelivered from gone g;
   -- In this transaction, so that no crash keeps it from the clients.
-  if undelivered > 0 then perform rowcast.refetch(); end if;
+  if undelivered > 0 then perform rowcast.void_cursors(); end if;
   select i.floor into remove_old.floor from rowcast.installation i;
 end $$;
 
@@ -233,6 +240,7 @@ end $$;
 set local lock_timeout = '5s';
 drop function rowcast.remove_old(interval, interval, integer);
 drop function rowcast.adopt(boolean);
+drop function rowcast.void_cursors();
 drop function rowcast.refetch();
 drop table rowcast.cursor;
 drop table rowcast.event;

@@ -43,7 +43,10 @@ export class Retention {
     if (row) this.#floor = BigInt(row.floor);
   }
 
-  /** Runs until the signal aborts. @throws when the database is lost */
+  /**
+   * Runs until the signal aborts.
+   * @throws when the database is lost, and when clients have to be told of a loss
+   */
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       const more = await this.#removeSome();
@@ -70,6 +73,8 @@ export class Retention {
       this.#deps.events.emit('lost', row.undelivered);
     }
     this.#deps.events.emit('removed', row.removed);
+    // The removal has voided all cursors: nothing may be committed any more.
+    if (row.undelivered > 0) throw new Error('events were removed undelivered; starting over');
     return row.removed === BATCH_ROWS;
   }
 }

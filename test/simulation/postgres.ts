@@ -208,8 +208,13 @@ export class SimulatedPostgres {
     return true;
   }
 
-  /** rowcast.refetch(): an installation of its own, whose clients are to fetch again. */
   refetch(): void {
+    this.voidCursors();
+    this.notify('control');
+  }
+
+  /** An installation of its own, whose clients are to fetch again. */
+  voidCursors(): void {
     const id = tag(++this.#installations);
     this.installation = { ...this.installation, id, refetchBeforeMs: this.#time.epochMs };
     this.cursor = {
@@ -221,7 +226,6 @@ export class SimulatedPostgres {
     };
     this.#nextXid++;
     this.flush();
-    this.notify('control');
   }
 
   /** rowcast.remove_old(): rows that are old and delivered, and rows that are too old anyway. */
@@ -241,7 +245,7 @@ export class SimulatedPostgres {
     }
     if (highest >= this.installation.floor && removed > 0) this.installation.floor = highest + 1n;
     this.#nextXid++;
-    if (undelivered > 0) this.refetch();
+    if (undelivered > 0) this.voidCursors();
     return { removed, undelivered, floor: String(this.installation.floor) };
   }
 

@@ -54,8 +54,10 @@ test('rows beyond the limit are removed undelivered, and every client is told to
   await world.sql(`insert into messages (content) values ('too late')`);
   await age(world, '2 days');
   world.posts.fault = () => ({ status: 503 });
-  const relay = await world.relay(quick);
-  await once(relay, 'removed');
+  const relay = world.makeRelay(quick);
+  const lost = once(relay, 'lost');
+  await relay.start();
+  expect(await lost).toEqual([1]);
   expect(await rows(world)).toBe(0);
   world.heal();
   await client.frame(({ type, recovered }) => type === 'READY' && recovered === false);
