@@ -127,6 +127,17 @@ test('a served connection whose item is changed goes on from the last read of th
   expect(joins.at(-1)?.from?.text).toBe('50:50:');
 });
 
+test('a leader passes a doubt on until READY has said that something may be missing', () => {
+  const young = connection(1000);
+  const before = new Exceptions();
+  before.more = true;
+  const { joins, record } = start({ connections: [young], exceptions: before });
+  expect(joins.map(({ inDoubt }) => inDoubt)).toEqual([true]);
+  expect(record(at(60)).exceptions?.more).toBe(true);
+  joins[0]?.ready(at(70).snapshot);
+  expect(record(at(80)).exceptions?.more).toBe(false);
+});
+
 test('an expired connection stays in the record until its socket is closed', async () => {
   const expiring = connection(2 * HOUR_MS, { ttl: Date.now() / 1000 - 1 });
   const { directory, record } = start({ connections: [] });
