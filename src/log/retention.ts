@@ -10,8 +10,8 @@ const BREATH_MS = 50;
 
 /**
  * Keeps the log from growing: rows that were delivered go after `keep`. Rows that could not be
- * delivered hold out until `keepUndelivered`; then they go too, and every client is
- * told so (`lost`).
+ * delivered hold out until `keepUndelivered`; then they go too, and every client hears that it has
+ * to fetch again.
  *
  * Runs while a relay leads. Deleting old rows blocks no writer, and vacuum makes their space free
  * for new ones.
@@ -31,8 +31,8 @@ export class Retention {
   }
 
   /**
-   * Reads the floor anew: a former leader that was frozen may have removed rows since. @throws when
-   * the database is lost
+   * Reads the floor anew: a former leader that was frozen may have removed rows since.
+   * @throws when the database is lost
    */
   async readFloor(): Promise<void> {
     const [row] = await this.#deps.session.query<{ floor: string }>(

@@ -54,7 +54,7 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
     fanout.reportTo(this);
     for (const connection of directory.all()) this.#join(connection, inheritance.first(connection));
     for (const connection of directory.expired())
-      this.#close(connection, inheritance.first(connection));
+      this.#closeExpired(connection, inheritance.first(connection));
     this.#unfollow = follow(directory, this);
   }
 
@@ -136,8 +136,7 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
     // DynamoDB's clock may be ahead, and its sweeper may come first.
     if (connection.ttl * 1000 <= clock.epochMs() + CLOCK_MARGIN_MS) {
       // It stays in the record until its socket is closed: a takeover may come before.
-      this.unservable(connection, fanout.oldestLiveOf(connection));
-      void fanout.close(connection);
+      this.#close(connection, fanout.oldestLiveOf(connection));
       return;
     }
     fanout.end(connection);
@@ -145,7 +144,7 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
   }
 
   expired(connection: Connection): void {
-    this.#close(connection, this.#deps.inheritance.later(connection));
+    this.#closeExpired(connection, this.#deps.inheritance.later(connection));
   }
 
   /** Goes on from where the connection was, or begins anew where it has not had its replay. */
@@ -181,12 +180,15 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
   }
 
   /** Closes the socket of a connection that was expired when it was first seen. */
-  #close(connection: Connection, standing: Standing): void {
+  #closeExpired(connection: Connection, standing: Standing): void {
     const known = this.#byId.get(connection.connectionId);
-    if (known?.connection.connectedAt !== connection.connectedAt) {
-      this.#add(connection, standing);
-      this.unservable(connection, undefined);
-    }
+    if (known?.connection.connectedAt !== connection.connectedAt) this.#add(connection, standing);
+    this.#close(connection, undefined);
+  }
+
+  /** Closes a socket; until that is done the record names the connection. */
+  #close(connection: Connection, from: CursorSnapshot | undefined): void {
+    this.unservable(connection, from);
     void this.#deps.fanout.close(connection);
   }
 
@@ -238,11 +240,10 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
 
   /** Goes on from the log. Closes the connection where that takes too long. */
   #catchUp(recipient: Recipient, from: Snapshot): void {
-    const { fanout, clock } = this.#deps;
-    recipient.deadline ??= clock.after(BEHIND_DEADLINE_MS, () => {
-      this.unservable(recipient.connection, undefined);
-      void fanout.close(recipient.connection);
-    });
+    const { connection } = recipient;
+    recipient.deadline ??= this.#deps.clock.after(BEHIND_DEADLINE_MS, () =>
+      this.#close(connection, undefined),
+    );
     this.#replay(recipient, from);
   }
 

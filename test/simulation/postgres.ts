@@ -97,10 +97,6 @@ export class SimulatedPostgres {
     };
   }
 
-  get nextXid(): bigint {
-    return this.#nextXid;
-  }
-
   /** As pg_current_snapshot(): xmax is one past the latest transaction that is over. */
   snapshot(): Snapshot {
     let xmax = this.#nextXid;

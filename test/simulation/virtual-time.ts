@@ -47,11 +47,6 @@ export class VirtualTime {
     };
   }
 
-  /** Resolves after a time, for models whose processes cannot be killed. */
-  pause(ms: number): Promise<void> {
-    return new Promise((resolve) => this.after(ms, resolve));
-  }
-
   /** Runs until the time, or until `done` holds after some task. @returns whether it does */
   async run(untilMs: number, done: () => boolean = () => false): Promise<boolean> {
     for (;;) {
@@ -107,18 +102,18 @@ export class VirtualProcess implements Clock {
   }
 
   after(ms: number, callback: () => void): Timer {
-    const cancel = this.#time.after(ms, () => this.run(callback));
-    let cancelled = false;
+    // A frozen process may hold a timer that is due; it can still be cancelled then.
+    let isCancelled = false;
+    const act = () => {
+      if (!isCancelled) callback();
+    };
+    const takeBack = this.#time.after(ms, () => this.run(act));
     const timer: Timer = {
       cancel: () => {
-        cancelled = true;
-        cancel();
+        isCancelled = true;
+        takeBack();
       },
       unref: () => timer,
-    };
-    const once = callback;
-    callback = () => {
-      if (!cancelled) once();
     };
     return timer;
   }
