@@ -30,6 +30,8 @@ create table rowcast.capture (
   include_old boolean not null,
   channel text not null,
   function text not null,
+  shape jsonb not null,
+  granted boolean not null,
   watched_at timestamp with time zone default now() not null
 );
 
@@ -43,6 +45,7 @@ create table rowcast.cursor (
   delivered pg_snapshot default pg_current_snapshot() not null,
   exceptions json default '{}'::json not null,
   commits bigint default 0 not null,
+  term bigint default 0 not null,
   served_until timestamp with time zone default '1970-01-01 00:00:00+00'::timestamp with time zone not null,
   served_snapshot pg_snapshot default pg_current_snapshot() not null,
   updated_at timestamp with time zone default now() not null
@@ -67,9 +70,22 @@ create table rowcast.installation (
   identity text not null,
   timeline integer not null,
   floor xid8 default '0'::xid8 not null,
+  cursor_key bytea default rowcast.random_key() not null,
+  former_cursor_key bytea,
   refetch_before timestamp with time zone,
   installed_at timestamp with time zone default now() not null
 );
+
+create table rowcast.lease (
+  only_row boolean default true not null,
+  holder uuid not null,
+  term bigint not null,
+  until timestamp with time zone not null,
+  name text not null,
+  pid integer not null,
+  backend_start timestamp with time zone,
+  quiet_until timestamp with time zone default '-infinity'::timestamp with time zone not null
+) with (fillfactor=50);
 
 alter table complaints add constraint complaints_pkey PRIMARY KEY (id);
 
@@ -86,6 +102,10 @@ alter table rowcast.event add constraint event_pkey PRIMARY KEY (id);
 alter table rowcast.installation add constraint installation_only_row_check CHECK (only_row);
 
 alter table rowcast.installation add constraint installation_pkey PRIMARY KEY (only_row);
+
+alter table rowcast.lease add constraint lease_only_row_check CHECK (only_row);
+
+alter table rowcast.lease add constraint lease_pkey PRIMARY KEY (only_row);
 
 CREATE INDEX event_problem_idx ON rowcast.event USING btree (source, id) WHERE (problem IS NOT NULL);
 
@@ -112,6 +132,158 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.append_1(text, text[], json, json, json, text)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if pg_column_size($2) > 65536 then
+    insert into rowcast.event (type, audience, source, problem)
+    values ('UPDATE' || '_MESSAGE', '{}', 'public.messages', 'its audience is too large');
+  else
+    insert into rowcast.event (type, audience, data, old, source, key, problem)
+    values (
+      case $1
+        when 'INSERT' then 'NEW' when 'UPDATE' then 'UPDATE' when 'DELETE' then 'DELETE'
+        else 'TRUNCATE' end || '_MESSAGE',
+      case when $2 = '{}' then $2 else '{all}'::text[] end,
+      case when pg_column_size($3) <= 131072 then $3 end,
+      case when pg_column_size($4) <= 131072 then $4 end,
+      'public.messages',
+      case when pg_column_size($5) <= 1000 then $5 end,
+      left($6, 500));
+  end if;
+  if not pg_try_advisory_xact_lock_shared(1919907683, 1) then
+    perform rowcast.ring('rowcast_messages');
+  end if;
+  return null;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.append_2(text, text[], json, json, json, text)
+ RETURNS text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if pg_column_size($2) > 65536 then
+    insert into rowcast.event (type, audience, source, problem)
+    values ('UPDATE' || '_COMPLAINT', '{}', 'public.complaints', 'its audience is too large');
+  else
+    insert into rowcast.event (type, audience, data, old, source, key, problem)
+    values (
+      case $1
+        when 'INSERT' then 'NEW' when 'UPDATE' then 'UPDATE' when 'DELETE' then 'DELETE'
+        else 'TRUNCATE' end || '_COMPLAINT',
+      case when $2 = '{}' then $2 else '{all}'::text[] end,
+      case when pg_column_size($3) <= 131072 then $3 end,
+      case when pg_column_size($4) <= 131072 then $4 end,
+      'public.complaints',
+      case when pg_column_size($5) <= 1000 then $5 end,
+      left($6, 500));
+  end if;
+  if not pg_try_advisory_xact_lock_shared(1919907683, 1) then
+    perform rowcast.ring('rowcast_complaints');
+  end if;
+  return null;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.append_body(w rowcast.capture)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select rowcast.fill(rowcast.append_template(), jsonb_build_object(
+    'audience_bytes', rowcast.max_audience_bytes(),
+    'audience', case when rowcast.audience_columns(w.audience) = '{}'
+      then format('case when $2 = ''{}'' then $2 else %L::text[] end', w.audience) else '$2' end,
+    'suffix', quote_literal('_' || w.entity),
+    'source', quote_literal(n.nspname || '.' || c.relname),
+    'message_bytes', rowcast.max_message_bytes(),
+    'small_bytes', rowcast.max_small_bytes(),
+    'lock_class', rowcast.lock_class(),
+    'doorbell', rowcast.doorbell_lock(),
+    'channel', quote_literal(w.channel)))
+  from pg_class c join pg_namespace n on n.oid = c.relnamespace
+  where c.oid = w.target
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.append_name(function text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$ select replace(function, 'capture', 'append') $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.append_template()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select $body$
+begin
+  if pg_column_size($2) > {{audience_bytes}} then
+    insert into rowcast.event (type, audience, source, problem)
+    values ('UPDATE' || {{suffix}}, '{}', {{source}}, 'its audience is too large');
+  else
+    insert into rowcast.event (type, audience, data, old, source, key, problem)
+    values (
+      case $1
+        when 'INSERT' then 'NEW' when 'UPDATE' then 'UPDATE' when 'DELETE' then 'DELETE'
+        else 'TRUNCATE' end || {{suffix}},
+      {{audience}},
+      case when pg_column_size($3) <= {{message_bytes}} then $3 end,
+      case when pg_column_size($4) <= {{message_bytes}} then $4 end,
+      {{source}},
+      case when pg_column_size($5) <= {{small_bytes}} then $5 end,
+      left($6, 500));
+  end if;
+  if not pg_try_advisory_xact_lock_shared({{lock_class}}, {{doorbell}}) then
+    perform rowcast.ring({{channel}});
+  end if;
+  return null;
+end $body$
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.are_own(types oid[], owner oid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select not exists (
+    select from pg_type t join pg_roles r on r.oid = t.typowner
+    where t.oid = any (types) and t.typtype <> 'd' and r.oid <> owner and not r.rolsuper
+    union all
+    select from pg_cast c join pg_proc p on p.oid = c.castfunc
+      join pg_roles r on r.oid = p.proowner
+    where c.castsource = any (types) and c.casttarget = 'json'::regtype
+      and r.oid <> owner and not r.rolsuper)
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.audience_bytes(audience text[])
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  -- The head of an array, and of each of its texts with what aligns it.
+  select 24 + coalesce(sum(8 + case when term ~ '<' then 2 * (rowcast.max_term_bytes() + 8)
+    else octet_length(term) end), 0)
+  from unnest(audience) term
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.audience_columns(audience text[])
  RETURNS text[]
  LANGUAGE sql
@@ -135,38 +307,53 @@ AS $function$
 $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.audience_sql(audience text[], record text)
+CREATE OR REPLACE FUNCTION rowcast.audience_sql(w rowcast.capture, record text)
  RETURNS text
  LANGUAGE plpgsql
- IMMUTABLE
+ STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
   term text;
-  part text[];
-  parts text[];
+  filled text;
+  named text;
   terms text[] := '{}';
 begin
-  if rowcast.audience_columns(audience) = '{}' then
-    return quote_literal(audience) || '::text[]';
+  if rowcast.audience_columns(w.audience) = '{}' then
+    return quote_literal(w.audience) || '::text[]';
   end if;
-  foreach term in array audience loop
+  foreach term in array w.audience loop
     if rowcast.audience_columns(array[term]) = '{}' then
       terms := terms || quote_literal(term);
       continue;
     end if;
-    parts := '{}';
-    for part in select regexp_matches(term, '<([^<>]+)>|([^<>]+)', 'g') loop
-      parts := parts || case
-        when part[1] is null then quote_literal(part[2])
-        else format('%s.%I::text', record, part[1]) end;
-    end loop;
-    term := array_to_string(parts, ' || ');
-    terms := terms || format('case when octet_length(%1$s) <= %2$s then %1$s end',
-      term, rowcast.max_term_bytes());
+    select string_agg(case
+      when part[1] is null then quote_literal(part[2])
+      else rowcast.text_sql(record, part[1], w.shape) end, ' || ' order by place)
+    into filled
+    from regexp_matches(term, '<([^<>]+)>|([^<>]+)', 'g') with ordinality m (part, place);
+    select string_agg(format('%s.%I', record, c), ', ') into named
+    from unnest(rowcast.audience_columns(array[term])) c;
+    terms := terms || format(
+      'case when num_nulls(%2$s) = 0 and octet_length(%1$s) <= %3$s then %1$s end',
+      filled, named, rowcast.max_term_bytes());
   end loop;
   return 'array_remove(array[' || array_to_string(terms, ', ') || ']::text[], null)';
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.base_of(type oid)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select case
+    when t.typtype = 'd' then rowcast.base_of(t.typbasetype)
+    when t.oid >= 16384 and t.typelem <> 0 then rowcast.base_of(t.typelem) || '[]'
+    else format('%I.%I', n.nspname, t.typname) end
+  from pg_type t join pg_namespace n on n.oid = t.typnamespace where t.oid = type
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.broadcast(type text, data json)
@@ -191,27 +378,34 @@ AS $function$
 #variable_conflict use_column
 declare
   image json; previous json; identity json; reach text[] := '{all}';
-  bytes integer := 0; problem text;
+  bytes integer := 0; problem text; exact boolean := true; discarded boolean := false;
+  appended text;
 begin
-  for attempt in 1..2 loop
+  for attempt in 1..3 loop
     exit when tg_op = 'TRUNCATE';
     begin
+      if exact then exact := num_nulls(has_column_privilege(tg_relid, 8::int2, 'select'), has_column_privilege(tg_relid, 10::int2, 'select'), has_column_privilege(tg_relid, 11::int2, 'select'), has_column_privilege(tg_relid, 9::int2, 'select')) = 4; end if;
       if tg_op = 'UPDATE' and not (old *<> new) then return null; end if;
       if tg_op = 'DELETE' then
-        image := case when pg_column_size(old) <= 262144 then row_to_json(old) end;
+        if exact then image := case when pg_column_size(old) <= 262144 then row_to_json(row(rowcast.exactly(old.id, null::pg_catalog.int8), rowcast.exactly(old.sender, null::pg_catalog.text), rowcast.exactly(old.recipient, null::pg_catalog.text), rowcast.exactly(old.content, null::pg_catalog.text), rowcast.exactly(old.status, null::pg_catalog.text), rowcast.exactly(old.created_at, null::pg_catalog.timestamptz), rowcast.exactly(old.updated_at, null::pg_catalog.timestamptz))::rowcast.row_1) end; else image := case when pg_column_size(old) <= 262144 then rowcast.json_of(tg_relid, NULL::text[], old) end; end if;
       else
-        image := case when pg_column_size(new) <= 262144 then row_to_json(new) end;
+        if exact then image := case when pg_column_size(new) <= 262144 then row_to_json(row(rowcast.exactly(new.id, null::pg_catalog.int8), rowcast.exactly(new.sender, null::pg_catalog.text), rowcast.exactly(new.recipient, null::pg_catalog.text), rowcast.exactly(new.content, null::pg_catalog.text), rowcast.exactly(new.status, null::pg_catalog.text), rowcast.exactly(new.created_at, null::pg_catalog.timestamptz), rowcast.exactly(new.updated_at, null::pg_catalog.timestamptz))::rowcast.row_1) end; else image := case when pg_column_size(new) <= 262144 then rowcast.json_of(tg_relid, NULL::text[], new) end; end if;
       end if;
       problem := null;
     exception when others or assert_failure then
       problem := sqlstate || ': ' || sqlerrm;
       image := null; previous := null;
-      if attempt = 1 and sqlstate in ('42804', '0A000', 'XX000') then
+      if not discarded and sqlstate in ('42804', '0A000', 'XX000') then
+        discarded := true;
         begin
           execute 'discard plans';
           continue;
         exception when others then null;
         end;
+      end if;
+      if exact and sqlstate ~ '^(42|3F|XX)' then
+        exact := false;
+        continue;
       end if;
       if sqlstate = '42703' and exists (
         select from unnest('{}'::text[]) named (name)
@@ -228,31 +422,24 @@ begin
     bytes := coalesce(pg_column_size(image), 1000000000);
     exit;
   end loop;
-  for attempt in 1..2 loop
-    exit when bytes <= 1000;
-    begin
-      if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
-      if pg_column_size(identity) > 1000 then identity := 'null'; end if;
-    exception when others or assert_failure then
-      identity := 'null';
-      if attempt = 1 and sqlstate in ('42804', '0A000', 'XX000') then
-        begin
-          execute 'discard plans';
-          continue;
-        exception when others then null;
-        end;
-      end if;
-    end;
+  if bytes > 1000 then
+    for attempt in 1..2 loop
+      begin
+        if attempt = 1 and exact then
+          if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select rowcast.exactly(old.id, null::pg_catalog.int8) as id) r); else identity := (select row_to_json(r.*) from (select rowcast.exactly(new.id, null::pg_catalog.int8) as id) r); end if;
+        elsif tg_op = 'DELETE' then identity := rowcast.json_of(tg_relid, '{id}'::text[], old);
+        else identity := rowcast.json_of(tg_relid, '{id}'::text[], new);
+        end if;
+        if pg_column_size(identity) > 1000 then identity := 'null'; end if;
+        exit;
+      exception when others or assert_failure then
+        identity := 'null';
+      end;
+    end loop;
     if bytes > 131072 then image := null; previous := null; end if;
-    exit;
-  end loop;
-  insert into rowcast.event (type, audience, data, old, source, key, problem)
-  values (
-    case tg_op when 'INSERT' then 'NEW' else tg_op end || '_MESSAGE', reach, image, previous,
-    'public.messages', identity, left(problem, 500));
-  if not pg_try_advisory_xact_lock_shared(1919907683, 1) then
-    perform pg_notify('rowcast_messages', '');
   end if;
+  -- A simple expression: a third of what PERFORM costs.
+  appended := rowcast.append_1(tg_op, reach, image, previous, identity, left(problem, 500));
   return null;
 end $function$
 ;
@@ -273,27 +460,34 @@ AS $function$
 #variable_conflict use_column
 declare
   image json; previous json; identity json; reach text[] := '{all}';
-  bytes integer := 0; problem text;
+  bytes integer := 0; problem text; exact boolean := true; discarded boolean := false;
+  appended text;
 begin
-  for attempt in 1..2 loop
+  for attempt in 1..3 loop
     exit when tg_op = 'TRUNCATE';
     begin
+      if exact then exact := num_nulls(has_column_privilege(tg_relid, 8::int2, 'select'), has_column_privilege(tg_relid, 10::int2, 'select'), has_column_privilege(tg_relid, 11::int2, 'select'), has_column_privilege(tg_relid, 9::int2, 'select')) = 4; end if;
       if tg_op = 'UPDATE' and not (old *<> new) then return null; end if;
       if tg_op = 'DELETE' then
-        image := case when pg_column_size(old) <= 262144 then row_to_json(old) end;
+        if exact then image := case when pg_column_size(old) <= 262144 then row_to_json(row(rowcast.exactly(old.id, null::pg_catalog.int8), rowcast.exactly(old.title, null::pg_catalog.text), rowcast.exactly(old.details, null::pg_catalog.text), rowcast.exactly(old.status, null::pg_catalog.text), rowcast.exactly(old.reporter, null::pg_catalog.text), rowcast.exactly(old.created_at, null::pg_catalog.timestamptz), rowcast.exactly(old.updated_at, null::pg_catalog.timestamptz))::rowcast.row_2) end; else image := case when pg_column_size(old) <= 262144 then rowcast.json_of(tg_relid, NULL::text[], old) end; end if;
       else
-        image := case when pg_column_size(new) <= 262144 then row_to_json(new) end;
+        if exact then image := case when pg_column_size(new) <= 262144 then row_to_json(row(rowcast.exactly(new.id, null::pg_catalog.int8), rowcast.exactly(new.title, null::pg_catalog.text), rowcast.exactly(new.details, null::pg_catalog.text), rowcast.exactly(new.status, null::pg_catalog.text), rowcast.exactly(new.reporter, null::pg_catalog.text), rowcast.exactly(new.created_at, null::pg_catalog.timestamptz), rowcast.exactly(new.updated_at, null::pg_catalog.timestamptz))::rowcast.row_2) end; else image := case when pg_column_size(new) <= 262144 then rowcast.json_of(tg_relid, NULL::text[], new) end; end if;
       end if;
       problem := null;
     exception when others or assert_failure then
       problem := sqlstate || ': ' || sqlerrm;
       image := null; previous := null;
-      if attempt = 1 and sqlstate in ('42804', '0A000', 'XX000') then
+      if not discarded and sqlstate in ('42804', '0A000', 'XX000') then
+        discarded := true;
         begin
           execute 'discard plans';
           continue;
         exception when others then null;
         end;
+      end if;
+      if exact and sqlstate ~ '^(42|3F|XX)' then
+        exact := false;
+        continue;
       end if;
       if sqlstate = '42703' and exists (
         select from unnest('{}'::text[]) named (name)
@@ -310,31 +504,24 @@ begin
     bytes := coalesce(pg_column_size(image), 1000000000);
     exit;
   end loop;
-  for attempt in 1..2 loop
-    exit when bytes <= 1000;
-    begin
-      if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select old.id) r); else identity := (select row_to_json(r.*) from (select new.id) r); end if;
-      if pg_column_size(identity) > 1000 then identity := 'null'; end if;
-    exception when others or assert_failure then
-      identity := 'null';
-      if attempt = 1 and sqlstate in ('42804', '0A000', 'XX000') then
-        begin
-          execute 'discard plans';
-          continue;
-        exception when others then null;
-        end;
-      end if;
-    end;
+  if bytes > 1000 then
+    for attempt in 1..2 loop
+      begin
+        if attempt = 1 and exact then
+          if tg_op = 'DELETE' then identity := (select row_to_json(r.*) from (select rowcast.exactly(old.id, null::pg_catalog.int8) as id) r); else identity := (select row_to_json(r.*) from (select rowcast.exactly(new.id, null::pg_catalog.int8) as id) r); end if;
+        elsif tg_op = 'DELETE' then identity := rowcast.json_of(tg_relid, '{id}'::text[], old);
+        else identity := rowcast.json_of(tg_relid, '{id}'::text[], new);
+        end if;
+        if pg_column_size(identity) > 1000 then identity := 'null'; end if;
+        exit;
+      exception when others or assert_failure then
+        identity := 'null';
+      end;
+    end loop;
     if bytes > 131072 then image := null; previous := null; end if;
-    exit;
-  end loop;
-  insert into rowcast.event (type, audience, data, old, source, key, problem)
-  values (
-    case tg_op when 'INSERT' then 'NEW' else tg_op end || '_COMPLAINT', reach, image, previous,
-    'public.complaints', identity, left(problem, 500));
-  if not pg_try_advisory_xact_lock_shared(1919907683, 1) then
-    perform pg_notify('rowcast_complaints', '');
   end if;
+  -- A simple expression: a third of what PERFORM costs.
+  appended := rowcast.append_2(tg_op, reach, image, previous, identity, left(problem, 500));
   return null;
 end $function$
 ;
@@ -354,18 +541,14 @@ AS $function$
       ' + case tg_op when ''INSERT'' then 0 else pg_column_size(previous) end' end,
     'small_bytes', rowcast.max_small_bytes(),
     'message_bytes', rowcast.max_message_bytes(),
-    'old_key', rowcast.json_sql(rowcast.key_columns(w), 'old'),
-    'new_key', rowcast.json_sql(rowcast.key_columns(w), 'new'),
-    'suffix', quote_literal('_' || w.entity),
-    'source', quote_literal(n.nspname || '.' || c.relname),
-    'lock_class', rowcast.lock_class(),
-    'doorbell', rowcast.doorbell_lock(),
-    'channel', quote_literal(w.channel)))
+    'exact', rowcast.is_exact(w),
+    'old_key', rowcast.key_sql(w, 'old', true),
+    'new_key', rowcast.key_sql(w, 'new', true),
+    'old_key_now', rowcast.key_sql(w, 'old', false),
+    'new_key_now', rowcast.key_sql(w, 'new', false),
+    'append', quote_ident(rowcast.append_name(w.function))))
   from (select rowcast.audience_columns(w.audience) as columns,
     rowcast.audience_columns(w.audience) <> '{}' as dynamic) a
-  cross join pg_class c
-  join pg_namespace n on n.oid = c.relnamespace
-  where c.oid = w.target
 $function$
 ;
 
@@ -379,21 +562,27 @@ AS $function$
 #variable_conflict use_column
 declare
   image json; previous json; identity json; reach text[] := {{audience}};
-  bytes integer := 0; problem text;
+  bytes integer := 0; problem text; exact boolean := {{exact}}; discarded boolean := false;
+  appended text;
 begin
-  for attempt in 1..2 loop
+  for attempt in 1..3 loop
     exit when tg_op = 'TRUNCATE';
     begin{{compute}}
       problem := null;
     exception when others or assert_failure then
       problem := sqlstate || ': ' || sqlerrm;
       image := null; previous := null;
-      if attempt = 1 and sqlstate in ('42804', '0A000', 'XX000') then
+      if not discarded and sqlstate in ('42804', '0A000', 'XX000') then
+        discarded := true;
         begin
           execute 'discard plans';
           continue;
         exception when others then null;
         end;
+      end if;
+      if exact and sqlstate ~ '^(42|3F|XX)' then
+        exact := false;
+        continue;
       end if;
       if sqlstate = '42703' and exists (
         select from unnest({{columns}}::text[]) named (name)
@@ -410,31 +599,24 @@ begin
     bytes := coalesce(pg_column_size(image){{previous_bytes}}, 1000000000);
     exit;
   end loop;
-  for attempt in 1..2 loop
-    exit when bytes <= {{small_bytes}};
-    begin
-      if tg_op = 'DELETE' then identity := {{old_key}}; else identity := {{new_key}}; end if;
-      if pg_column_size(identity) > {{small_bytes}} then identity := 'null'; end if;
-    exception when others or assert_failure then
-      identity := 'null';
-      if attempt = 1 and sqlstate in ('42804', '0A000', 'XX000') then
-        begin
-          execute 'discard plans';
-          continue;
-        exception when others then null;
-        end;
-      end if;
-    end;
+  if bytes > {{small_bytes}} then
+    for attempt in 1..2 loop
+      begin
+        if attempt = 1 and exact then
+          if tg_op = 'DELETE' then identity := {{old_key}}; else identity := {{new_key}}; end if;
+        elsif tg_op = 'DELETE' then identity := {{old_key_now}};
+        else identity := {{new_key_now}};
+        end if;
+        if pg_column_size(identity) > {{small_bytes}} then identity := 'null'; end if;
+        exit;
+      exception when others or assert_failure then
+        identity := 'null';
+      end;
+    end loop;
     if bytes > {{message_bytes}} then image := null; previous := null; end if;
-    exit;
-  end loop;
-  insert into rowcast.event (type, audience, data, old, source, key, problem)
-  values (
-    case tg_op when 'INSERT' then 'NEW' else tg_op end || {{suffix}}, reach, image, previous,
-    {{source}}, identity, left(problem, 500));
-  if not pg_try_advisory_xact_lock_shared({{lock_class}}, {{doorbell}}) then
-    perform pg_notify({{channel}}, '');
   end if;
+  -- A simple expression: a third of what PERFORM costs.
+  appended := rowcast.{{append}}(tg_op, reach, image, previous, identity, left(problem, 500));
   return null;
 end $body$
 $function$
@@ -487,6 +669,12 @@ begin
     perform rowcast.refuse(
       format('audience has %s terms', cardinality(audience)),
       'At most 1000; let the many join a room and address that.');
+  elsif rowcast.audience_bytes(audience) > rowcast.max_audience_bytes() then
+    perform rowcast.refuse(
+      format('audience has %s bytes, or may have with the values of columns',
+        rowcast.audience_bytes(audience)),
+      format('At most %s; let the many join a room and address that.',
+        rowcast.max_audience_bytes()));
   end if;
   foreach term in array audience loop
     if term is null or term !~ '^(all|(user|room|role|connection):.+)$' then
@@ -666,6 +854,43 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.column_sql(value text, way text, base text, OUT sql text, OUT type text)
+ RETURNS record
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select
+    case way
+      when 'text' then format('case when num_nulls(%1$s) = 0 then format(''%%s'', %1$s) end', value)
+      when 'list' then
+        format('case when num_nulls(%1$s) = 0 then format(''%%s'', %1$s)::text[] end', value)
+      else value end,
+    case way when 'text' then 'pg_catalog.text' when 'list' then 'pg_catalog.text[]' else base end
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.column_unseen(w rowcast.capture)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select a.attname
+  from pg_attribute a join pg_class c on c.oid = a.attrelid
+  where a.attrelid = w.target and a.attnum > 0 and not a.attisdropped
+    and w.columns is null and rowcast.is_exact(w) and c.relkind <> 'p'
+    and not exists (select from jsonb_array_elements(w.shape) s where s ->> 'name' = a.attname)
+    -- Where another of the columns is gone or new in its place, all are looked up.
+    and not exists (select from jsonb_array_elements(w.shape) s where not exists (
+      select from pg_attribute o
+      where o.attrelid = w.target and o.attname = s ->> 'name' and not o.attisdropped))
+    and not exists (select from rowcast.next_numbers(w) n join pg_attribute o
+      on o.attrelid = w.target and o.attnum = n and not o.attisdropped)
+  limit 1
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.compute_sql(w rowcast.capture, dynamic boolean)
  RETURNS text
  LANGUAGE sql
@@ -673,6 +898,8 @@ CREATE OR REPLACE FUNCTION rowcast.compute_sql(w rowcast.capture, dynamic boolea
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
   select concat_ws(E'\n      ', '',
+    case when rowcast.has_shape_sql(w) not in ('true', 'false') then
+      format('if exact then exact := %s; end if;', rowcast.has_shape_sql(w)) end,
     -- Until the audience is known, nobody hears of it.
     case when dynamic then 'reach := ''{}'';' end,
     case when w.columns is null then v.unless_changed end,
@@ -687,18 +914,18 @@ AS $function$
     case when not v.first then v.fill end,
     case when w.columns is not null then v.unless_changed end,
     'if tg_op = ''DELETE'' then',
-    format('  image := %s;', rowcast.image_sql(w, 'old')),
+    '  ' || rowcast.image_sql(w, 'image', 'old'),
     case when w.include_old then '  previous := image;' end,
     'else',
-    format('  image := %s;', rowcast.image_sql(w, 'new')),
+    '  ' || rowcast.image_sql(w, 'image', 'new'),
     case when w.include_old then
-      format('  if tg_op = ''UPDATE'' then previous := %s; end if;',
-        rowcast.image_sql(w, 'old')) end,
+      format('  if tg_op = ''UPDATE'' then %s end if;', rowcast.image_sql(w, 'previous', 'old'))
+      end,
     'end if;')
   from (select
     rowcast.audience_is_virtual(w) as first,
-    rowcast.audience_sql(w.audience, 'old') as old_audience,
-    rowcast.audience_sql(w.audience, 'new') as new_audience,
+    rowcast.audience_sql(w, 'old') as old_audience,
+    rowcast.audience_sql(w, 'new') as new_audience,
     format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w))
       as unless_changed,
     nullif(concat_ws(E'\n      ',
@@ -718,11 +945,76 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.doorbell_holders(OUT pid integer, OUT role name, OUT application text)
+ RETURNS SETOF record
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select l.pid, a.usename, a.application_name
+  from pg_locks l
+  join pg_database d on d.oid = l.database and d.datname = current_database()
+  join pg_stat_activity a on a.pid = l.pid
+  where l.locktype = 'advisory' and l.classid = rowcast.lock_class()
+    and l.objid = rowcast.doorbell_lock() and l.objsubid = 2 and l.mode = 'ExclusiveLock'
+    and l.pid is distinct from (select h.pid from rowcast.lease h)
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.doorbell_lock()
  RETURNS integer
  LANGUAGE sql
  IMMUTABLE
 AS $function$select 1$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.drop_function(name text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET client_min_messages TO 'warning'
+AS $function$
+begin
+  execute format('drop function if exists rowcast.%I()', name);
+  execute format('drop function if exists rowcast.%I(text, text[], json, json, json, text)',
+    rowcast.append_name(name));
+  execute format('drop type if exists rowcast.%I', rowcast.row_type(name));
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.exact_columns(w rowcast.capture, record text)
+ RETURNS TABLE(place bigint, name text, sql text, type text)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select u.place, u.name, s.sql, s.type
+  from unnest(coalesce(w.columns,
+    array(select c ->> 'name' from jsonb_array_elements(w.shape) c))) with ordinality u (name, place)
+  left join jsonb_array_elements(w.shape) c on c ->> 'name' = u.name and c ->> 'way' <> 'owner'
+  left join lateral rowcast.column_sql(
+    format('rowcast.exactly(%s.%I, null::%s)', record, u.name, c ->> 'type'),
+    c ->> 'way', c ->> 'base') s on c is not null
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.exact_sql(w rowcast.capture, record text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select format('row_to_json(row(%s)::rowcast.%I)',
+    string_agg(c.sql, ', ' order by c.place), rowcast.row_type(w.function))
+  from rowcast.exact_columns(w, record) c
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.exactly(value anyelement, type anyelement)
+ RETURNS anyelement
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$select value$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.fill(template text, slots jsonb)
@@ -750,21 +1042,63 @@ begin
       and (rowcast.named(c.name) is null or rowcast.is_watched(rowcast.named(c.name)))
     returning c.function
   loop
-    execute format('drop function if exists rowcast.%I()', gone);
+    perform rowcast.drop_function(gone);
   end loop;
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.image_sql(w rowcast.capture, record text)
+CREATE OR REPLACE FUNCTION rowcast.give(function text, role text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  may boolean := has_schema_privilege(role::regrole, 'rowcast', 'create');
+begin
+  if (select proowner from pg_proc where oid = function::regprocedure) = role::regrole then
+    return;
+  end if;
+  if not may then execute format('grant create on schema rowcast to %s', role); end if;
+  execute format('alter function %s owner to %s', function, role);
+  if not may then execute format('revoke create on schema rowcast from %s', role); end if;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.has_shape_sql(w rowcast.capture)
  RETURNS text
  LANGUAGE sql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select format('case when %s <= %s then %s end',
+  select case
+    when not rowcast.is_exact(w) then 'false'
+    when w.columns is not null then 'true'
+    when c.relkind = 'p' then format('(select count(*) from pg_attribute a where a.attrelid = '
+      'tg_relid and a.attnum > 0 and not a.attisdropped) = %s', jsonb_array_length(w.shape))
+    else (
+      select format('num_nulls(%s) = %s', string_agg(
+        format('has_column_privilege(tg_relid, %s::int2, ''select'')', n), ', '), count(*))
+      from rowcast.next_numbers(w) n)
+  end
+  from pg_class c where c.oid = w.target
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.image_sql(w rowcast.capture, variable text, record text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select format(case when rowcast.is_exact(w)
+      then 'if exact then %1$s := case when %2$s <= %3$s then %4$s end; else '
+        '%1$s := case when %2$s <= %3$s then %5$s end; end if;'
+      else '%1$s := case when %2$s <= %3$s then %5$s end;' end,
+    variable,
     rowcast.stored_bytes_sql(w, record),
     rowcast.max_stored_bytes(),
-    rowcast.json_sql(w.columns, record))
+    rowcast.exact_sql(w, record),
+    format('rowcast.json_of(tg_relid, %s::text[], %s)', quote_nullable(w.columns), record))
 $function$
 ;
 
@@ -798,30 +1132,59 @@ CREATE OR REPLACE FUNCTION rowcast.install(w rowcast.capture)
 AS $function$
 declare
   known rowcast.capture;
+  owner oid := (select relowner from pg_class where oid = w.target);
+  former oid;
 begin
-  -- One at a time: two would meet in the catalogs.
-  perform pg_advisory_xact_lock(rowcast.lock_class(), rowcast.watch_lock());
+  perform rowcast.lock_watches();
   perform rowcast.forget_dropped();
   select * into known from rowcast.capture c where c.target = w.target;
+  select proowner into former from pg_proc
+  where proname = known.function and pronamespace = 'rowcast'::regnamespace;
   w.function := known.function;
   w.watched_at := known.watched_at;
+  w.shape := rowcast.shape_of(w.target);
+  w.granted := not has_schema_privilege(owner, 'rowcast', 'usage')
+    or exists (select from rowcast.capture c join pg_class r on r.oid = c.target
+      where c.granted and r.relowner = owner);
   perform rowcast.check_watch(w);
   if w is not distinct from known and rowcast.watch_problem(w) is null then return; end if;
-  perform rowcast.lock_target(
-    w.target, case when known is null then 'share row exclusive' else 'access exclusive' end);
+  if known is null or known.operations <> w.operations or rowcast.trigger_gone(w) is not null then
+    perform rowcast.lock_target(
+      w.target, case when known is null then 'share row exclusive' else 'access exclusive' end);
+  end if;
   w.function := coalesce(w.function, 'capture_' || nextval('rowcast.capture_number'));
   w.watched_at := clock_timestamp();
-  perform rowcast.make_function(w);
-  perform rowcast.make_triggers(w);
+  perform rowcast.make_functions(w);
+  if known is null or known.operations <> w.operations or rowcast.trigger_gone(w) is not null then
+    perform rowcast.make_triggers(w);
+  end if;
 
   delete from rowcast.capture c where c.target = w.target;
   insert into rowcast.capture select (w).*;
+  if former <> owner then perform rowcast.take_back(known, former); end if;
   -- The name no longer means the table that had it before.
   perform rowcast.forget_dropped();
   update rowcast.capture c set name = rowcast.name_of(c.target)
   where c.name = w.name and c.target <> w.target;
   perform pg_notify('rowcast_control', '');
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.is_exact(w rowcast.capture)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select bool_and(c.sql is not null) from rowcast.exact_columns(w, 'new') c
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.is_own_type(type text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ select type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'pong') $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.is_watched(target regclass)
@@ -834,21 +1197,40 @@ AS $function$
 $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.json_sql(columns text[], record text)
- RETURNS text
- LANGUAGE sql
- IMMUTABLE
+CREATE OR REPLACE FUNCTION rowcast.json_of(relation regclass, columns text[], record record)
+ RETURNS json
+ LANGUAGE plpgsql
+ STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  select case
-    when columns is null then format('row_to_json(%s)', record)
-    when columns = '{}' then '''null''::json'
-    else (
-      select format('(select row_to_json(r.*) from (select %s) r)',
-        string_agg(format('%s.%I', record, c), ', ' order by place))
-      from unnest(columns) with ordinality u (c, place))
-  end
-$function$
+declare
+  me oid := (select oid from pg_roles where rolname = current_user);
+  gone text := (select c from unnest(columns) c where not exists (
+    select from pg_attribute a
+    where a.attrelid = relation and a.attname = c and not a.attisdropped) limit 1);
+  types oid[] := array(select distinct rowcast.types_in(a.atttypid) from pg_attribute a
+    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped and a.atttypid >= 16384);
+  query text;
+  image json;
+begin
+  if gone is not null then
+    raise exception 'column % is gone', gone using errcode = 'undefined_column';
+  elsif columns is null and (types = '{}' or rowcast.are_own(types, me)) then
+    return row_to_json(record);
+  end if;
+  select format('select row_to_json(r.*) from (select %s) r',
+    string_agg(format('%s as %I', s.sql, a.attname), ', ' order by a.place, a.attnum))
+  into query
+  from (
+    select a.attname, a.attnum, array_position(columns, a.attname::text) as place,
+      rowcast.way_of(a.atttypid, me) as way, rowcast.base_of(a.atttypid) as base
+    from pg_attribute a
+    where a.attrelid = relation and a.attnum > 0 and not a.attisdropped
+      and (columns is null or a.attname = any (columns))) a
+  cross join lateral rowcast.column_sql(format('($1).%I', a.attname), a.way, a.base) s;
+  execute query into image using record;
+  return image;
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.keep_apart(target regclass)
@@ -879,11 +1261,31 @@ AS $function$
 $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.lease_lock()
- RETURNS integer
+CREATE OR REPLACE FUNCTION rowcast.key_sql(w rowcast.capture, record text, exact boolean)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select case
+    when k.columns = '{}' then '''null''::json'
+    when not exact or not rowcast.is_exact(w)
+      then format('rowcast.json_of(tg_relid, %L::text[], %s)', k.columns, record)
+    else (
+      select format('(select row_to_json(r.*) from (select %s) r)',
+        string_agg(format('%s as %I', c.sql, c.name), ', ' order by u.place))
+      from unnest(k.columns) with ordinality u (name, place)
+      join rowcast.exact_columns(w, record) c on c.name = u.name)
+  end
+  from (select rowcast.key_columns(w) as columns) k
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.lease_time()
+ RETURNS interval
  LANGUAGE sql
  IMMUTABLE
-AS $function$select 2$function$
+AS $function$ select interval '12 seconds' $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.lock_class()
@@ -914,7 +1316,14 @@ begin
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.make_function(w rowcast.capture)
+CREATE OR REPLACE FUNCTION rowcast.lock_watches()
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$lock table rowcast.capture in share row exclusive mode$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.make_functions(w rowcast.capture)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -922,23 +1331,52 @@ CREATE OR REPLACE FUNCTION rowcast.make_function(w rowcast.capture)
 AS $function$
 declare
   owner text := (select relowner::regrole from pg_class where oid = w.target);
+  installer text := (select nspowner::regrole from pg_namespace where nspname = 'rowcast');
+  row_type text := rowcast.row_type(w.function);
+  append text := format('rowcast.%I(text, text[], json, json, json, text)',
+    rowcast.append_name(w.function));
 begin
+  execute format('drop type if exists rowcast.%I', row_type);
+  if rowcast.is_exact(w) then
+    execute (select format('create type rowcast.%I as (%s)', row_type,
+        string_agg(format('%I %s', c.name, c.type), ', ' order by c.place))
+      from rowcast.exact_columns(w, 'new') c);
+    execute format('grant usage on type rowcast.%I to %s', row_type, owner);
+  end if;
+  execute format('create or replace function %s returns text language plpgsql security definer'
+    ' set search_path = pg_catalog, pg_temp as %L', append, rowcast.append_body(w));
+  perform rowcast.give(append, installer);
+  execute format('revoke all on function %s from public', append);
+  execute format('grant usage on schema rowcast to %s', owner);
+  execute format('grant execute on function %s to %s', append, owner);
   execute format('create or replace function rowcast.%I() returns trigger'
     ' language plpgsql security definer set search_path = pg_catalog, pg_temp'
     ' set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
     ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'''
     ' set quote_all_identifiers = off as %L', w.function, rowcast.capture_body(w));
   execute format('revoke all on function rowcast.%I() from public', w.function);
-  execute format('grant usage on schema rowcast to %s', owner);
-  execute format('grant insert (type, audience, data, old, source, key, problem)'
-    ' on rowcast.event to %s', owner);
-  if not exists (select from pg_proc
-    where proname = w.function and pronamespace = 'rowcast'::regnamespace
-      and proowner = owner::regrole) then
-    execute format('grant create on schema rowcast to %s', owner);
-    execute format('alter function rowcast.%I() owner to %s', w.function, owner);
-    execute format('revoke create on schema rowcast from %s', owner);
-  end if;
+  perform rowcast.give(format('rowcast.%I()', w.function), owner);
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.make_private(relation regclass DEFAULT NULL::regclass)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  target text := coalesce('table ' || relation, 'schema rowcast');
+  other text;
+begin
+  for other in
+    select distinct case grantee when 0 then 'public' else grantee::regrole::text end
+    from (select relacl as acl, relowner as owner from pg_class where oid = relation
+      union all select nspacl, nspowner from pg_namespace
+      where nspname = 'rowcast' and relation is null) o
+    cross join aclexplode(o.acl) where grantee <> o.owner
+  loop
+    execute format('revoke all on %s from %s', target, other);
+  end loop;
 end $function$
 ;
 
@@ -966,6 +1404,13 @@ exception when object_in_use then
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.max_audience_bytes()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$select 65536$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.max_message_bytes()
  RETURNS integer
  LANGUAGE sql
@@ -991,7 +1436,7 @@ CREATE OR REPLACE FUNCTION rowcast.max_term_bytes()
  RETURNS integer
  LANGUAGE sql
  IMMUTABLE
-AS $function$select 300$function$
+AS $function$select 200$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.name_of(target regclass)
@@ -1019,6 +1464,17 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.next_numbers(w rowcast.capture)
+ RETURNS SETOF integer
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select max((c ->> 'number')::integer) + n
+  from jsonb_array_elements(w.shape) c, generate_series(1, 4) n group by n
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.not_from_elsewhere()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1039,6 +1495,12 @@ AS $function$
   select w.operations
     || case when 'delete' = any (w.operations) then '{truncate}'::text[] else '{}' end
 $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.random_key()
+ RETURNS bytea
+ LANGUAGE sql
+AS $function$select pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) || pg_catalog.uuid_send(pg_catalog.gen_random_uuid())$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.refetch()
@@ -1153,6 +1615,19 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.renew_lease(me uuid)
+ RETURNS boolean
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  update rowcast.lease l set until = clock_timestamp() + rowcast.lease_time(),
+    quiet_until = case when exists (select from rowcast.doorbell_holders())
+      then clock_timestamp() + interval '30 s' else l.quiet_until end
+  where l.holder = me
+  returning l.quiet_until > clock_timestamp()
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.rewatch(target regclass)
  RETURNS void
  LANGUAGE plpgsql
@@ -1180,6 +1655,39 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.ring(channel text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if not exists (select from rowcast.lease where quiet_until > clock_timestamp()) then
+    perform pg_notify(channel, '');
+  end if;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.rotate_cursor_key()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  update rowcast.installation
+  set former_cursor_key = cursor_key, cursor_key = rowcast.random_key();
+  perform pg_notify('rowcast_control', '');
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.row_type(function text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$ select replace(function, 'capture', 'row') $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.send(type text, data json, audience text[] DEFAULT '{all}'::text[])
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1193,7 +1701,7 @@ begin
     perform rowcast.refuse(
       format('type is %s', quote_nullable(left(type, 120))),
       'A type is a word of 1 to 100 characters without spaces: upload_progress.');
-  elsif type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'pong') then
+  elsif rowcast.is_own_type(type) then
     perform rowcast.refuse(format('type %s is Rowcast''s own', type), 'Choose another name.');
   elsif octet_length(data::text) > rowcast.max_message_bytes() then
     perform rowcast.refuse(
@@ -1206,7 +1714,7 @@ begin
   insert into rowcast.event (type, audience, data) values (type, audience, data)
   returning id into event_id;
   if not pg_try_advisory_xact_lock_shared(rowcast.lock_class(), rowcast.doorbell_lock()) then
-    perform pg_notify('rowcast_send', '');
+    perform rowcast.ring('rowcast_send');
   end if;
   return event_id;
 end $function$
@@ -1262,6 +1770,28 @@ CREATE OR REPLACE FUNCTION rowcast.send_to_user(user_id text, type text, data js
 AS $function$ select rowcast.send_to('user', user_id, type, data) $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.shape_of(target regclass)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select jsonb_agg(jsonb_build_object('number', a.attnum, 'name', a.attname,
+      'type', format('%I.%I', n.nspname, t.typname),
+      'base', rowcast.base_of(t.oid), 'way', rowcast.way_of(t.oid, c.relowner),
+      -- Its text by a cast is another than by its output function: true and t.
+      'cast', exists (select from pg_cast k
+        where k.castsource = t.oid and k.casttarget = 'text'::regtype and k.castfunc <> 0
+          and t.oid < 16384))
+    order by a.attnum)
+  from pg_class c
+  join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+  join pg_type t on t.oid = a.atttypid
+  join pg_namespace n on n.oid = t.typnamespace
+  where c.oid = target
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.shorten_name(name text)
  RETURNS text
  LANGUAGE plpgsql
@@ -1292,6 +1822,77 @@ AS $function$
       where a.attrelid = w.target and a.attnum > 0
         and a.attname = any (w.columns) and a.attlen = -1), '0')
   end
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.take_back(w rowcast.capture, owner oid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if w.granted and owner is not null and exists (select from pg_roles where oid = owner)
+    and not exists (select from rowcast.capture c join pg_class r on r.oid = c.target
+      where r.relowner = owner) then
+    execute format('revoke usage on schema rowcast from %s', owner::regrole);
+  end if;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.take_lease(my_name text, OUT standby boolean, OUT holder uuid, OUT term bigint, OUT ended_pid integer, OUT silent_seconds integer)
+ RETURNS record
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+declare
+  held rowcast.lease;
+  session pg_stat_activity;
+  mine timestamptz := (select a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid());
+begin
+  standby := pg_is_in_recovery();
+  if standby then return; end if;
+  insert into rowcast.lease (holder, term, until, name, pid, backend_start)
+  values (gen_random_uuid(), 0, '-infinity', my_name, pg_backend_pid(), mine)
+  on conflict do nothing;
+  -- A holder that speaks at this moment has the row locked.
+  select * into held from rowcast.lease for update skip locked;
+  if not found then return; end if;
+  select * into session from pg_stat_activity a
+  where a.pid = held.pid and coalesce(a.backend_start = held.backend_start, true);
+  -- A clock that was set back leaves a lease of the far future.
+  if session.pid is not null and held.until > clock_timestamp()
+    and held.until <= clock_timestamp() + 2 * rowcast.lease_time() then
+    return;
+  end if;
+  if session.pid <> pg_backend_pid() and held.until > '-infinity'
+    and session.usename = session_user and pg_has_role(session.usesysid, 'usage')
+    and pg_terminate_backend(session.pid) then
+    ended_pid := session.pid;
+    silent_seconds := extract(epoch from
+      clock_timestamp() - held.until + rowcast.lease_time())::integer;
+  end if;
+  update rowcast.cursor c set term = greatest(c.term, held.term) + 1
+  returning c.term into take_lease.term;
+  take_lease.term := coalesce(take_lease.term, held.term + 1);
+  update rowcast.lease l set holder = gen_random_uuid(), term = take_lease.term, name = my_name,
+    until = clock_timestamp() + rowcast.lease_time(), pid = pg_backend_pid(), backend_start = mine
+  returning l.holder into take_lease.holder;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.text_sql(record text, named text, shape jsonb)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select case when coalesce((c ->> 'cast')::boolean, false)
+    then format('case when pg_typeof(%1$s.%2$I) = %3$L::regtype then format(''%%s'', %1$s.%2$I)::%4$s'
+      '::text else format(''%%s'', %1$s.%2$I) end', record, named, c ->> 'type', c ->> 'type')
+    else format('format(''%%s'', %s.%I)', record, named) end
+  from (values (1)) one (row)
+  left join jsonb_array_elements(shape) c on c ->> 'name' = named
 $function$
 ;
 
@@ -1328,6 +1929,29 @@ CREATE OR REPLACE FUNCTION rowcast.trigger_name(operation text)
 AS $function$ select '!rowcast_' || operation $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.types_in(type oid)
+ RETURNS SETOF oid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  with recursive reached (oid) as (
+    select type
+    union
+    select part.oid
+    from reached r join pg_type t on t.oid = r.oid cross join lateral (
+      select t.typbasetype where t.typtype = 'd'
+      union all select t.typelem where t.typelem >= 16384
+      union all select a.atttypid from pg_attribute a
+      where a.attrelid = t.typrelid and a.attnum > 0 and not a.attisdropped
+    ) part (oid)
+    -- FirstNormalObjectId in Postgres's transam.h: below are its own.
+    where r.oid >= 16384
+  )
+  select r.oid from reached r where r.oid >= 16384
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.unwatch(target regclass)
  RETURNS void
  LANGUAGE plpgsql
@@ -1339,7 +1963,7 @@ declare
   w rowcast.capture;
 begin
   perform rowcast.check_caller(target);
-  perform pg_advisory_xact_lock(rowcast.lock_class(), rowcast.watch_lock());
+  perform rowcast.lock_watches();
   delete from rowcast.capture c
   where c.target = unwatch.target
     or c.name = rowcast.name_of(unwatch.target)
@@ -1351,7 +1975,10 @@ begin
     w.operations := '{}';
     perform rowcast.make_triggers(w);
   end if;
-  execute format('drop function if exists rowcast.%I()', w.function);
+  perform rowcast.take_back(w, (
+    select proowner from pg_proc
+    where proname = w.function and pronamespace = 'rowcast'::regnamespace));
+  perform rowcast.drop_function(w.function);
   perform pg_notify('rowcast_control', '');
 end $function$
 ;
@@ -1363,8 +1990,15 @@ CREATE OR REPLACE FUNCTION rowcast.virtual_sql(w rowcast.capture, record text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
   select string_agg(
-    format('%1$s.%2$I := (select %3$s from (select (%1$s).*) r);',
-      record, a.attname, pg_get_expr(d.adbin, d.adrelid)),
+    format('%1$s.%2$I := (select %3$s from (select %4$s) r);',
+      record, a.attname, pg_get_expr(d.adbin, d.adrelid), (
+        select string_agg(format('rowcast.exactly(%s.%I, null::%s) as %2$I',
+          record, c.name, c.type), ', ')
+        from pg_depend p
+        join pg_attribute b on b.attrelid = a.attrelid and b.attnum = p.refobjsubid
+        join jsonb_to_recordset(w.shape) c (name text, type text) on c.name = b.attname
+        where p.classid = 'pg_attrdef'::regclass and p.objid = d.oid
+          and p.refobjid = a.attrelid and b.attnum <> a.attnum)),
     ' ' order by a.attnum)
   from pg_attribute a
   join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
@@ -1415,13 +2049,6 @@ begin
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.watch_lock()
- RETURNS integer
- LANGUAGE sql
- IMMUTABLE
-AS $function$select 3$function$
-;
-
 CREATE OR REPLACE FUNCTION rowcast.watch_problem(w rowcast.capture)
  RETURNS text
  LANGUAGE sql
@@ -1436,17 +2063,48 @@ AS $function$
       then format('a trigger of %s is missing or disabled', rowcast.trigger_gone(w))
     when rowcast.named(w.name) <> w.target and not rowcast.is_watched(rowcast.named(w.name))
       then format('%s is another table now, which is not captured', w.name)
-    when f.prosrc is distinct from rowcast.capture_body(w) then 'the table was altered since'
+    when f.prosrc is distinct from rowcast.capture_body(w)
+      or a.prosrc is distinct from rowcast.append_body(w) then 'the table was altered since'
     when f.proowner is distinct from r.relowner then 'the table has another owner'
     when not has_schema_privilege(f.proowner, 'rowcast', 'usage')
-      or not has_column_privilege(f.proowner, 'rowcast.event'::regclass, 'type', 'insert')
+      or not has_function_privilege(f.proowner, a.oid, 'execute')
+      or not has_table_privilege(a.proowner, 'rowcast.event', 'insert')
       then 'its owner may not append to the log'
+    when rowcast.column_unseen(w) is not null
+      then format('column %I is not captured', rowcast.column_unseen(w))
     else rowcast.impaired(w)
   end
   from pg_class r
   left join pg_proc f on f.proname = w.function and f.pronamespace = 'rowcast'::regnamespace
+  left join pg_proc a on a.proname = rowcast.append_name(w.function)
+    and a.pronamespace = 'rowcast'::regnamespace
   where r.oid = w.target
 $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.way_of(type oid, owner oid)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  t pg_type;
+  types oid[];
+begin
+  select * into t from pg_type where oid = type;
+  if t.typtype = 'd' then return rowcast.way_of(t.typbasetype, owner); end if;
+  if t.oid < 16384 then return 'plain'; end if;
+  if t.typsubscript = 'array_subscript_handler'::regproc then
+    return replace(rowcast.way_of(t.typelem, owner), 'text', 'list');
+  end if;
+  types := array(select rowcast.types_in(t.oid));
+  if rowcast.are_own(types, owner) and (t.typtype = 'c' or exists (
+    select from pg_cast c where c.castsource = t.oid and c.casttarget = 'json'::regtype)) then
+    return 'owner';
+  end if;
+  return 'text';
+end $function$
 ;
 
 CREATE TRIGGER "!rowcast_delete" AFTER DELETE ON public.complaints FOR EACH ROW EXECUTE FUNCTION rowcast.capture_2(); -- always

@@ -43,6 +43,16 @@ export const ALARMS: readonly AlarmRule[] = [
       'read capture_broken in the log: it says what to call; rows written meanwhile are not delivered later.',
   },
   {
+    name: 'DoorbellTaken',
+    source: 'relay',
+    metric: 'doorbell_taken',
+    statistic: 'Maximum',
+    threshold: 0,
+    minutesOfFive: 1,
+    means: "A session that is no relay's has the doorbell's lock: rows come up to 0.1 s later.",
+    first: 'read doorbell_taken in the log, which names the session, and end it.',
+  },
+  {
     name: 'EventsImpaired',
     source: 'relay',
     metric: 'events_impaired_nobody',

@@ -17,7 +17,38 @@ do $$ begin
 end $$;
 
 create schema if not exists rowcast;
+
+-- Takes back whatever ALTER DEFAULT PRIVILEGES gave to others of a relation that was just made, or
+-- of the schema: who has a right on the log has been given it by name (docs/sql.md).
+create function rowcast.make_private(relation regclass default null) returns void language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+declare
+  target text := coalesce('table ' || relation, 'schema rowcast');
+  other text;
+begin
+  for other in
+    select distinct case grantee when 0 then 'public' else grantee::regrole::text end
+    from (select relacl as acl, relowner as owner from pg_class where oid = relation
+      union all select nspacl, nspowner from pg_namespace
+      where nspname = 'rowcast' and relation is null) o
+    cross join aclexplode(o.acl) where grantee <> o.owner
+  loop
+    execute format('revoke all on %s from %s', target, other);
+  end loop;
+end $$;
+select rowcast.make_private();
+
+-- First key of Rowcast's advisory lock ('rowc' in ASCII), which belongs to one database, and second
+-- key. The lock is held while the relay sleeps: ring it.
+create function rowcast.lock_class() returns integer language sql immutable
+as 'select x''726f7763''::int';
+create function rowcast.doorbell_lock() returns integer language sql immutable as 'select 1';
+
 comment on schema rowcast is 'Rowcast: relays committed rows to WebSocket clients.';
+
+-- 244 bits of Postgres's strong random source.
+create function rowcast.random_key() returns bytea language sql volatile
+as 'select pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) || pg_catalog.uuid_send(pg_catalog.gen_random_uuid())';
 
 -- One row. A cursor token names the id, so that a token of another installation is told apart.
 -- identity: the relay delivers only where it is this database's. A copy must not push to the
@@ -26,6 +57,7 @@ comment on schema rowcast is 'Rowcast: relays committed rows to WebSocket client
 --   replica took over, which may be missing the last transactions. The relay that notices calls
 --   refetch().
 -- floor: rows of transactions below may have been removed by retention.
+-- cursor_key, former_cursor_key: sign the cursors of clients (src/relay/cursor-tokens.ts).
 -- refetch_before: connections made before may have missed something, and hear `recovered: false`.
 --   Null until a relay has noticed: the transaction that calls refetch() may last, and a client
 --   that connects meanwhile fetches what was before it.
@@ -35,6 +67,8 @@ create table rowcast.installation (
   identity text not null,
   timeline integer not null,
   floor xid8 not null default '0',
+  cursor_key bytea not null default rowcast.random_key(),
+  former_cursor_key bytea,
   refetch_before timestamptz,
   installed_at timestamptz not null default now()
 );
@@ -59,10 +93,25 @@ $$;
 insert into rowcast.installation (identity, timeline)
 values (rowcast.database_identity(), rowcast.timeline());
 
+-- Types of frames that only the relay makes.
+create function rowcast.is_own_type(type text) returns boolean language sql immutable
+as $$ select type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'pong') $$;
+
+-- Bytes of an event's audience as it is stored: a thousand users whose ids are uuids.
+create function rowcast.max_audience_bytes() returns integer language sql immutable
+as 'select 65536';
+
+-- No frame is larger: API Gateway's limit of a message
+-- (https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html).
+create function rowcast.max_message_bytes() returns integer language sql immutable
+as 'select 131072';
+
 -- The log. A writer appends in its own transaction and touches nothing else.
 -- xid: the writer's top-level transaction. A row's own xmin would be that of a savepoint.
 -- key: filled only for rows that may be too large for a frame, so that the frame can name them.
 -- problem: why the row is not here whole, or addresses nobody. The relay counts and reports these.
+-- Only Rowcast's own role inserts here, in send() and in the append functions of tables, which check
+-- what they are given. (As constraints of the table the same checks cost 18 µs a row, of 8.)
 create table rowcast.event (
   id bigint generated always as identity primary key,
   xid xid8 not null default pg_current_xact_id(),
@@ -98,6 +147,7 @@ comment on table rowcast.event is
 --   A new installation has served nobody.
 -- installation: a relay that has not noticed a new installation cannot commit.
 -- commits: a relay that finds fewer than it has made knows that the database was set back.
+-- term: of the relay that leads (rowcast.lease). One that lost its lease cannot commit.
 create table rowcast.cursor (
   consumer text primary key,
   installation uuid not null,
@@ -108,6 +158,7 @@ create table rowcast.cursor (
   delivered pg_snapshot not null default pg_current_snapshot(),
   exceptions json not null default '{}',
   commits bigint not null default 0,
+  term bigint not null default 0,
   served_until timestamptz not null default 'epoch',
   served_snapshot pg_snapshot not null default pg_current_snapshot(),
   updated_at timestamptz not null default now(),
@@ -115,6 +166,106 @@ create table rowcast.cursor (
 ) with (fillfactor = 50);
 insert into rowcast.cursor (consumer, installation, snapshot)
 select 'relay', id, pg_current_snapshot() from rowcast.installation;
+
+-- The right to deliver, in a row that only the relay's role may change. Unlogged: it is written
+-- every three seconds and means nothing after a crash, when whoever comes first takes it.
+-- holder, term: a relay's time as the leader. No commit of another term's passes rowcast.cursor.
+-- until: its holder speaks before, or is followed.
+-- pid, backend_start: the holder's session. Once that is over, the lease is free. When a session
+--   began is null where the role that it took hides that.
+-- quiet_until: nobody rings. Somebody else holds the doorbell's lock, which everybody may take, and
+--   would have every writer notify. The relay polls meanwhile.
+create unlogged table rowcast.lease (
+  only_row boolean primary key default true check (only_row),
+  holder uuid not null,
+  term bigint not null,
+  until timestamptz not null,
+  name text not null,
+  pid integer not null,
+  backend_start timestamptz,
+  quiet_until timestamptz not null default '-infinity'
+) with (fillfactor = 50);
+
+-- How long a leader may be silent. It stops to trust its lease earlier (src/listener/lease.ts).
+create function rowcast.lease_time() returns interval language sql immutable
+as $$ select interval '12 seconds' $$;
+
+-- Takes the lease where it is free: its holder has released it, is silent, or has lost its session.
+-- Ends the session of a silent holder that has the caller's role, and tells for how long it was
+-- silent. `term` is null where another relay holds the lease, or this server is a standby.
+create function rowcast.take_lease(
+  my_name text, out standby boolean, out holder uuid, out term bigint, out ended_pid integer,
+  out silent_seconds integer
+) language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+#variable_conflict use_column
+declare
+  held rowcast.lease;
+  session pg_stat_activity;
+  mine timestamptz := (select a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid());
+begin
+  standby := pg_is_in_recovery();
+  if standby then return; end if;
+  insert into rowcast.lease (holder, term, until, name, pid, backend_start)
+  values (gen_random_uuid(), 0, '-infinity', my_name, pg_backend_pid(), mine)
+  on conflict do nothing;
+  -- A holder that speaks at this moment has the row locked.
+  select * into held from rowcast.lease for update skip locked;
+  if not found then return; end if;
+  select * into session from pg_stat_activity a
+  where a.pid = held.pid and coalesce(a.backend_start = held.backend_start, true);
+  -- A clock that was set back leaves a lease of the far future.
+  if session.pid is not null and held.until > clock_timestamp()
+    and held.until <= clock_timestamp() + 2 * rowcast.lease_time() then
+    return;
+  end if;
+  if session.pid <> pg_backend_pid() and held.until > '-infinity'
+    and session.usename = session_user and pg_has_role(session.usesysid, 'usage')
+    and pg_terminate_backend(session.pid) then
+    ended_pid := session.pid;
+    silent_seconds := extract(epoch from
+      clock_timestamp() - held.until + rowcast.lease_time())::integer;
+  end if;
+  update rowcast.cursor c set term = greatest(c.term, held.term) + 1
+  returning c.term into take_lease.term;
+  take_lease.term := coalesce(take_lease.term, held.term + 1);
+  update rowcast.lease l set holder = gen_random_uuid(), term = take_lease.term, name = my_name,
+    until = clock_timestamp() + rowcast.lease_time(), pid = pg_backend_pid(), backend_start = mine
+  returning l.holder into take_lease.holder;
+end $$;
+
+-- Sessions that hold or want the doorbell's lock for themselves, and are not the leader's.
+create function rowcast.doorbell_holders(out pid integer, out role name, out application text)
+returns setof record language sql stable
+set search_path = pg_catalog, pg_temp as $$
+  select l.pid, a.usename, a.application_name
+  from pg_locks l
+  join pg_database d on d.oid = l.database and d.datname = current_database()
+  join pg_stat_activity a on a.pid = l.pid
+  where l.locktype = 'advisory' and l.classid = rowcast.lock_class()
+    and l.objid = rowcast.doorbell_lock() and l.objsubid = 2 and l.mode = 'ExclusiveLock'
+    and l.pid is distinct from (select h.pid from rowcast.lease h)
+$$;
+
+-- Says that the holder lives. Sees to it that nobody rings while others hold the doorbell's lock, or
+-- wait for it. Returns null where the lease is another's now, else whether it is quiet.
+create function rowcast.renew_lease(me uuid) returns boolean language sql
+set search_path = pg_catalog, pg_temp as $$
+  update rowcast.lease l set until = clock_timestamp() + rowcast.lease_time(),
+    quiet_until = case when exists (select from rowcast.doorbell_holders())
+      then clock_timestamp() + interval '30 s' else l.quiet_until end
+  where l.holder = me
+  returning l.quiet_until > clock_timestamp()
+$$;
+
+-- Notifies a relay that sleeps. For those who found the doorbell's lock taken.
+create function rowcast.ring(channel text) returns void language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (select from rowcast.lease where quiet_until > clock_timestamp()) then
+    perform pg_notify(channel, '');
+  end if;
+end $$;
 
 -- Where logical replication brings tables here "for all tables" (blue/green deployments, upgrades),
 -- this database's own triggers append to its own log: the log and the records of the other one are
@@ -136,6 +287,8 @@ begin
 end $$;
 select rowcast.keep_apart(t)
 from unnest('{rowcast.event,rowcast.cursor,rowcast.installation}'::regclass[]) t;
+select rowcast.make_private(t) from unnest(
+  '{rowcast.event,rowcast.cursor,rowcast.installation,rowcast.lease}'::regclass[]) t;
 select rowcast.keep_apart(t) from to_regclass('rowcast.migrations') t where t is not null;
 
 -- Voids the cursors of all clients: those that are connected, and those that come back, hear
@@ -158,6 +311,16 @@ begin
   update rowcast.cursor
   set installation = (select id from rowcast.installation), served_until = 'epoch',
     served_snapshot = snapshot, exceptions = '{}', updated_at = now();
+end $$;
+
+-- Signs the cursors of clients with a new key from now on. Those that clients have are good until the
+-- next rotation.
+create function rowcast.rotate_cursor_key() returns void language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+begin
+  update rowcast.installation
+  set former_cursor_key = cursor_key, cursor_key = rowcast.random_key();
+  perform pg_notify('rowcast_control', '');
 end $$;
 
 -- Makes a copy of a database an installation of its own: what waits in its log is never delivered,
@@ -240,13 +403,27 @@ end $$;
 set local lock_timeout = '5s';
 drop function rowcast.remove_old(interval, interval, integer);
 drop function rowcast.adopt(boolean);
+drop function rowcast.rotate_cursor_key();
 drop function rowcast.void_cursors();
 drop function rowcast.refetch();
+drop function rowcast.ring(text);
+drop function rowcast.renew_lease(uuid);
+drop function rowcast.take_lease(text);
+drop function rowcast.doorbell_holders();
+drop function rowcast.lease_time();
+drop table rowcast.lease;
 drop table rowcast.cursor;
 drop table rowcast.event;
+drop function rowcast.max_message_bytes();
+drop function rowcast.max_audience_bytes();
+drop function rowcast.is_own_type(text);
 drop function rowcast.database_identity();
 drop function rowcast.timeline();
 drop table rowcast.installation;
+drop function rowcast.random_key();
+drop function rowcast.doorbell_lock();
+drop function rowcast.lock_class();
+drop function rowcast.make_private(regclass);
 do $$ begin
   if to_regclass('rowcast.migrations') is not null then
     drop trigger if exists keep_apart on rowcast.migrations;

@@ -173,6 +173,24 @@ set search_path = pg_catalog, pg_temp as $$
   limit 1
 $$;
 
+-- A column that the capture function, which goes by numbers, does not notice: others were added and
+-- dropped before it.
+create function rowcast.column_unseen(w rowcast.capture) returns text language sql stable
+set search_path = pg_catalog, pg_temp as $$
+  select a.attname
+  from pg_attribute a join pg_class c on c.oid = a.attrelid
+  where a.attrelid = w.target and a.attnum > 0 and not a.attisdropped
+    and w.columns is null and rowcast.is_exact(w) and c.relkind <> 'p'
+    and not exists (select from jsonb_array_elements(w.shape) s where s ->> 'name' = a.attname)
+    -- Where another of the columns is gone or new in its place, all are looked up.
+    and not exists (select from jsonb_array_elements(w.shape) s where not exists (
+      select from pg_attribute o
+      where o.attrelid = w.target and o.attname = s ->> 'name' and not o.attisdropped))
+    and not exists (select from rowcast.next_numbers(w) n join pg_attribute o
+      on o.attrelid = w.target and o.attnum = n and not o.attisdropped)
+  limit 1
+$$;
+
 -- A relation without a trigger that `w` needs.
 create function rowcast.trigger_gone(w rowcast.capture) returns regclass language sql stable
 set search_path = pg_catalog, pg_temp as $$
@@ -213,15 +231,21 @@ set search_path = pg_catalog, pg_temp set quote_all_identifiers = off as $$
       then format('a trigger of %s is missing or disabled', rowcast.trigger_gone(w))
     when rowcast.named(w.name) <> w.target and not rowcast.is_watched(rowcast.named(w.name))
       then format('%s is another table now, which is not captured', w.name)
-    when f.prosrc is distinct from rowcast.capture_body(w) then 'the table was altered since'
+    when f.prosrc is distinct from rowcast.capture_body(w)
+      or a.prosrc is distinct from rowcast.append_body(w) then 'the table was altered since'
     when f.proowner is distinct from r.relowner then 'the table has another owner'
     when not has_schema_privilege(f.proowner, 'rowcast', 'usage')
-      or not has_column_privilege(f.proowner, 'rowcast.event'::regclass, 'type', 'insert')
+      or not has_function_privilege(f.proowner, a.oid, 'execute')
+      or not has_table_privilege(a.proowner, 'rowcast.event', 'insert')
       then 'its owner may not append to the log'
+    when rowcast.column_unseen(w) is not null
+      then format('column %I is not captured', rowcast.column_unseen(w))
     else rowcast.impaired(w)
   end
   from pg_class r
   left join pg_proc f on f.proname = w.function and f.pronamespace = 'rowcast'::regnamespace
+  left join pg_proc a on a.proname = rowcast.append_name(w.function)
+    and a.pronamespace = 'rowcast'::regnamespace
   where r.oid = w.target
 $$;
 
@@ -266,28 +290,62 @@ begin
   end loop;
 end $$;
 
--- Makes the capture function of `w`, to run as the owner of the table, who may append to the log
--- and nothing else.
-create function rowcast.make_function(w rowcast.capture) returns void language plpgsql
+-- Makes the functions of `w`: one that captures and runs as the owner of the table, and one that
+-- appends and runs as Rowcast's role, which that owner may call.
+create function rowcast.make_functions(w rowcast.capture) returns void language plpgsql
 set search_path = pg_catalog, pg_temp set quote_all_identifiers = off as $$
 declare
   owner text := (select relowner::regrole from pg_class where oid = w.target);
+  installer text := (select nspowner::regrole from pg_namespace where nspname = 'rowcast');
+  row_type text := rowcast.row_type(w.function);
+  append text := format('rowcast.%I(text, text[], json, json, json, text)',
+    rowcast.append_name(w.function));
 begin
+  execute format('drop type if exists rowcast.%I', row_type);
+  if rowcast.is_exact(w) then
+    execute (select format('create type rowcast.%I as (%s)', row_type,
+        string_agg(format('%I %s', c.name, c.type), ', ' order by c.place))
+      from rowcast.exact_columns(w, 'new') c);
+    execute format('grant usage on type rowcast.%I to %s', row_type, owner);
+  end if;
+  execute format('create or replace function %s returns text language plpgsql security definer'
+    ' set search_path = pg_catalog, pg_temp as %L', append, rowcast.append_body(w));
+  perform rowcast.give(append, installer);
+  execute format('revoke all on function %s from public', append);
+  execute format('grant usage on schema rowcast to %s', owner);
+  execute format('grant execute on function %s to %s', append, owner);
   execute format('create or replace function rowcast.%I() returns trigger'
     ' language plpgsql security definer set search_path = pg_catalog, pg_temp'
     ' set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
     ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'''
     ' set quote_all_identifiers = off as %L', w.function, rowcast.capture_body(w));
   execute format('revoke all on function rowcast.%I() from public', w.function);
-  execute format('grant usage on schema rowcast to %s', owner);
-  execute format('grant insert (type, audience, data, old, source, key, problem)'
-    ' on rowcast.event to %s', owner);
-  if not exists (select from pg_proc
-    where proname = w.function and pronamespace = 'rowcast'::regnamespace
-      and proowner = owner::regrole) then
-    execute format('grant create on schema rowcast to %s', owner);
-    execute format('alter function rowcast.%I() owner to %s', w.function, owner);
-    execute format('revoke create on schema rowcast from %s', owner);
+  perform rowcast.give(format('rowcast.%I()', w.function), owner);
+end $$;
+
+-- Gives a function to a role. That needs a right to make one in the schema, for the moment.
+create function rowcast.give(function text, role text) returns void language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+declare
+  may boolean := has_schema_privilege(role::regrole, 'rowcast', 'create');
+begin
+  if (select proowner from pg_proc where oid = function::regprocedure) = role::regrole then
+    return;
+  end if;
+  if not may then execute format('grant create on schema rowcast to %s', role); end if;
+  execute format('alter function %s owner to %s', function, role);
+  if not may then execute format('revoke create on schema rowcast from %s', role); end if;
+end $$;
+
+-- Takes back the right to use the schema that watch() gave to the owner of a table, once none of its
+-- tables is watched any more.
+create function rowcast.take_back(w rowcast.capture, owner oid) returns void language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+begin
+  if w.granted and owner is not null and exists (select from pg_roles where oid = owner)
+    and not exists (select from rowcast.capture c join pg_class r on r.oid = c.target
+      where r.relowner = owner) then
+    execute format('revoke usage on schema rowcast from %s', owner::regrole);
   end if;
 end $$;
 
@@ -330,36 +388,55 @@ begin
   perform rowcast.install(w);
 end $$;
 
--- The work of watch() and rewatch(), which leave function and time of `w` open.
+-- The work of watch() and rewatch(), which leave what is found here of `w` open. The table is locked
+-- only where triggers change.
 create function rowcast.install(w rowcast.capture) returns void language plpgsql
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '3s' set client_min_messages = 'warning' as $$
 declare
   known rowcast.capture;
+  owner oid := (select relowner from pg_class where oid = w.target);
+  former oid;
 begin
-  -- One at a time: two would meet in the catalogs.
-  perform pg_advisory_xact_lock(rowcast.lock_class(), rowcast.watch_lock());
+  perform rowcast.lock_watches();
   perform rowcast.forget_dropped();
   select * into known from rowcast.capture c where c.target = w.target;
+  select proowner into former from pg_proc
+  where proname = known.function and pronamespace = 'rowcast'::regnamespace;
   w.function := known.function;
   w.watched_at := known.watched_at;
+  w.shape := rowcast.shape_of(w.target);
+  w.granted := not has_schema_privilege(owner, 'rowcast', 'usage')
+    or exists (select from rowcast.capture c join pg_class r on r.oid = c.target
+      where c.granted and r.relowner = owner);
   perform rowcast.check_watch(w);
   if w is not distinct from known and rowcast.watch_problem(w) is null then return; end if;
-  perform rowcast.lock_target(
-    w.target, case when known is null then 'share row exclusive' else 'access exclusive' end);
+  if known is null or known.operations <> w.operations or rowcast.trigger_gone(w) is not null then
+    perform rowcast.lock_target(
+      w.target, case when known is null then 'share row exclusive' else 'access exclusive' end);
+  end if;
   w.function := coalesce(w.function, 'capture_' || nextval('rowcast.capture_number'));
   w.watched_at := clock_timestamp();
-  perform rowcast.make_function(w);
-  perform rowcast.make_triggers(w);
+  perform rowcast.make_functions(w);
+  if known is null or known.operations <> w.operations or rowcast.trigger_gone(w) is not null then
+    perform rowcast.make_triggers(w);
+  end if;
 
   delete from rowcast.capture c where c.target = w.target;
   insert into rowcast.capture select (w).*;
+  if former <> owner then perform rowcast.take_back(known, former); end if;
   -- The name no longer means the table that had it before.
   perform rowcast.forget_dropped();
   update rowcast.capture c set name = rowcast.name_of(c.target)
   where c.name = w.name and c.target <> w.target;
   perform pg_notify('rowcast_control', '');
 end $$;
+
+-- One at a time: two would meet in the catalogs. Nobody without a right on this table can hold the
+-- lock.
+create function rowcast.lock_watches() returns void language sql
+set search_path = pg_catalog, pg_temp
+as 'lock table rowcast.capture in share row exclusive mode';
 
 -- Makes the triggers of `w` anew, and takes away those that it does not need.
 create function rowcast.make_triggers(w rowcast.capture) returns void language plpgsql
@@ -436,7 +513,7 @@ declare
   w rowcast.capture;
 begin
   perform rowcast.check_caller(target);
-  perform pg_advisory_xact_lock(rowcast.lock_class(), rowcast.watch_lock());
+  perform rowcast.lock_watches();
   delete from rowcast.capture c
   where c.target = unwatch.target
     or c.name = rowcast.name_of(unwatch.target)
@@ -448,7 +525,10 @@ begin
     w.operations := '{}';
     perform rowcast.make_triggers(w);
   end if;
-  execute format('drop function if exists rowcast.%I()', w.function);
+  perform rowcast.take_back(w, (
+    select proowner from pg_proc
+    where proname = w.function and pronamespace = 'rowcast'::regnamespace));
+  perform rowcast.drop_function(w.function);
   perform pg_notify('rowcast_control', '');
 end $$;
 
@@ -462,16 +542,20 @@ drop function rowcast.rewatch(regclass);
 drop function rowcast.refuse_unwatched(regclass);
 drop function rowcast.watch(regclass, text, text[], text[], text[], boolean);
 drop function rowcast.install(rowcast.capture);
+drop function rowcast.lock_watches();
 drop function rowcast.make_triggers(rowcast.capture);
 drop function rowcast.refuse_in_use(regclass);
 drop function rowcast.check_caller(regclass);
 drop function rowcast.channel_of(text);
-drop function rowcast.make_function(rowcast.capture);
+drop function rowcast.take_back(rowcast.capture, oid);
+drop function rowcast.give(text, text);
+drop function rowcast.make_functions(rowcast.capture);
 drop function rowcast.lock_target(regclass, text);
 drop view rowcast.watched;
 drop function rowcast.watch_problem(rowcast.capture);
 drop function rowcast.impaired(rowcast.capture);
 drop function rowcast.trigger_gone(rowcast.capture);
+drop function rowcast.column_unseen(rowcast.capture);
 drop function rowcast.column_gone(rowcast.capture);
 drop function rowcast.relations_with_trigger(regclass, text);
 drop function rowcast.name_of(regclass);

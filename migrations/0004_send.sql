@@ -14,7 +14,7 @@ begin
     perform rowcast.refuse(
       format('type is %s', quote_nullable(left(type, 120))),
       'A type is a word of 1 to 100 characters without spaces: upload_progress.');
-  elsif type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'pong') then
+  elsif rowcast.is_own_type(type) then
     perform rowcast.refuse(format('type %s is Rowcast''s own', type), 'Choose another name.');
   elsif octet_length(data::text) > rowcast.max_message_bytes() then
     perform rowcast.refuse(
@@ -27,7 +27,7 @@ begin
   insert into rowcast.event (type, audience, data) values (type, audience, data)
   returning id into event_id;
   if not pg_try_advisory_xact_lock_shared(rowcast.lock_class(), rowcast.doorbell_lock()) then
-    perform pg_notify('rowcast_send', '');
+    perform rowcast.ring('rowcast_send');
   end if;
   return event_id;
 end $$;

@@ -95,6 +95,7 @@ export function loadConfig(env: Environment): Config {
       maxPostsInFlight: s.ROWCAST_MAX_POSTS_IN_FLIGHT,
       postsPerSecondLimit: s.POST_RPS_LIMIT,
       deliveryDeadlineMs: s.ROWCAST_DELIVERY_DEADLINE_MS,
+      replayMaxEvents: s.ROWCAST_REPLAY_MAX_EVENTS,
       retention: {
         keep: s.ROWCAST_RETENTION,
         keepUndelivered: s.ROWCAST_RETENTION_LIMIT ?? longer(RETENTION_LIMIT, s.ROWCAST_RETENTION),
@@ -281,6 +282,7 @@ const Entries = v.object({
   ROWCAST_MAX_BYTES_IN_FLIGHT: whole(64_000_000, 1_000_000, 4_000_000_000),
   ROWCAST_MAX_POSTS_IN_FLIGHT: whole(128, 1, 10_000),
   ROWCAST_DELIVERY_DEADLINE_MS: whole(30_000, 1000, 3_600_000),
+  ROWCAST_REPLAY_MAX_EVENTS: whole(50_000, 100, 10_000_000),
   ROWCAST_RETENTION: v.optional(interval('24 hours'), '24 hours'),
   ROWCAST_RETENTION_LIMIT: v.optional(interval(RETENTION_LIMIT)),
   ROWCAST_RETENTION_INTERVAL_MS: whole(30_000, 100, 3_600_000),

@@ -15,9 +15,11 @@ const QUERY_TIMEOUT_MS = 15_000;
 export function relayDatabase(
   database: Database,
   log: Logger,
-): Pick<RelayDeps, 'openSession' | 'notifications'> {
-  const applicationName = (purpose: string) => `rowcast ${purpose} ${hostname()}`;
+): Pick<RelayDeps, 'name' | 'openSession' | 'notifications'> {
+  const name = hostname();
+  const applicationName = (purpose: string) => `rowcast ${purpose} ${name}`;
   return {
+    name,
     openSession: (purpose) =>
       Session.open({
         database,

@@ -27,6 +27,7 @@ export async function* relayFindings(
   const own = await ownStatus(status, settings);
   yield leaderFinding(leader, relays.length, settings, own);
   yield* ownFindings(own, leader);
+  yield doorbellFinding(status, settings);
   const wait = `${lag.events >= 10_000 ? 'more than 10,000' : lag.events} events wait, the oldest for ${Math.round(lag.seconds)} s`;
   if (lag.seconds > LATE_SECONDS)
     yield problem(
@@ -109,6 +110,19 @@ function* ownFindings(
     );
   if (own.ready && !own.term?.gatewayDown)
     yield ok('this relay', `${own.role}, ready, knows ${own.connections.known} connections`);
+}
+
+function doorbellFinding(
+  { doorbellHolders: [holder] }: InstalledLogStatus,
+  { doorbell }: RelaySettings,
+): Finding {
+  if (!holder) return ok('doorbell lock', 'nobody but a relay has it');
+  const who = `pid ${holder.pid} of role ${holder.role} (${holder.application || 'without a name'})`;
+  return (doorbell ? problem : warning)(
+    'doorbell lock',
+    `${who} has it, or waits for it, and is no relay: nobody rings, and rows are polled ten times a second`,
+    `select pg_terminate_backend(${holder.pid}); any role that may connect can take it again`,
+  );
 }
 
 function queueFinding(used: number): Finding {

@@ -2,7 +2,7 @@
  * In UTF-8, so that a term of the log (rowcast.max_term_bytes()) can name every user, room and
  * role. A hundred rooms and roles of this length are 26 kB of an item's 400 kB.
  */
-const MAX_USER_ID_BYTES = 256;
+const MAX_USER_ID_BYTES = 190;
 const MAX_NAMES = 100;
 const MAX_NAME_BYTES = 128;
 

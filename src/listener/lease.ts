@@ -6,38 +6,44 @@ import type { SqlSession } from '../postgres/session.ts';
  * once.
  */
 const ATTEMPT_INTERVAL_MS = 1000;
-/** How often the holder proves that its session lives. */
+/** How often the holder says that it lives. */
 const HEARTBEAT_INTERVAL_MS = 3000;
 const HEARTBEAT_TIMEOUT_MS = 5000;
 /**
- * How long after its last proof the holder may act as one. Shorter than BREAK_AFTER_MS: a frozen
- * leader that wakes has stopped trusting its lease before a standby could break it.
+ * How long after it last said so the holder may act as one. Shorter than rowcast.lease_time(): a
+ * frozen leader that wakes has stopped trusting its lease before a standby could follow it.
  */
 const TRUST_MS = 8000;
-/**
- * A holder that proved nothing for this long is frozen: its backend is ended, and with it its lock.
- */
-const BREAK_AFTER_MS = 12_000;
 
 /**
- * The right to deliver: a session advisory lock. The cursor is committed on the very connection
- * that holds the lock (cursor-store.ts), so a relay that lost its lease cannot commit: its
- * connection is gone.
+ * The right to deliver: the row of rowcast.lease, which only the relay's role may change. (An
+ * advisory lock is for everybody to take.) Whoever takes it begins a term, and a commit of the
+ * cursor is one of its term (cursor-store.ts): a relay that lost its lease cannot commit.
  *
- * Lifecycle: `acquire` waits (a standby) → held until `session.ended` aborts or `release`. A
- * standby ends the backend of a holder whose heartbeat has stopped (a process that is frozen keeps
- * its connection, and so its lock).
+ * Lifecycle: `acquire` waits (a standby) → held until `session.ended` aborts or `release`. The lease
+ * is free once its holder has released it, has lost its session, or was silent for
+ * rowcast.lease_time(): a process that is frozen keeps its session.
+ *
+ * With each heartbeat the holder learns whether somebody else has the doorbell's lock, which is one
+ * that everybody may take. Then nobody rings, and the holder polls.
  */
 export class Lease {
   readonly session: SqlSession;
+  /** Grows with each holder. */
+  readonly term: string;
+  readonly #holder: string;
   readonly #clock: Clock;
   readonly #heartbeat: Pick<Timer, 'cancel'>;
   #provedAt: number;
+  #isQuiet = false;
+  #changed: (holders: readonly DoorbellHolder[]) => void = () => undefined;
 
-  private constructor(session: SqlSession, clock: Clock) {
+  private constructor(session: SqlSession, clock: Clock, taken: Taken, askedAt: number) {
     this.session = session;
+    this.term = taken.term;
+    this.#holder = taken.holder;
     this.#clock = clock;
-    this.#provedAt = clock.uptimeMs();
+    this.#provedAt = askedAt;
     this.#heartbeat = every(clock, HEARTBEAT_INTERVAL_MS, () => void this.#beat());
   }
 
@@ -46,18 +52,29 @@ export class Lease {
     return !this.session.ended.aborted && this.#clock.uptimeMs() - this.#provedAt < TRUST_MS;
   }
 
+  /** Nobody rings: somebody else has the doorbell's lock, or had it lately. */
+  get isQuiet(): boolean {
+    return this.#isQuiet;
+  }
+
+  /** @param changed is called when `isQuiet` has changed, with those who have the lock */
+  onQuiet(changed: (holders: readonly DoorbellHolder[]) => void): void {
+    this.#changed = changed;
+  }
+
   /**
    * Waits until the lease is free and takes it.
    * @returns null when the signal aborted first
-   * @throws when the connection is lost meanwhile
+   * @throws when the connection is lost meanwhile, and on a hot standby
    */
   static async acquire(options: AcquireOptions): Promise<Lease | null> {
     const session = await options.open();
     try {
       while (!options.signal.aborted) {
-        if (await Lease.#attempt(session)) return new Lease(session, options.clock);
+        const askedAt = options.clock.uptimeMs();
+        const taken = await take(session, options);
+        if (taken) return new Lease(session, options.clock, taken, askedAt);
         options.onStandby();
-        await Lease.#breakFrozen(session, options);
         await options.nextAttempt(ATTEMPT_INTERVAL_MS);
       }
     } catch (error) {
@@ -68,45 +85,32 @@ export class Lease {
     return null;
   }
 
-  /**
-   * @throws on a hot standby: advisory locks are each server's own, and one taken there would make
-   * a second leader
-   */
-  static async #attempt(session: SqlSession): Promise<boolean> {
-    const [row] = await session.query<{ standby: boolean; held: boolean }>(
-      `select pg_is_in_recovery() as standby, not pg_is_in_recovery()
-         and pg_try_advisory_lock(rowcast.lock_class(), rowcast.lease_lock()) as held`,
-      [],
-      'lease_try',
-    );
-    if (row?.standby)
-      throw new Error('DATABASE_URL leads to a read-only standby; give it the writer endpoint');
-    return row?.held ?? false;
-  }
-
-  /** Ends the backend of a holder that has not been heard of for BREAK_AFTER_MS. */
-  static async #breakFrozen(session: SqlSession, options: AcquireOptions): Promise<void> {
-    const broken = await session.query<{ pid: number; silent_s: number }>(
-      `select a.pid, extract(epoch from clock_timestamp() - a.state_change)::int as silent_s, pg_terminate_backend(a.pid)
-       from pg_locks l join pg_stat_activity a on a.pid = l.pid
-       where l.locktype = 'advisory' and l.granted and l.database = a.datid and a.datname = current_database()
-         and l.classid = rowcast.lock_class() and l.objid = rowcast.lease_lock() and l.objsubid = 2
-         and a.state_change < clock_timestamp() - $1 * interval '1 millisecond'`,
-      [BREAK_AFTER_MS],
-      'lease_break',
-    );
-    for (const { pid, silent_s } of broken) options.onBroken({ pid, silentSeconds: silent_s });
-  }
-
   async #beat(): Promise<void> {
     // The time of asking counts: an answer may have waited in a frozen process.
     const askedAt = this.#clock.uptimeMs();
-    await this.session.ping(HEARTBEAT_TIMEOUT_MS).then(
-      () => {
-        this.#provedAt = askedAt;
-      },
-      () => undefined,
+    try {
+      const [row] = await this.session.query<{ quiet: boolean | null }>(
+        'select rowcast.renew_lease($1) as quiet',
+        [this.#holder],
+        'lease_renew',
+        HEARTBEAT_TIMEOUT_MS,
+      );
+      if (typeof row?.quiet !== 'boolean') return this.session.destroy();
+      this.#provedAt = askedAt;
+      if (row.quiet !== this.#isQuiet) await this.#setQuiet(row.quiet);
+    } catch {
+      // The session is over, and says so; or a statement failed, and the next may not.
+    }
+  }
+
+  async #setQuiet(isQuiet: boolean): Promise<void> {
+    this.#isQuiet = isQuiet;
+    const holders = await this.session.query<DoorbellHolder>(
+      'select pid, role, application from rowcast.doorbell_holders() limit 5',
+      [],
+      'doorbell_holders',
     );
+    this.#changed(holders);
   }
 
   /**
@@ -117,8 +121,9 @@ export class Lease {
     this.#heartbeat.cancel();
     await this.session
       .query(
-        `select pg_advisory_unlock_all(), pg_notify('rowcast_control', '')`,
-        [],
+        `with released as (update rowcast.lease set until = '-infinity' where holder = $1 returning 1)
+         select count(*), pg_advisory_unlock_all(), pg_notify('rowcast_control', '') from released`,
+        [this.#holder],
         'lease_release',
       )
       .catch(() => undefined);
@@ -126,14 +131,51 @@ export class Lease {
   }
 }
 
+async function take(session: SqlSession, options: AcquireOptions): Promise<Taken | null> {
+  const [row] = await session.query<TakeRow>(
+    'select * from rowcast.take_lease($1)',
+    [options.name],
+    'lease_take',
+  );
+  if (row?.standby)
+    throw new Error('DATABASE_URL leads to a read-only standby; give it the writer endpoint');
+  if (!row?.term || !row.holder) return null;
+  if (row.ended_pid !== null)
+    options.onBroken({ pid: row.ended_pid, silentSeconds: row.silent_seconds ?? 0 });
+  return { term: row.term, holder: row.holder };
+}
+
+interface Taken {
+  readonly term: string;
+  /** Uuid. */
+  readonly holder: string;
+}
+
+interface TakeRow {
+  readonly standby: boolean;
+  readonly holder: string | null;
+  readonly term: string | null;
+  readonly ended_pid: number | null;
+  readonly silent_seconds: number | null;
+}
+
+/** A session that has the doorbell's lock, or waits for it, and is not the leader's. */
+export interface DoorbellHolder {
+  readonly pid: number;
+  readonly role: string | null;
+  readonly application: string | null;
+}
+
 export interface AcquireOptions {
   readonly clock: Clock;
+  /** Names the holder in rowcast.lease. */
+  readonly name: string;
   /** Opens a session for the lease alone. */
   open(): Promise<SqlSession>;
   readonly signal: AbortSignal;
   /** Another relay holds the lease; called at each attempt. */
   onStandby(): void;
-  /** A frozen holder's backend was ended. */
+  /** A silent holder's session was ended. */
   onBroken(holder: { pid: number; silentSeconds: number }): void;
   /** Resolves after the time given, or earlier when the lease may be free. */
   nextAttempt(afterMs: number): Promise<void>;

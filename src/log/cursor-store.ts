@@ -12,20 +12,23 @@ const EMPTY_LOG =
   'delete from rowcast.event where id in (select id from rowcast.event order by id limit $1) returning 1';
 
 const NOT_OURS_ANY_MORE =
-  'the database has become another installation (rowcast.adopt() or rowcast.refetch()), or has lost its cursor';
+  'another relay has taken the lease, the database has become another installation (rowcast.adopt() or rowcast.refetch()), or has lost its cursor';
 
 /**
- * The cursor's row, which only the holder of the lease writes, on the connection that holds it.
- * Knows the installation as it was when the cursor was read: once the database has become another
- * one (rowcast.adopt(), rowcast.refetch()) nothing is committed.
+ * The cursor's row, which only the holder of the lease writes: a commit of another term's than the
+ * row says changes nothing. Knows the installation as it was when the cursor was read: once the
+ * database has become another one (rowcast.adopt(), rowcast.refetch()) nothing is committed.
  */
 export class CursorStore {
   readonly #session: SqlSession;
+  readonly #term: string;
   /** The installation that the cursor was of when it was read. */
   #installation: string | null = null;
+  #cursorKey: string | null = null;
 
-  constructor(session: SqlSession) {
+  constructor({ session, term }: { readonly session: SqlSession; readonly term: string }) {
     this.#session = session;
+    this.#term = term;
   }
 
   /**
@@ -39,6 +42,7 @@ export class CursorStore {
     const [row] = await this.#session.query<CursorRow>(READ, [CONSUMER], 'read_cursor');
     if (!row || row.snapshot === null) return { usable: false, reason: 'empty' };
     this.#installation = row.fence;
+    this.#cursorKey = row.cursor_key;
     if (!row.ours) return { usable: false, reason: 'copy' };
     const position = Snapshot.parse(row.snapshot);
     if (position.xmax > BigInt(row.xmax)) return { usable: false, reason: 'void' };
@@ -50,6 +54,10 @@ export class CursorStore {
       refetchBeforeMs: Number(row.refetch_before),
       nextXid: BigInt(row.xmax),
       commits: Number(row.commits),
+      cursorKeys: {
+        current: Buffer.from(row.cursor_key, 'hex'),
+        former: row.former_cursor_key === null ? null : Buffer.from(row.former_cursor_key, 'hex'),
+      },
       position: {
         snapshot: position,
         ...(row.until && row.after_id && row.through_id
@@ -88,7 +96,8 @@ export class CursorStore {
    * transaction that ended before: once it is made, no crash of Postgres undoes a transaction that
    * `row` or an earlier read of the log sees.
    * @param row `exceptions` null: as they were committed last
-   * @throws where the database has become another installation since the cursor was read
+   * @throws where the lease is lost, or the database has become another installation since the
+   * cursor was read
    */
   async commit({ position, delivered, exceptions, served }: CommittedCursor): Promise<void> {
     const { snapshot, backlog } = position;
@@ -97,6 +106,7 @@ export class CursorStore {
       [
         CONSUMER,
         this.#installation,
+        this.#term,
         snapshot.text,
         backlog?.until.text ?? null,
         backlog?.afterId ?? null,
@@ -111,16 +121,21 @@ export class CursorStore {
     if (rows.length === 0) throw new Error(NOT_OURS_ANY_MORE);
   }
 
-  /** @throws where the database has become another installation since the cursor was read */
+  /** @throws as `commit` does, and where the key of cursors is another */
   async check(): Promise<void> {
-    const rows = await this.#session.query(
-      'select from rowcast.cursor where consumer = $1 and installation = $2',
-      [CONSUMER, this.#installation],
+    const rows = await this.#session.query<{ key: string }>(
+      CHECK,
+      [CONSUMER, this.#installation, this.#term],
       'check_cursor',
     );
     if (rows.length === 0) throw new Error(NOT_OURS_ANY_MORE);
+    if (rows[0]?.key !== this.#cursorKey) throw new Error('the key of cursors was rotated');
   }
 }
+
+const CHECK = `
+  select encode(i.cursor_key, 'hex') as key from rowcast.cursor c cross join rowcast.installation i
+  where c.consumer = $1 and c.installation = $2 and c.term = $3`;
 
 const NOTICE = `
   update rowcast.installation set refetch_before = case when $1 then clock_timestamp() else '-infinity' end
@@ -129,16 +144,16 @@ const NOTICE = `
 const READ = `
   select c.snapshot::text, c.until::text, c.after_id::text, c.through_id::text, c.exceptions::text, c.commits::text,
     c.served_snapshot::text, (extract(epoch from c.served_until) * 1000)::float8 as served_until, c.installation::text as fence,
-    i.id::text as installation, i.floor::text, (extract(epoch from i.refetch_before) * 1000)::float8 as refetch_before,
+    i.id::text as installation, encode(i.cursor_key, 'hex') as cursor_key, encode(i.former_cursor_key, 'hex') as former_cursor_key, i.floor::text, (extract(epoch from i.refetch_before) * 1000)::float8 as refetch_before,
     i.identity = rowcast.database_identity() as ours, i.timeline <> rowcast.timeline() as replaced,
     pg_snapshot_xmax(pg_current_snapshot())::text as xmax
   from rowcast.installation i left join rowcast.cursor c on c.consumer = $1`;
 
 const COMMIT = `
-  update rowcast.cursor set snapshot = $3, until = $4, after_id = $5, through_id = $6, delivered = $7,
-    exceptions = coalesce($8, exceptions), served_until = to_timestamp($9::float8 / 1000), served_snapshot = $10,
+  update rowcast.cursor set snapshot = $4, until = $5, after_id = $6, through_id = $7, delivered = $8,
+    exceptions = coalesce($9, exceptions), served_until = to_timestamp($10::float8 / 1000), served_snapshot = $11,
     commits = commits + 1, updated_at = now()
-  where consumer = $1 and installation = $2 returning 1`;
+  where consumer = $1 and installation = $2 and term = $3 returning 1`;
 
 /** Which connections have had their replay. */
 export interface Served {
@@ -182,6 +197,8 @@ export interface StoredCursor {
   readonly nextXid: bigint;
   /** Commits of this row, of all relays. */
   readonly commits: number;
+  /** Sign the cursors of clients (relay/cursor-tokens.ts). */
+  readonly cursorKeys: { readonly current: Buffer; readonly former: Buffer | null };
   readonly position: Position;
   /** JSON, see relay/exceptions.ts. */
   readonly exceptions: string;
@@ -191,6 +208,8 @@ export interface StoredCursor {
 interface CursorRow {
   installation: string;
   fence: string | null;
+  cursor_key: string;
+  former_cursor_key: string | null;
   floor: string;
   refetch_before: string;
   ours: boolean;

@@ -149,7 +149,7 @@ export interface DrainLoopDeps {
   readonly inFlight: PagesInFlight;
   readonly wakeup: Wakeup;
   readonly timing: DrainTiming;
-  /** Whether notifications would arrive now. */
+  /** Whether it would be rung, and would hear it. */
   canHear(): boolean;
   /** The log was read up to the snapshot. */
   reached(snapshot: Snapshot): void;

@@ -38,9 +38,12 @@ export class EventLog {
     this.#maxDataBytes = deps.maxDataBytes;
   }
 
-  /** Reads on after `position`: everything new, or one page of a backlog. */
-  async read(position: Position): Promise<Page> {
-    if (position.backlog) return this.#readBacklog(position.snapshot, position.backlog);
+  /**
+   * Reads on after `position`: everything new, or one page of a backlog.
+   * @param terms of a backlog, what is for other audiences is left out; null leaves out nothing
+   */
+  async read(position: Position, terms: Terms = null): Promise<Page> {
+    if (position.backlog) return this.#readBacklog(position.snapshot, position.backlog, terms);
     const { snapshot } = position;
     const values = [
       xids(snapshot),
@@ -58,7 +61,7 @@ export class EventLog {
     const { now, found } = rows[0] as FreshRow;
     const until = Snapshot.parse(now);
     if (found > rows.length || rows.length > this.#pageRows)
-      return this.#openBacklog(snapshot, until);
+      return this.#openBacklog(snapshot, until, null);
     return {
       events: rows.filter((row) => row.id !== null),
       next: { snapshot: until },
@@ -67,11 +70,11 @@ export class EventLog {
   }
 
   /** The window between two snapshots: what a replay reads. */
-  async between(start: Snapshot, until: Snapshot): Promise<Page> {
-    return this.#openBacklog(start, until);
+  async between(start: Snapshot, until: Snapshot, terms: Terms = null): Promise<Page> {
+    return this.#openBacklog(start, until, terms);
   }
 
-  async #openBacklog(start: Snapshot, until: Snapshot): Promise<Page> {
+  async #openBacklog(start: Snapshot, until: Snapshot, terms: Terms): Promise<Page> {
     let first: bigint | undefined;
     let last = 0n;
     let from: Bounds | undefined;
@@ -92,18 +95,15 @@ export class EventLog {
       }
     } while (from?.counted === COUNTED_ROWS);
     if (first === undefined) return { events: [], next: { snapshot: until }, more: false };
-    return this.#readBacklog(start, {
-      until,
-      afterId: String(first - 1n),
-      throughId: String(last),
-    });
+    const backlog = { until, afterId: String(first - 1n), throughId: String(last) };
+    return this.#readBacklog(start, backlog, terms);
   }
 
-  async #readBacklog(start: Snapshot, backlog: Backlog): Promise<Page> {
-    let walk = WALK_IDS;
+  async #readBacklog(start: Snapshot, backlog: Backlog, terms: Terms): Promise<Page> {
+    let walk = terms ? CHOSEN_IDS : WALK_IDS;
     for (let rows = this.#pageRows; ; rows = Math.ceil(rows / SMALLER), walk /= BigInt(SMALLER)) {
       try {
-        return await this.#readPage(start, backlog, rows, walk);
+        return await this.#readPage(start, backlog, { rows, walk, terms });
       } catch (error) {
         if (!isDataError(error)) throw error;
         if (rows === 1) return this.#readBadRow(start, backlog, walk);
@@ -114,17 +114,17 @@ export class EventLog {
   async #readPage(
     start: Snapshot,
     backlog: Backlog,
-    pageRows: number,
-    walk: bigint,
+    limits: { readonly rows: number; readonly walk: bigint; readonly terms: Terms },
   ): Promise<Page> {
     const { until, afterId } = backlog;
-    const walkedId = walkTo(backlog, walk);
+    const walkedId = walkTo(backlog, limits.walk);
+    const window = [afterId, walkedId, start.text, until.text];
     const rows = await this.#session.query<PageRow>(
       PAGE,
-      [afterId, walkedId, start.text, until.text, pageRows, this.#maxDataBytes, PAGE_BYTES],
+      [...window, limits.rows, this.#maxDataBytes, PAGE_BYTES, limits.terms],
       'read_page',
     );
-    const full = rows.length === pageRows || (rows[0]?.found ?? 0) > rows.length;
+    const full = rows.length === limits.rows || (rows[0]?.found ?? 0) > rows.length;
     return pageUpTo(start, backlog, rows, full ? (rows.at(-1) as LoggedEvent).id : walkedId);
   }
 
@@ -170,6 +170,9 @@ function pageUpTo(
  */
 const WALK_IDS = 200_000n;
 
+/** The same where rows are chosen by their audience, which has to be looked at. */
+const CHOSEN_IDS = 50_000n;
+
 /**
  * The most bytes that one read returns, but for a single larger row: a page of rows and
  * audiences at their largest would be 300 MB.
@@ -184,6 +187,9 @@ const SMALLER = 8;
  * than a page.
  */
 const COUNTED_ROWS = 50_000;
+
+/** Audience terms. */
+type Terms = readonly string[] | null;
 
 function xids(snapshot: Snapshot): string[] {
   return snapshot.xip.map(String);

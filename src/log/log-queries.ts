@@ -93,16 +93,22 @@ export const BOUNDS = `
  */
 const WITHIN = `
   where e.id > $1::bigint and e.id <= $2::bigint
-    and pg_visible_in_snapshot(e.xid, $4::pg_snapshot) and not pg_visible_in_snapshot(e.xid, $3::pg_snapshot)
-  order by e.id`;
+    and pg_visible_in_snapshot(e.xid, $4::pg_snapshot) and not pg_visible_in_snapshot(e.xid, $3::pg_snapshot)`;
+
+/**
+ * $8 terms, or null. The relay compares names as NFC has them, which is another text only where not
+ * all is ASCII.
+ */
+const CHOSEN = `
+    and ($8::text[] is null or e.audience && $8::text[] or octet_length(e.audience::text) <> char_length(e.audience::text))`;
 
 /**
  * $1 id after which, $2 up to which; $3 start and $4 end of the window; $5 rows, $6 maxDataBytes,
- * $7 bytes at most.
+ * $7 bytes at most; $8 terms.
  */
-export const PAGE = `${bounded(`${rowsOf('rowcast.event', '$6::int')} ${WITHIN} limit $5`, '$7')} order by b.place`;
+export const PAGE = `${bounded(`${rowsOf('rowcast.event', '$6::int')} ${WITHIN} ${CHOSEN} order by e.id limit $5`, '$7')} order by b.place`;
 
 /** The first row of such a page, by name. */
 export const NEXT = `
   select e.id::text as id, e.xid::text as xid, (extract(epoch from e.occurred_at) * 1000)::bigint::text as timestamp
-  from rowcast.event e ${WITHIN} limit 1`;
+  from rowcast.event e ${WITHIN} order by e.id limit 1`;

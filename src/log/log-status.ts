@@ -1,3 +1,4 @@
+import type { DoorbellHolder } from '../listener/lease.ts';
 import type { Session } from '../postgres/session.ts';
 import { CONSUMER } from './cursor-store.ts';
 import { type Lag, LogLag } from './log-lag.ts';
@@ -28,7 +29,9 @@ export async function readLogStatus(session: Session): Promise<LogStatus> {
   return {
     ...status,
     installed: true,
-    relays: await session.query<RelaySession>(RELAYS),
+    // An unlogged table cannot be read on a standby.
+    relays: status.standby ? [] : await session.query<RelaySession>(RELAYS),
+    doorbellHolders: status.standby ? [] : await session.query<DoorbellHolder>(DOORBELL_HOLDERS),
     lag: await new LogLag(session).measure(),
     cursor: cursor ?? null,
     log: log as LogSize,
@@ -65,6 +68,8 @@ export interface InstalledLogStatus extends ServerStatus {
   readonly installed: true;
   /** The leader first. */
   readonly relays: readonly RelaySession[];
+  /** No relays, and they have the doorbell's lock or wait for it: nobody rings. */
+  readonly doorbellHolders: readonly DoorbellHolder[];
   readonly lag: Lag;
   /** Null where the consumer has no row. */
   readonly cursor: CursorAge | null;
@@ -92,6 +97,8 @@ export interface RelaySession {
   readonly connectedSeconds: number | null;
   /** Since its last word; a leader speaks every three seconds. Null as above. */
   readonly silentSeconds: number | null;
+  /** The leader's (rowcast.lease); null for others. */
+  readonly term: string | null;
 }
 
 export interface CursorAge {
@@ -138,20 +145,27 @@ export interface HoldingTransaction {
   readonly holdsDoorbell: boolean;
 }
 
-/** Standbys have the lease's session without its lock. */
+/**
+ * The leader by the lease's row. The others wait for it: sessions of that name, which anybody may
+ * give himself, of roles that may take it.
+ */
 const RELAYS = `
-  with held as (
-    select l.pid, bool_or(l.objid = rowcast.lease_lock()) as leads,
-      bool_or(l.objid = rowcast.doorbell_lock()) as asleep
-    from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
-    where l.locktype = 'advisory' and l.granted and l.mode = 'ExclusiveLock' and l.classid = rowcast.lock_class() and l.objsubid = 2
-    group by l.pid)
-  select substr(a.application_name, length('rowcast lease ') + 1) as host, a.pid, coalesce(h.leads, false) as leads,
-    coalesce(h.asleep, false) as asleep, extract(epoch from clock_timestamp() - a.backend_start)::float8 as "connectedSeconds",
-    extract(epoch from clock_timestamp() - a.state_change)::float8 as "silentSeconds"
-  from pg_stat_activity a left join held h on h.pid = a.pid
-  where a.datname = current_database() and a.application_name like 'rowcast lease %'
+  select coalesce(l.name, substr(a.application_name, length('rowcast lease ') + 1)) as host, a.pid, l.pid is not null as leads,
+    exists (select from pg_locks k join pg_database d on d.oid = k.database and d.datname = current_database()
+      where k.pid = a.pid and k.locktype = 'advisory' and k.granted and k.mode = 'ExclusiveLock'
+        and k.classid = rowcast.lock_class() and k.objid = rowcast.doorbell_lock() and k.objsubid = 2) as asleep,
+    extract(epoch from clock_timestamp() - a.backend_start)::float8 as "connectedSeconds",
+    case when l.pid is null then extract(epoch from clock_timestamp() - a.state_change)
+      else extract(epoch from clock_timestamp() - l.until + rowcast.lease_time()) end::float8 as "silentSeconds",
+    l.term::text as term
+  from pg_stat_activity a
+  join pg_class c on c.oid = 'rowcast.lease'::regclass
+  left join rowcast.lease l on l.pid = a.pid and l.until > '-infinity' and coalesce(a.backend_start = l.backend_start, true)
+  where a.datname = current_database() and (l.pid is not null or a.application_name like 'rowcast lease %'
+    and (has_table_privilege(a.usesysid, c.oid, 'update') or pg_has_role(a.usesysid, c.relowner, 'member')))
   order by 3 desc, a.backend_start`;
+
+const DOORBELL_HOLDERS = 'select pid, role, application from rowcast.doorbell_holders() limit 5';
 
 const CURSOR = `
   select i.id::text as installation, c.snapshot::text, extract(epoch from clock_timestamp() - c.updated_at)::float8 as "ageSeconds", c.until is not null as backlog,

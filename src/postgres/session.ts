@@ -10,15 +10,15 @@ export interface SqlSession {
   readonly ended: AbortSignal;
   /**
    * @param name keeps the statement prepared under that name
+   * @param timeoutMs a statement that takes longer, once it is its turn, ends the session
    * @throws the error of the statement, or the reason why the session ended
    */
   query<Row extends pg.QueryResultRow>(
     text: string,
     values?: unknown[],
     name?: string,
+    timeoutMs?: number,
   ): Promise<Row[]>;
-  /** A round trip. @throws when it takes longer, and ends the session then */
-  ping(timeoutMs: number): Promise<void>;
   /** Ends the connection and with it its locks. */
   close(): Promise<void>;
   /** Ends the connection without a word to the server: it may be half-open. */
@@ -75,13 +75,9 @@ export class Session implements SqlSession {
     text: string,
     values: unknown[] = [],
     name?: string,
+    timeoutMs = this.#queryTimeoutMs,
   ): Promise<Row[]> {
-    return this.#inTurn<Row>({ text, values, ...(name ? { name } : {}) }, this.#queryTimeoutMs);
-  }
-
-  /** A round trip. @throws when it takes longer, and ends the session then */
-  async ping(timeoutMs: number): Promise<void> {
-    await this.#inTurn({ text: 'select' }, timeoutMs);
+    return this.#inTurn<Row>({ text, values, ...(name ? { name } : {}) }, timeoutMs);
   }
 
   /** Ends the connection at once, without a word to the server: for one that may be half-open. */

@@ -11,7 +11,7 @@ export interface Addressee {
   readonly roles?: readonly string[];
 }
 
-/** Every term that reaches this connection. */
+/** Every term that reaches this connection, in NFC. */
 export function termsOf(addressee: Addressee): string[] {
   return [
     'all',
@@ -19,5 +19,10 @@ export function termsOf(addressee: Addressee): string[] {
     `user:${addressee.userId}`,
     ...(addressee.rooms ?? []).map((room) => `room:${room}`),
     ...(addressee.roles ?? []).map((role) => `role:${role}`),
-  ];
+  ].map(normalTerm);
+}
+
+/** One text for one name: é is one character, or an e and an accent, and looks the same. */
+export function normalTerm(term: string): string {
+  return term.normalize('NFC');
 }

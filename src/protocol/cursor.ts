@@ -1,6 +1,7 @@
 /**
  * The token by which a client says how far it got, opaque to clients:
- * `<xmin>[-<span>[-<gap>…]].<installation>`.
+ * `<xmin>[-<span>[-<gap>…]].<installation>`, and the relay's signature before the point
+ * (relay/cursor-tokens.ts).
  *
  * It is the snapshot at which the frame's window *starts*: what that sees was delivered in earlier
  * windows. (With the window's end, a client cut off between two frames of one window would never
@@ -28,7 +29,7 @@ export interface ClientCursor {
   readonly installation: string;
 }
 
-const TOKEN = /^([1-9]\d{0,18})((?:-\d{1,18})*)\.([0-9a-f]{8})$/;
+const TOKEN = /^([1-9]\d{0,18})((?:-\d{1,18})*)(?:~[\w-]{16})?\.([0-9a-f]{8})$/;
 
 /** Shorter runs are written out. */
 const LEAST_RUN = 3;
@@ -36,8 +37,8 @@ const LEAST_RUN = 3;
 /** Tokens travel in a URL, of which API Gateway takes 4,096 bytes: a longer one names no place. */
 export const MAX_CURSOR_LENGTH = 3000;
 
-/** A point and the first eight digits of a uuid. */
-const TAG_LENGTH = 9;
+/** The signature with its sign, a point, and the first eight digits of a uuid. */
+const TAG_LENGTH = 26;
 
 /** More than Postgres has connections for. */
 const MAX_IN_FLIGHT = 20_000;
@@ -72,6 +73,7 @@ export function nowhere(installation: string): string {
 
 /**
  * Null for a token that names no place: the client is then told `recovered: false`, never refused.
+ * Says nothing of the signature.
  */
 export function parseCursor(token: string): ClientCursor | null {
   const match = TOKEN.exec(token);

@@ -1,4 +1,4 @@
-import { type Addressee, termsOf } from '../protocol/audience.ts';
+import { type Addressee, normalTerm, termsOf } from '../protocol/audience.ts';
 
 /**
  * Who is reached by a term. Members are found by what an event names, so that its cost follows its
@@ -41,7 +41,8 @@ export class AudienceIndex<Member extends object> {
   }
 
   #members(term: string): Iterable<Member> {
-    const members = this.#byTerm.get(term);
+    // Few terms are not in NFC, and those that are need not be looked at for it.
+    const members = this.#byTerm.get(term) ?? this.#byTerm.get(normalTerm(term));
     if (members === undefined) return NOBODY;
     return members instanceof Set ? members : [members];
   }

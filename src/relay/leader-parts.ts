@@ -17,9 +17,9 @@ import { LogLag } from '../log/log-lag.ts';
 import { PagesInFlight } from '../log/pages-in-flight.ts';
 import { Retention } from '../log/retention.ts';
 import type { SqlSession } from '../postgres/session.ts';
-import { installationTag } from '../protocol/cursor.ts';
 import { Fanout } from '../pusher/fanout.ts';
 import type { Gateway } from '../pusher/gateway.ts';
+import { CursorTokens } from './cursor-tokens.ts';
 import { Inheritance } from './inheritance.ts';
 import { PageDispatcher } from './page-dispatcher.ts';
 import { CLOCK_MARGIN_MS, PositionHistory } from './position-history.ts';
@@ -39,7 +39,7 @@ import { Replay } from './replay.ts';
 export class LeaderParts {
   readonly #deps: LeaderDeps;
   readonly #inOffice: InOffice;
-  readonly #installation: string;
+  readonly #cursors: CursorTokens;
   readonly #log: LimitedLog;
   readonly fanout: Fanout;
   readonly #history: PositionHistory;
@@ -64,7 +64,7 @@ export class LeaderParts {
     const start = stored.position;
     this.#deps = deps;
     this.#inOffice = inOffice;
-    this.#installation = installationTag(stored.installation);
+    this.#cursors = new CursorTokens(stored.installation, stored.cursorKeys);
     this.#log = new LimitedLog(log, clock);
     this.wakeup = new Wakeup(clock);
     const mayPost = () => lease.trusted;
@@ -83,7 +83,7 @@ export class LeaderParts {
     this.#dispatcher = new PageDispatcher({
       events,
       fanout: this.fanout,
-      installation: this.#installation,
+      cursors: this.#cursors,
       maxFrameBytes: settings.maxFrameBytes,
       position: () => this.drain.position,
       durable: (place) => this.progress.durable(place),
@@ -115,6 +115,10 @@ export class LeaderParts {
     this.lost = AbortSignal.any([...sessions.map(({ ended }) => ended), this.#failed.signal]);
   }
 
+  get doorbellTaken(): boolean {
+    return this.#deps.settings.doorbell && this.#inOffice.lease.isQuiet;
+  }
+
   #makeDrain(): DrainLoop {
     const { settings, clock, events, notifications } = this.#deps;
     const { lease, stored, readSession } = this.#inOffice;
@@ -127,7 +131,7 @@ export class LeaderParts {
       inFlight: this.inFlight,
       wakeup: this.wakeup,
       timing: settings.timing,
-      canHear: () => notifications.listening,
+      canHear: () => notifications.listening && !lease.isQuiet,
       reached: (snapshot) => this.#history.record(clock.epochMs(), snapshot),
       deliver: (page, from) => this.#dispatcher.deliver(page, from),
     });
@@ -143,10 +147,11 @@ export class LeaderParts {
       log: this.#eventLog(replaySession),
       fanout: this.fanout,
       history: this.#history,
-      installation: this.#installation,
+      cursors: this.#cursors,
       nextXid: stored.nextXid,
       refetchBeforeMs: stored.refetchBeforeMs,
       maxFrameBytes: settings.maxFrameBytes,
+      maxEvents: settings.replayMaxEvents,
       position: () => this.drain.position,
       isQuietSince: (place) => this.drain.isQuietSince(place),
       durable: (place) => this.progress.durable(place),

@@ -68,9 +68,15 @@ export class Leader {
     return {
       ...fanout.state(),
       asleep: drain.asleep,
+      doorbellTaken: this.#parts.doorbellTaken,
       bytesInFlight: inFlight.bytes,
       behind: recipients.behind,
     };
+  }
+
+  /** Has the drain loop look at once whether there is anything to do. */
+  wake(): void {
+    this.#parts.wakeup.ring();
   }
 
   /** Connections that are being replayed to. */

@@ -4,8 +4,8 @@ import { encodeEvent } from '../log/event-encoding.ts';
 import type { Page, Position } from '../log/event-log.ts';
 import { pageBytes } from '../log/pages-in-flight.ts';
 import type { Snapshot } from '../log/snapshot.ts';
-import { formatCursor } from '../protocol/cursor.ts';
 import type { Fanout } from '../pusher/fanout.ts';
+import type { CursorTokens } from './cursor-tokens.ts';
 import type { LeaderEvents } from './relay-events.ts';
 
 /** Gives the pages of the log to the fan-out, and lets connections go live between windows. */
@@ -20,9 +20,9 @@ export class PageDispatcher {
 
   /** @returns the bytes that the page holds, and when all of it is settled */
   deliver(page: Page, from: Position): { bytes: number; delivered: Promise<void> } {
-    const { fanout, installation, maxFrameBytes, durable, read } = this.#deps;
+    const { fanout, cursors, maxFrameBytes, durable, read } = this.#deps;
     // The start of the window and not its end: see protocol/cursor.ts.
-    const cursor = formatCursor(durable(from.snapshot), installation);
+    const cursor = cursors.format(durable(from.snapshot));
     if (!from.backlog) this.#welcome();
     const { bytes, settled } = fanout.dispatch(
       page.events.map((event) => ({
@@ -62,8 +62,7 @@ export class PageDispatcher {
 export interface PageDispatcherDeps {
   readonly events: Emitter<Pick<LeaderEvents, 'impaired'>>;
   readonly fanout: Fanout;
-  /** Tag of the installation, as cursors carry it. */
-  readonly installation: string;
+  readonly cursors: CursorTokens;
   readonly maxFrameBytes: number;
   /** Where the log is read to. */
   position(): Position;

@@ -32,6 +32,8 @@ export interface LeaderEvents
 export interface LeaderState extends FanoutState {
   /** It waits for the doorbell. */
   readonly asleep: boolean;
+  /** Somebody else has the doorbell's lock: nobody rings, and rows are polled. */
+  readonly doorbellTaken: boolean;
   /** Read and not delivered. */
   readonly bytesInFlight: number;
   /** Connections that were live and could not keep up, or are being closed. */
@@ -49,5 +51,7 @@ export interface DeliverySettings {
   readonly maxPostsInFlight: number;
   readonly postsPerSecondLimit: number;
   readonly deliveryDeadlineMs: number;
+  /** A connection that missed more events is told to fetch. */
+  readonly replayMaxEvents: number;
   readonly retention: RetentionSettings;
 }

@@ -7,7 +7,7 @@ import type { ConnectionDirectory, ConnectionFeed } from '../connections/connect
 import type { ConnectionStore } from '../connections/connection-store.ts';
 import { errorText } from '../error-text.ts';
 import { LimitedLog } from '../limited-log.ts';
-import { Lease } from '../listener/lease.ts';
+import { type DoorbellHolder, Lease } from '../listener/lease.ts';
 import type { Notifications } from '../listener/notification-listener.ts';
 import { Wakeup } from '../listener/wakeup.ts';
 import { CursorStore } from '../log/cursor-store.ts';
@@ -154,6 +154,7 @@ export class Relay extends EventEmitter<RelayEvents> implements Service {
     const { log, clock, openSession, directory } = this.#deps;
     const lease = await Lease.acquire({
       clock,
+      name: this.#deps.name,
       open: () => openSession('lease'),
       signal: this.#stop.signal,
       onStandby: () => this.#setRole('standby'),
@@ -172,7 +173,7 @@ export class Relay extends EventEmitter<RelayEvents> implements Service {
       return session;
     };
     try {
-      const cursor = new CursorStore(lease.session);
+      const cursor = new CursorStore(lease);
       const stored = await this.#check.read(cursor, directory.size > 0);
       if (!stored) {
         await this.#leaseMayBeFree.wait(UNUSABLE_POLL_MS, this.#stop.signal);
@@ -186,6 +187,7 @@ export class Relay extends EventEmitter<RelayEvents> implements Service {
         { ...this.#deps, events: this },
         { lease, cursor, stored, readSession, replaySession },
       );
+      lease.onQuiet((holders) => this.#doorbellTaken(lease.isQuiet, holders));
       this.#setRole('leader');
       log.info(
         {
@@ -207,6 +209,25 @@ export class Relay extends EventEmitter<RelayEvents> implements Service {
     }
   }
 
+  /** The drain loop looks again whether it may sleep. */
+  #doorbellTaken(isTaken: boolean, [holder]: readonly DoorbellHolder[]): void {
+    this.#leader?.wake();
+    if (isTaken)
+      this.#log.log(
+        'warn',
+        'doorbell_taken',
+        { event: 'doorbell_taken', ...holder },
+        "another session has the doorbell's lock, or waits for it: nobody rings, and rows are polled; end that session",
+      );
+    else
+      this.#log.log(
+        'info',
+        'doorbell_taken',
+        { event: 'doorbell_free' },
+        "nobody else has the doorbell's lock any more",
+      );
+  }
+
   #setRole(role: Role): void {
     if (role === this.#role) return;
     this.#role = role;
@@ -218,6 +239,8 @@ export class Relay extends EventEmitter<RelayEvents> implements Service {
 
 export interface RelayDeps {
   readonly clock: Clock;
+  /** As `rowcast status` shows it: the host. */
+  readonly name: string;
   /** Opens a session of its own to the database. */
   openSession(purpose: 'lease' | 'read' | 'replay'): Promise<SqlSession>;
   readonly notifications: Notifications;

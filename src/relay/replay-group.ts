@@ -5,15 +5,19 @@ import type { Emitter } from '../events.ts';
 import { encodeEvent } from '../log/event-encoding.ts';
 import { dispatchedUpTo, type EventLog, type Page, type Position } from '../log/event-log.ts';
 import type { Snapshot } from '../log/snapshot.ts';
-import { formatCursor, nowhere } from '../protocol/cursor.ts';
+import { termsOf } from '../protocol/audience.ts';
 import { readyFrame } from '../protocol/frame.ts';
 import { AudienceIndex } from '../pusher/audience-index.ts';
 import type { Fanout } from '../pusher/fanout.ts';
 import { Payload } from '../pusher/payload.ts';
+import type { CursorTokens } from './cursor-tokens.ts';
 import { PageSending } from './page-sending.ts';
 
 /** Members that have not got a page after this go on as a group of their own. */
 const STRAGGLER_MS = 1000;
+
+/** More audience terms are not worth comparing with those of each row. */
+const MAX_TERMS = 300;
 
 /** After so many differences that were outdated once read, the drain loop waits for the next. */
 const CHASES = 5;
@@ -32,6 +36,8 @@ export class ReplayGroup {
   readonly #owner: ReplayGroupOwner;
   readonly #members: Set<Member>;
   readonly #audience = new AudienceIndex<Member>();
+  /** Of all members; null where they are too many. */
+  #terms: readonly string[] | null = null;
   #position: Position;
 
   /** @param start the first window's beginning, or the middle of a window */
@@ -54,17 +60,28 @@ export class ReplayGroup {
   async run(sending?: PageSending<Member>): Promise<void> {
     if (sending) await this.#untilSent(sending);
     for (const member of this.#members) this.#audience.add(member.connection, member);
+    this.#terms = termsOfAll(this.#members);
     for (let chases = 0; ; ) {
       for (const member of this.#members)
         if (!this.#deps.fanout.has(member.connection)) this.#leave(member);
       if (this.#members.size === 0) return;
-      if (this.#position.backlog) {
-        const page = await this.#deps.log.read(this.#position);
-        this.#position = page.next;
-        await this.#untilSent(this.#send(page));
-      } else if (!this.#announced()) await this.#announce();
+      if (this.#position.backlog) await this.#readOn();
+      else if (!this.#announced()) await this.#announce();
       else if (chases++ < CHASES) await this.#chase();
       else await this.#deps.betweenReads(() => this.#chase());
+    }
+  }
+
+  /** Reads and sends one more page, when it is this group's turn. */
+  async #readOn(): Promise<void> {
+    const users = Array.from(this.#members, ({ connection }) => connection.userId);
+    const end = await this.#owner.turn(users);
+    try {
+      const page = await this.#deps.log.read(this.#position, this.#terms);
+      this.#position = page.next;
+      await this.#untilSent(this.#send(page));
+    } finally {
+      end();
     }
   }
 
@@ -106,7 +123,7 @@ export class ReplayGroup {
       this.#position = { snapshot: until };
       return { sending: new PageSending(new Map()), until };
     }
-    const page = await this.#deps.log.between(this.#position.snapshot, until);
+    const page = await this.#deps.log.between(this.#position.snapshot, until, this.#terms);
     this.#position = page.next;
     return { sending: this.#send(page), until };
   }
@@ -152,12 +169,21 @@ export class ReplayGroup {
         else frames.set(member, [payload]);
       }
     }
-    for (const payloads of frames.values()) this.#deps.events.emit('replayed', payloads.length);
-    return new PageSending(
-      new Map(
-        [...frames].map(([member, payloads]) => [member, fanout.send(member.connection, payloads)]),
-      ),
-    );
+    const sent = new Map<Member, Promise<void>>();
+    for (const [member, payloads] of frames) {
+      this.#deps.events.emit('replayed', payloads.length);
+      const delivered = fanout.send(member.connection, payloads);
+      member.sent += payloads.length;
+      if (member.sent <= this.#deps.maxEvents) sent.set(member, delivered);
+      else this.#giveUp(member);
+    }
+    return new PageSending(sent);
+  }
+
+  /** To fetch anew is less than to hear all of it. */
+  #giveUp(member: Member): void {
+    this.#remove(member);
+    this.#owner.tooMuch(member);
   }
 
   /**
@@ -166,10 +192,8 @@ export class ReplayGroup {
    * it.
    */
   #cursorOf(member: Member): string {
-    const { installation, durable } = this.#deps;
-    return this.#isWhole(member)
-      ? formatCursor(durable(member.has), installation)
-      : nowhere(installation);
+    const { cursors, durable } = this.#deps;
+    return this.#isWhole(member) ? cursors.format(durable(member.has)) : cursors.nowhere();
   }
 
   /**
@@ -185,8 +209,8 @@ export class ReplayGroup {
 
   /** Synchronous: nothing can be dispatched between READY and being live. */
   #goLive(until: Snapshot): void {
-    const { fanout, installation, durable, logger } = this.#deps;
-    const cursor = formatCursor(durable(until), installation);
+    const { fanout, cursors, durable, logger } = this.#deps;
+    const cursor = cursors.format(durable(until));
     for (const member of this.#members) {
       const { connection } = member;
       const recovered = this.#isWhole(member);
@@ -212,10 +236,25 @@ export interface Member {
   fromItsCursor: boolean;
   /** The next leader knows what it has, or has to begin anew. */
   announced: boolean;
+  /** Events that it was sent in this replay. */
+  sent: number;
+}
+
+function termsOfAll(members: Iterable<Member>): readonly string[] | null {
+  const terms = new Set<string>();
+  for (const { connection } of members) {
+    for (const term of termsOf(connection)) terms.add(term);
+    if (terms.size > MAX_TERMS) return null;
+  }
+  return [...terms];
 }
 
 /** Who put the members together: it hears what becomes of each. */
 export interface ReplayGroupOwner {
+  /** Resolves when the group may read one more page. @returns to be called when that is sent */
+  turn(userIds: readonly string[]): Promise<() => void>;
+  /** It is missing more events than are replayed. */
+  tooMuch(member: Member): void;
   /** READY and everything up to there was delivered, or the connection was closed meanwhile. */
   delivered(member: Member, upTo: Snapshot): void;
   /** The connection is over. */
@@ -239,8 +278,9 @@ export interface ReplayGroupDeps {
   /** On a session of its own: a long replay must not hold up the drain loop's reads. */
   readonly log: EventLog;
   readonly fanout: Fanout;
-  /** Tag of the installation, as cursors carry it. */
-  readonly installation: string;
+  readonly cursors: CursorTokens;
+  /** A connection that misses more is told to fetch. */
+  readonly maxEvents: number;
   readonly maxFrameBytes: number;
   readonly logger: Logger;
   /** Where the log is read to. */

@@ -3,7 +3,6 @@ import type { Connection } from '../connections/connection.ts';
 import type { Emitter } from '../events.ts';
 import { dispatchedUpTo, type Position } from '../log/event-log.ts';
 import { Snapshot } from '../log/snapshot.ts';
-import { parseCursor } from '../protocol/cursor.ts';
 import type { PageSending } from './page-sending.ts';
 import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
 import {
@@ -12,8 +11,12 @@ import {
   ReplayGroup,
   type ReplayGroupDeps,
 } from './replay-group.ts';
+import { ReplayTurns } from './replay-turns.ts';
 
-/** Groups that read the log at a time: a client that was away for long must not hold up others. */
+/**
+ * Groups that read their first page of the log at a time. Most need no more; the others then take
+ * turns (replay-turns.ts), so that a client that was away for long holds up nobody.
+ */
 const MAX_GROUPS = 4;
 
 const SETTLED_POLL_MS = 20;
@@ -34,6 +37,7 @@ export class Replay {
   readonly #members = new Map<Member, Joining>();
   #pending: Member[] = [];
   #groups = 0;
+  readonly #turns = new ReplayTurns();
 
   constructor(deps: ReplayDeps) {
     this.#deps = deps;
@@ -52,7 +56,10 @@ export class Replay {
       ? { start: from, fromItsCursor: true }
       : this.#beginOf(joining);
     const announced = from !== undefined;
-    const member: Member = { connection, has: start, start, fromItsCursor, announced };
+    const member: Member = {
+      ...{ connection, has: start, start, fromItsCursor, announced },
+      sent: 0,
+    };
     this.#members.set(member, joining);
     this.#deps.events.emit('joining', connection);
     if (this.#isAhead(member))
@@ -94,7 +101,7 @@ export class Replay {
 
   /** Where a connection begins that has had nothing on it yet, as far as is known. */
   #beginOf({ connection, inDoubt }: Joining): Begin {
-    const { history, installation, refetchBeforeMs, position, floor, nextXid } = this.#deps;
+    const { history, cursors, refetchBeforeMs, position, floor, nextXid } = this.#deps;
     const connectedMs = connection.connectedAt - CLOCK_MARGIN_MS;
     const { snapshot, forgotten } = history.at(connectedMs);
     if (connection.cursor === undefined) {
@@ -102,9 +109,9 @@ export class Replay {
       if (inDoubt) return { start: dispatchedUpTo(position()), fromItsCursor: false };
       return { start: snapshot, fromItsCursor: !forgotten && connectedMs >= refetchBeforeMs };
     }
-    const cursor = parseCursor(connection.cursor);
-    if (cursor?.installation === installation) {
-      const start = Snapshot.of(cursor.snapshot);
+    const cursor = cursors.parse(connection.cursor);
+    if (cursor) {
+      const start = Snapshot.of(cursor);
       // A cursor from the future is of this database before it was restored.
       const past = start.xmax <= nextXid || start.xmax <= dispatchedUpTo(position()).xmax;
       if (past && start.xmax >= floor()) return { start, fromItsCursor: true };
@@ -118,14 +125,29 @@ export class Replay {
     this.#pending = [];
     this.#groups++;
     const start = { snapshot: Snapshot.meet(members.map(({ has }) => has)) };
-    void this.#run(members, start).finally(() => {
+    let isNear = true;
+    const leave = () => {
+      if (!isNear) return;
+      isNear = false;
       this.#groups--;
       this.#next();
-    });
+    };
+    void this.#run(members, start, leave).finally(leave);
   }
 
-  #run(members: readonly Member[], start: Position, sending?: PageSending<Member>): Promise<void> {
+  /** @param far is called when the group goes beyond its first page */
+  #run(
+    members: readonly Member[],
+    start: Position,
+    far: () => void,
+    sending?: PageSending<Member>,
+  ): Promise<void> {
     const group = new ReplayGroup(this.#deps, members, start, {
+      turn: (userIds) => {
+        far();
+        return this.#turns.take(userIds);
+      },
+      tooMuch: (member) => this.#beginAnew(member),
       delivered: (member, upTo) => {
         const joining = this.#members.get(member);
         this.#members.delete(member);
@@ -133,9 +155,17 @@ export class Replay {
       },
       ended: (member) => this.#members.delete(member),
       // It is not counted among the groups, because it waits most of its time.
-      straggling: (stragglers, position, page) => void this.#run(stragglers, position, page),
+      straggling: (stragglers, position, page) =>
+        void this.#run(stragglers, position, () => undefined, page),
     });
     return group.run(sending).catch((error: unknown) => this.#deps.fail(error));
+  }
+
+  /** From where the log is read now: READY says that something is missing. */
+  #beginAnew(member: Member): void {
+    const now = dispatchedUpTo(this.#deps.position());
+    Object.assign(member, { has: now, start: now, fromItsCursor: false, sent: 0 });
+    this.#queue(member);
   }
 }
 

@@ -271,6 +271,11 @@ export class Metrics {
     ofLeader('rowcast_asleep', '1 while the relay waits for the doorbell.', ({ asleep }) =>
       Number(asleep),
     );
+    ofLeader(
+      'rowcast_doorbell_taken',
+      "1 while a session that is no relay's has the doorbell's lock: rows are polled.",
+      ({ doorbellTaken }) => Number(doorbellTaken),
+    );
   }
 
   #measureRole(): void {

@@ -8,6 +8,7 @@ import { TestDatabase } from '../support/postgres/database.ts';
 async function acquire(database: TestDatabase): Promise<Lease> {
   const lease = await Lease.acquire({
     clock: systemClock,
+    name: 'test',
     open: () =>
       Session.open({
         database: { connectionString: database.url },

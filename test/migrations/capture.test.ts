@@ -53,14 +53,20 @@ test('tables whose names run together are captured apart', async () => {
   expect(await events()).toHaveLength(3);
 });
 
-test('watching again as before takes no lock', async () => {
+test('watching again takes a lock only where triggers change', async () => {
   const writer = await client();
   await writer.query('begin');
   await writer.query(`insert into messages (content) values ('open')`);
   await sql(`select rowcast.watch('messages', 'MESSAGE')`);
-  await expect(sql(`select rowcast.watch('messages', 'OTHER')`)).rejects.toThrow(/lock timeout/);
+  await sql(`select rowcast.watch('messages', 'OTHER', '{role:a}', '{id}')`);
+  const withoutDelete = `select rowcast.watch('messages', 'OTHER', operations => '{insert}')`;
+  await expect(sql(withoutDelete)).rejects.toThrow(/lock timeout/);
   await writer.query('commit');
   writer.release();
+  await sql(`insert into messages (content) values ('narrowed')`);
+  expect(await sql('select type, audience, data::text from rowcast.event offset 1')).toEqual([
+    { type: 'NEW_OTHER', audience: ['role:a'], data: '{"id":2}' },
+  ]);
 });
 
 test('an update that changes nothing is no event, and a row looks the same by every writer', async () => {

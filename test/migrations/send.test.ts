@@ -49,7 +49,7 @@ test.each([
   [`send('x', '1', '{user:}')`, /'user:' is not an audience term/],
   [`send('x', '1', '{}')`, /audience is empty/],
   [`send('x', '1', null)`, /audience is empty/],
-  [`send('x', '1', array['user:' || repeat('x', 300)])`, /longer than 300 bytes/],
+  [`send('x', '1', array['user:' || repeat('x', 300)])`, /longer than 200 bytes/],
   [`send('x', to_json(repeat('x', 131072)))`, /131074 bytes of data fit no message/],
   [`send_to_user(null, 'x', '1')`, /no user was given/],
   [`send_to_user(null::int, 'x', '1')`, /no user was given/],

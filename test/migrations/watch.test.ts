@@ -38,7 +38,7 @@ test.each([
   [`rowcast.watch('plain', audience => '{user:<>}')`, /unpaired < or >/],
   [
     `rowcast.watch('plain', audience => array['room:' || repeat('x', 300)])`,
-    /longer than 300 bytes/,
+    /longer than 200 bytes/,
   ],
   [
     `rowcast.watch('plain', audience => array_fill('all'::text, array[1001]))`,

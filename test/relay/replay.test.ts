@@ -5,6 +5,7 @@ import type { Connection } from '../../src/connections/connection.ts';
 import { EventLog, type Position } from '../../src/log/event-log.ts';
 import { Snapshot } from '../../src/log/snapshot.ts';
 import { Session } from '../../src/postgres/session.ts';
+import { CursorTokens } from '../../src/relay/cursor-tokens.ts';
 import { PositionHistory } from '../../src/relay/position-history.ts';
 import type { RelayEvents } from '../../src/relay/relay-events.ts';
 import { Replay, type ReplayDeps } from '../../src/relay/replay.ts';
@@ -46,7 +47,11 @@ async function start(
     log,
     fanout,
     history: new PositionHistory({ atMs: 0, snapshot: start }),
-    installation: '00000000',
+    cursors: new CursorTokens('00000000-0000-4000-8000-000000000000', {
+      current: Buffer.alloc(32),
+      former: null,
+    }),
+    maxEvents: 50_000,
     nextXid: start.xmax,
     refetchBeforeMs: Number.NEGATIVE_INFINITY,
     maxFrameBytes: 32_000,

@@ -60,8 +60,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a cursor of a client is the end of its window',
     file: 'relay/page-dispatcher.ts',
-    find: 'const cursor = formatCursor(durable(from.snapshot), installation);',
-    replace: 'const cursor = formatCursor(durable(page.next.snapshot), installation);',
+    find: 'const cursor = cursors.format(durable(from.snapshot));',
+    replace: 'const cursor = cursors.format(durable(page.next.snapshot));',
   },
   {
     name: 'a cursor of a client may name what a crash undoes',

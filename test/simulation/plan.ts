@@ -33,6 +33,7 @@ const WEIGHTS = {
   loseSession: 2,
   partition: 1,
   deaf: 2,
+  stranger: 1,
   tableFails: 1,
   refetch: 1,
   crash: 1,

@@ -33,6 +33,7 @@ export interface CursorRow {
   delivered: string;
   exceptions: string;
   commits: number;
+  term: number;
   served_until: number;
   served_snapshot: string;
 }
@@ -42,25 +43,40 @@ export interface Backend {
   /** The process at the other end. */
   readonly owner: unknown;
   alive: boolean;
-  /** When its last statement ended, in virtual time. */
-  activeAt: number;
   /** The server ends it: the client hears of it, or not where the network lost it. */
   end(): void;
 }
 
+/** The row of rowcast.lease. */
+interface LeaseRow {
+  readonly holder: string;
+  readonly backend: Backend;
+  /** In virtual time, as the others. */
+  readonly since: number;
+  until: number;
+  quietUntil: number;
+}
+
 const FIRST_XID = 1000n;
 
+/** rowcast.lease_time() */
+const LEASE_MS = 12_000;
+/** As rowcast.renew_lease() has it. */
+const QUIET_MS = 30_000;
+
 /**
- * Postgres as the relay sees it: transactions that commit in any order, snapshots, visibility, two
- * advisory locks, notifications, and a crash that undoes what was not flushed.
+ * Postgres as the relay sees it: transactions that commit in any order, snapshots, visibility, the
+ * lease, the doorbell's lock, notifications, and a crash that undoes what was not flushed.
  */
 export class SimulatedPostgres {
   readonly rows: Row[] = [];
   readonly running = new Map<bigint, Transaction>();
-  readonly locks = new Map<'lease' | 'doorbell', Backend>();
+  lease: LeaseRow | null = null;
+  /** Holds the doorbell's lock. */
+  doorbell: Backend | null = null;
+  /** So does somebody who is no relay, or wants to. */
+  strangerHasDoorbell = false;
   readonly backends = new Set<Backend>();
-  /** When the lease was taken last, in virtual time. */
-  leaseSince = 0;
   readonly listeners = new Set<(channel: 'event' | 'control') => void>();
   /** No commit of a writer is flushed at once. */
   flushesLate = false;
@@ -92,6 +108,7 @@ export class SimulatedPostgres {
       delivered: text,
       exceptions: '{}',
       commits: 0,
+      term: 0,
       served_until: 0,
       served_snapshot: text,
     };
@@ -140,8 +157,8 @@ export class SimulatedPostgres {
     };
     this.rows.push(row);
     transaction.rows.push(row);
-    if (this.locks.has('doorbell')) transaction.rings = true;
-    else transaction.sharesDoorbell = true;
+    if (!this.doorbell && !this.strangerHasDoorbell) transaction.sharesDoorbell = true;
+    else if (!this.lease || this.lease.quietUntil <= this.#time.now) transaction.rings = true;
     return row;
   }
 
@@ -176,27 +193,46 @@ export class SimulatedPostgres {
     return false;
   }
 
-  take(lock: 'lease' | 'doorbell', backend: Backend): void {
-    this.locks.set(lock, backend);
-    if (lock === 'lease') this.leaseSince = this.#time.now;
+  /** rowcast.take_lease() */
+  takeLease(backend: Backend): Record<string, unknown> {
+    const { lease } = this;
+    const answer = { standby: false, holder: null, term: null, ended_pid: null };
+    if (lease?.backend.alive && lease.until > this.#time.now) return answer;
+    const isSilent = lease?.backend.alive ?? false;
+    if (lease && isSilent) this.endBackend(lease.backend);
+    const term = ++this.cursor.term;
+    const [since, until] = [this.#time.now, this.#time.now + LEASE_MS];
+    this.lease = { holder: `holder ${term}`, backend, since, until, quietUntil: 0 };
+    this.#nextXid++;
+    return {
+      ...answer,
+      holder: this.lease.holder,
+      term: String(term),
+      ...(isSilent ? { ended_pid: 1, silent_seconds: 12 } : {}),
+    };
   }
 
-  /** Since the last statement of a connection. */
-  silentMs({ activeAt }: Backend): number {
-    return this.#time.now - activeAt;
+  /** rowcast.renew_lease() */
+  renewLease(holder: string): boolean | null {
+    const { lease } = this;
+    if (lease?.holder !== holder) return null;
+    lease.until = this.#time.now + LEASE_MS;
+    if (this.strangerHasDoorbell) lease.quietUntil = this.#time.now + QUIET_MS;
+    return lease.quietUntil > this.#time.now;
   }
 
   endBackend(backend: Backend): void {
     if (!backend.alive) return;
     backend.alive = false;
     this.backends.delete(backend);
-    for (const [lock, holder] of this.locks) if (holder === backend) this.locks.delete(lock);
+    if (this.doorbell === backend) this.doorbell = null;
     backend.end();
   }
 
   /** The commit of a cursor takes an id of its own, and is flushed. */
-  commitCursor(installation: string, change: Partial<CursorRow>): boolean {
-    if (this.cursor.installation !== installation) return false;
+  commitCursor(installation: string, term: string, change: Partial<CursorRow>): boolean {
+    if (this.cursor.installation !== installation || String(this.cursor.term) !== term)
+      return false;
     this.#nextXid++;
     this.cursor = { ...this.cursor, ...change, commits: this.cursor.commits + 1 };
     this.flush();
@@ -260,6 +296,8 @@ export class SimulatedPostgres {
     this.#unflushed.clear();
     this.#nextXid = this.#flushedXid;
     for (const backend of [...this.backends]) this.endBackend(backend);
+    // Its table is unlogged.
+    this.lease = null;
     return undone;
   }
 }

@@ -36,7 +36,6 @@ export class SimulatedSession implements SqlSession {
     this.#backend = {
       owner: process,
       alive: true,
-      activeAt: network.time.now,
       end: () => this.#later(() => this.#end(new Error('terminating connection'))),
     };
     network.postgres.backends.add(this.#backend);
@@ -58,12 +57,13 @@ export class SimulatedSession implements SqlSession {
     return this.#ended.signal;
   }
 
-  query<Answered>(_: string, values: unknown[] = [], name = ''): Promise<Answered[]> {
-    return this.#inTurn(name, values, QUERY_TIMEOUT_MS) as Promise<Answered[]>;
-  }
-
-  async ping(timeoutMs: number): Promise<void> {
-    await this.#inTurn('ping', [], timeoutMs);
+  query<Answered>(
+    _: string,
+    values: unknown[] = [],
+    name = '',
+    timeoutMs = QUERY_TIMEOUT_MS,
+  ): Promise<Answered[]> {
+    return this.#inTurn(name, values, timeoutMs) as Promise<Answered[]>;
   }
 
   async close(): Promise<void> {
@@ -125,9 +125,7 @@ export class SimulatedSession implements SqlSession {
   #execute(name: string, values: unknown[]): unknown[] {
     const statement = STATEMENTS[name];
     if (!statement) throw new Error(`the simulation knows no statement named ${name}`);
-    const rows = statement(this.#network.postgres, values, this.#backend);
-    this.#backend.activeAt = this.#network.time.now;
-    return rows;
+    return statement(this.#network.postgres, values, this.#backend);
   }
 
   /** Over the network, which may lose it. */

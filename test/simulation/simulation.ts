@@ -38,6 +38,7 @@ const SETTINGS: DeliverySettings = {
   maxPostsInFlight: 3,
   postsPerSecondLimit: 400,
   deliveryDeadlineMs: 8000,
+  replayMaxEvents: 400,
   retention: { keep: '40 seconds', keepUndelivered: '45 seconds', intervalMs: 5000 },
 };
 
@@ -87,9 +88,9 @@ export class Simulation implements Surroundings, Network {
 
   /** A relay that lost its lease stops posting once it cannot trust it any more. */
   #checkLease(process: VirtualProcess): void {
-    const holder = this.postgres.locks.get('lease');
-    if (!holder || holder.owner === process) return;
-    const sinceMs = this.time.now - this.postgres.leaseSince;
+    const { lease } = this.postgres;
+    if (!lease || lease.backend.owner === process) return;
+    const sinceMs = this.time.now - lease.since;
     if (sinceMs > TRUST_MS)
       this.violated(`${process.name} posts ${sinceMs} ms after another relay took the lease`);
   }
@@ -140,6 +141,7 @@ export class Simulation implements Surroundings, Network {
     const notifications = new SimulatedNotifications(this, process);
     const relay = new Relay({
       clock: process,
+      name,
       openSession: async () => {
         const session = await SimulatedSession.open(this, process);
         sessions.push(session);
@@ -249,9 +251,9 @@ export class Simulation implements Surroundings, Network {
       ({ relay, notifications: { listening } }) =>
         `${relay.role}, ${listening ? 'listening' : 'deaf'}, asleep ${relay.state?.asleep}`,
     );
-    const { cursor, running, locks } = this.postgres;
+    const { cursor, running, doorbell, lease } = this.postgres;
     const open = [...running.keys()];
-    return `${relays.join('; ')}; cursor ${cursor.snapshot}, open ${open}, locks ${[...locks.keys()]}`;
+    return `${relays.join('; ')}; cursor ${cursor.snapshot}, open ${open}, doorbell ${doorbell !== null}, lease until ${lease?.until}`;
   }
 
   #unsettled(): string | null {

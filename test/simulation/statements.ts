@@ -5,6 +5,8 @@ type Values = readonly unknown[];
 type Answer = Record<string, unknown>[];
 type Statement = (postgres: SimulatedPostgres, values: Values, backend: Backend) => Answer;
 
+const CURSOR_KEY = '00'.repeat(32);
+
 const UNIT_MS: Readonly<Record<string, number>> = { second: 1000, minute: 60_000, hour: 3_600_000 };
 
 /** `30 seconds` in milliseconds. */
@@ -79,11 +81,15 @@ function readPage(postgres: SimulatedPostgres, values: Values): Answer {
     string,
     string,
   ];
+  const terms = values[7] as string[] | null;
   const [from, to] = [Snapshot.parse(start), Snapshot.parse(until)];
   const rows = postgres
     .visible()
     .filter(({ id, xid }) => id > BigInt(afterId) && id <= BigInt(throughId) && to.sees(xid))
-    .filter(({ xid }) => !from.sees(xid))
+    .filter(
+      ({ xid, audience }) =>
+        !from.sees(xid) && (!terms || audience.some((term) => terms.includes(term))),
+    )
     .sort(byId)
     .slice(0, Number(limit));
   return rows.map((row) => asEvent(row, rows.length));
@@ -96,6 +102,8 @@ function readCursor(postgres: SimulatedPostgres): Answer {
       ...cursor,
       commits: String(cursor.commits),
       fence: cursor.installation,
+      cursor_key: CURSOR_KEY,
+      former_cursor_key: null,
       installation: installation.id,
       floor: String(installation.floor),
       refetch_before: installation.refetchBeforeMs,
@@ -107,28 +115,28 @@ function readCursor(postgres: SimulatedPostgres): Answer {
 }
 
 function commitCursor(postgres: SimulatedPostgres, values: Values): Answer {
-  const [, installation, snapshot, until, afterId, throughId, delivered, exceptions] = values;
-  const done = postgres.commitCursor(String(installation), {
+  const [, installation, term, snapshot, until, afterId, throughId, delivered, exceptions] = values;
+  const done = postgres.commitCursor(String(installation), String(term), {
     snapshot: String(snapshot),
     until: until as string | null,
     after_id: afterId as string | null,
     through_id: throughId as string | null,
     delivered: String(delivered),
     ...(exceptions === null ? {} : { exceptions: String(exceptions) }),
-    served_until: Number(values[8]),
-    served_snapshot: String(values[9]),
+    served_until: Number(values[9]),
+    served_snapshot: String(values[10]),
   });
   return done ? [{}] : [];
 }
 
-function tryLock(postgres: SimulatedPostgres, lock: 'lease' | 'doorbell', backend: Backend) {
-  const holder = postgres.locks.get(lock);
-  if (!holder) postgres.take(lock, backend);
-  return !holder || holder === backend;
+function tryDoorbell(postgres: SimulatedPostgres, backend: Backend): boolean {
+  if (postgres.doorbellIsShared || postgres.strangerHasDoorbell) return false;
+  postgres.doorbell ??= backend;
+  return postgres.doorbell === backend;
 }
 
-function unlock(postgres: SimulatedPostgres, lock: 'lease' | 'doorbell', backend: Backend): void {
-  if (postgres.locks.get(lock) === backend) postgres.locks.delete(lock);
+function leaveDoorbell(postgres: SimulatedPostgres, backend: Backend): void {
+  if (postgres.doorbell === backend) postgres.doorbell = null;
 }
 
 /** The statements of the relay, by their names. */
@@ -139,29 +147,22 @@ export const STATEMENTS: Readonly<Record<string, Statement>> = {
   notice_installation: () => [],
   read_cursor: readCursor,
   commit_cursor: commitCursor,
-  check_cursor: ({ cursor }, [, installation]) =>
-    cursor.installation === installation ? [{}] : [],
-  lease_try: (postgres, _, backend) => [
-    { standby: false, held: tryLock(postgres, 'lease', backend) },
-  ],
-  lease_break: (postgres, [silentMs], backend) => {
-    const holder = postgres.locks.get('lease');
-    if (!holder || holder === backend || postgres.silentMs(holder) < Number(silentMs)) return [];
-    const silent = Math.round(postgres.silentMs(holder) / 1000);
-    postgres.endBackend(holder);
-    return [{ pid: 1, silent_s: silent }];
-  },
-  lease_release: (postgres, _, backend) => {
-    unlock(postgres, 'lease', backend);
-    unlock(postgres, 'doorbell', backend);
+  check_cursor: ({ cursor }, [, installation, term]) =>
+    cursor.installation === installation && String(cursor.term) === term
+      ? [{ key: CURSOR_KEY }]
+      : [],
+  lease_take: (postgres, _, backend) => [postgres.takeLease(backend)],
+  lease_renew: (postgres, [holder]) => [{ quiet: postgres.renewLease(String(holder)) }],
+  lease_release: (postgres, [holder], backend) => {
+    if (postgres.lease?.holder === holder) postgres.lease = null;
+    leaveDoorbell(postgres, backend);
     postgres.notify('control');
     return [];
   },
-  doorbell_sleep: (postgres, _, backend) => [
-    { held: !postgres.doorbellIsShared && tryLock(postgres, 'doorbell', backend) },
-  ],
+  doorbell_holders: () => [],
+  doorbell_sleep: (postgres, _, backend) => [{ held: tryDoorbell(postgres, backend) }],
   doorbell_wake: (postgres, _, backend) => {
-    unlock(postgres, 'doorbell', backend);
+    leaveDoorbell(postgres, backend);
     return [];
   },
   remove_old: (postgres, [keep, keepUndelivered, batch]) => [
@@ -169,5 +170,4 @@ export const STATEMENTS: Readonly<Record<string, Statement>> = {
   ],
   read_floor: ({ installation }) => [{ floor: String(installation.floor) }],
   log_lag: () => [{ events: 0, seconds: 0, usage: 0, ids: null, log_bytes: 0 }],
-  ping: () => [],
 };

@@ -126,6 +126,7 @@ export const ACTIONS: Readonly<Record<StepKind, Action>> = {
     if (how < 0.5) simulation.gateway.troubled.clear();
     simulation.table.fails = false;
     simulation.partitioned.clear();
+    simulation.postgres.strangerHasDoorbell = false;
   },
   startRelay(simulation) {
     if (simulation.relays.length < MAX_RELAYS) simulation.startRelay();
@@ -153,6 +154,13 @@ export const ACTIONS: Readonly<Record<StepKind, Action>> = {
     if (running) simulation.partitioned.add(running.process);
   },
   deaf: (simulation, step) => relayOf(simulation, step)?.notifications.loseFor(step.how * 8000),
+  // Somebody takes the lock that everybody may take, and keeps it for a time.
+  stranger({ postgres, time }, step) {
+    postgres.strangerHasDoorbell = true;
+    time.after(step.how * 60_000, () => {
+      postgres.strangerHasDoorbell = false;
+    });
+  },
   tableFails(simulation) {
     simulation.table.fails = true;
   },
