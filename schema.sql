@@ -989,8 +989,8 @@ CREATE OR REPLACE FUNCTION rowcast.exact_columns(w rowcast.capture, record text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
   select u.place, u.name, s.sql, s.type
-  from unnest(coalesce(w.columns,
-    array(select c ->> 'name' from jsonb_array_elements(w.shape) c))) with ordinality u (name, place)
+  from unnest(coalesce(w.columns, array(
+    select c ->> 'name' from jsonb_array_elements(w.shape) c))) with ordinality u (name, place)
   left join jsonb_array_elements(w.shape) c on c ->> 'name' = u.name and c ->> 'way' <> 'owner'
   left join lateral rowcast.column_sql(
     format('rowcast.exactly(%s.%I, null::%s)', record, u.name, c ->> 'type'),
@@ -1500,7 +1500,8 @@ $function$
 CREATE OR REPLACE FUNCTION rowcast.random_key()
  RETURNS bytea
  LANGUAGE sql
-AS $function$select pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) || pg_catalog.uuid_send(pg_catalog.gen_random_uuid())$function$
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$select uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.refetch()
@@ -1848,7 +1849,8 @@ AS $function$
 declare
   held rowcast.lease;
   session pg_stat_activity;
-  mine timestamptz := (select a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid());
+  mine timestamptz := (
+    select a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid());
 begin
   standby := pg_is_in_recovery();
   if standby then return; end if;
@@ -1888,8 +1890,9 @@ CREATE OR REPLACE FUNCTION rowcast.text_sql(record text, named text, shape jsonb
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
   select case when coalesce((c ->> 'cast')::boolean, false)
-    then format('case when pg_typeof(%1$s.%2$I) = %3$L::regtype then format(''%%s'', %1$s.%2$I)::%4$s'
-      '::text else format(''%%s'', %1$s.%2$I) end', record, named, c ->> 'type', c ->> 'type')
+    then format('case when pg_typeof(%1$s.%2$I) = %3$L::regtype '
+      'then format(''%%s'', %1$s.%2$I)::%3$s::text else format(''%%s'', %1$s.%2$I) end',
+      record, named, c ->> 'type')
     else format('format(''%%s'', %s.%I)', record, named) end
   from (values (1)) one (row)
   left join jsonb_array_elements(shape) c on c ->> 'name' = named

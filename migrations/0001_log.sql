@@ -48,7 +48,8 @@ comment on schema rowcast is 'Rowcast: relays committed rows to WebSocket client
 
 -- 244 bits of Postgres's strong random source.
 create function rowcast.random_key() returns bytea language sql volatile
-as 'select pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) || pg_catalog.uuid_send(pg_catalog.gen_random_uuid())';
+set search_path = pg_catalog, pg_temp
+as 'select uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())';
 
 -- One row. A cursor token names the id, so that a token of another installation is told apart.
 -- identity: the relay delivers only where it is this database's. A copy must not push to the
@@ -110,8 +111,8 @@ as 'select 131072';
 -- xid: the writer's top-level transaction. A row's own xmin would be that of a savepoint.
 -- key: filled only for rows that may be too large for a frame, so that the frame can name them.
 -- problem: why the row is not here whole, or addresses nobody. The relay counts and reports these.
--- Only Rowcast's own role inserts here, in send() and in the append functions of tables, which check
--- what they are given. (As constraints of the table the same checks cost 18 µs a row, of 8.)
+-- Only Rowcast's own role inserts here, in send() and in the append functions of tables, which
+-- check what they are given. (As constraints of the table the same checks cost 18 µs a row, of 8.)
 create table rowcast.event (
   id bigint generated always as identity primary key,
   xid xid8 not null default pg_current_xact_id(),
@@ -202,7 +203,8 @@ set search_path = pg_catalog, pg_temp as $$
 declare
   held rowcast.lease;
   session pg_stat_activity;
-  mine timestamptz := (select a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid());
+  mine timestamptz := (
+    select a.backend_start from pg_stat_activity a where a.pid = pg_backend_pid());
 begin
   standby := pg_is_in_recovery();
   if standby then return; end if;
@@ -247,8 +249,8 @@ set search_path = pg_catalog, pg_temp as $$
     and l.pid is distinct from (select h.pid from rowcast.lease h)
 $$;
 
--- Says that the holder lives. Sees to it that nobody rings while others hold the doorbell's lock, or
--- wait for it. Returns null where the lease is another's now, else whether it is quiet.
+-- Says that the holder lives. Sees to it that nobody rings while others hold the doorbell's lock,
+-- or wait for it. Returns null where the lease is another's now, else whether it is quiet.
 create function rowcast.renew_lease(me uuid) returns boolean language sql
 set search_path = pg_catalog, pg_temp as $$
   update rowcast.lease l set until = clock_timestamp() + rowcast.lease_time(),
@@ -287,6 +289,7 @@ begin
 end $$;
 select rowcast.keep_apart(t)
 from unnest('{rowcast.event,rowcast.cursor,rowcast.installation}'::regclass[]) t;
+select rowcast.make_private(t) from to_regclass('rowcast.migrations') t where t is not null;
 select rowcast.make_private(t) from unnest(
   '{rowcast.event,rowcast.cursor,rowcast.installation,rowcast.lease}'::regclass[]) t;
 select rowcast.keep_apart(t) from to_regclass('rowcast.migrations') t where t is not null;
@@ -313,8 +316,8 @@ begin
     served_snapshot = snapshot, exceptions = '{}', updated_at = now();
 end $$;
 
--- Signs the cursors of clients with a new key from now on. Those that clients have are good until the
--- next rotation.
+-- Signs the cursors of clients with a new key from now on. Those that clients have are good until
+-- the next rotation.
 create function rowcast.rotate_cursor_key() returns void language plpgsql
 set search_path = pg_catalog, pg_temp as $$
 begin

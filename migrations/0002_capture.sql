@@ -332,8 +332,9 @@ create function rowcast.text_sql(record text, named text, shape jsonb) returns t
 language sql stable
 set search_path = pg_catalog, pg_temp as $$
   select case when coalesce((c ->> 'cast')::boolean, false)
-    then format('case when pg_typeof(%1$s.%2$I) = %3$L::regtype then format(''%%s'', %1$s.%2$I)::%4$s'
-      '::text else format(''%%s'', %1$s.%2$I) end', record, named, c ->> 'type', c ->> 'type')
+    then format('case when pg_typeof(%1$s.%2$I) = %3$L::regtype '
+      'then format(''%%s'', %1$s.%2$I)::%3$s::text else format(''%%s'', %1$s.%2$I) end',
+      record, named, c ->> 'type')
     else format('format(''%%s'', %s.%I)', record, named) end
   from (values (1)) one (row)
   left join jsonb_array_elements(shape) c on c ->> 'name' = named
@@ -345,8 +346,8 @@ create function rowcast.exact_columns(w rowcast.capture, record text)
 returns table (place bigint, name text, sql text, type text) language sql stable
 set search_path = pg_catalog, pg_temp as $$
   select u.place, u.name, s.sql, s.type
-  from unnest(coalesce(w.columns,
-    array(select c ->> 'name' from jsonb_array_elements(w.shape) c))) with ordinality u (name, place)
+  from unnest(coalesce(w.columns, array(
+    select c ->> 'name' from jsonb_array_elements(w.shape) c))) with ordinality u (name, place)
   left join jsonb_array_elements(w.shape) c on c ->> 'name' = u.name and c ->> 'way' <> 'owner'
   left join lateral rowcast.column_sql(
     format('rowcast.exactly(%s.%I, null::%s)', record, u.name, c ->> 'type'),
@@ -442,8 +443,8 @@ set search_path = pg_catalog, pg_temp as $$
   end
 $$;
 
--- The statement that sets a variable to JSON of one row as it leaves the database: to null for a row
--- that is surely too large for a frame.
+-- The statement that sets a variable to JSON of one row as it leaves the database: to null for a
+-- row that is surely too large for a frame.
 create function rowcast.image_sql(w rowcast.capture, variable text, record text) returns text
 language sql stable
 set search_path = pg_catalog, pg_temp as $$
@@ -657,9 +658,9 @@ begin
 end $body$
 $template$;
 
--- The template of the body of a table's append function. Its caller is the table's capture function,
--- or the table's owner with whatever arguments: it makes events of this table only, of sizes that a
--- relay can read, and for nobody but its audience where that names no column.
+-- The template of the body of a table's append function. Its caller is the table's capture
+-- function, or the table's owner with whatever arguments: it makes events of this table only, of
+-- sizes that a relay can read, and for nobody but its audience where that names no column.
 create function rowcast.append_template() returns text language sql immutable
 set search_path = pg_catalog, pg_temp as $template$
   select $body$

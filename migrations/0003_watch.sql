@@ -269,6 +269,7 @@ create view rowcast.watched as
   left join lateral (select rowcast.watch_problem(c)) p (problem) on true
   where r.oid is not null
     or rowcast.named(c.name) is not null and not rowcast.is_watched(rowcast.named(c.name));
+select rowcast.make_private('rowcast.watched');
 comment on view rowcast.watched is
   'What is watched, and how: a row a table. problem is null where all is well.';
 
@@ -337,8 +338,8 @@ begin
   if not may then execute format('revoke create on schema rowcast from %s', role); end if;
 end $$;
 
--- Takes back the right to use the schema that watch() gave to the owner of a table, once none of its
--- tables is watched any more.
+-- Takes back the right to use the schema that watch() gave to the owner of a table, once none of
+-- its tables is watched any more.
 create function rowcast.take_back(w rowcast.capture, owner oid) returns void language plpgsql
 set search_path = pg_catalog, pg_temp as $$
 begin
@@ -388,8 +389,8 @@ begin
   perform rowcast.install(w);
 end $$;
 
--- The work of watch() and rewatch(), which leave what is found here of `w` open. The table is locked
--- only where triggers change.
+-- The work of watch() and rewatch(), which leave what is found here of `w` open. The table is
+-- locked only where triggers change.
 create function rowcast.install(w rowcast.capture) returns void language plpgsql
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '3s' set client_min_messages = 'warning' as $$

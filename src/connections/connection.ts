@@ -1,3 +1,5 @@
+import { MAX_CURSOR_LENGTH } from '../protocol/cursor.ts';
+
 /**
  * One open WebSocket connection, as the `$connect` Lambda stores it and the relay reads it
  * (docs/architecture.md, "The table"). Items that hold only the first four attributes work too.
@@ -32,28 +34,61 @@ export function toItem(connection: Connection): Record<string, unknown> {
 }
 
 /**
- * Null for an item that is no connection (another writer's, or half-written): it must not stop the
- * others.
+ * Null for an item that is no connection: another writer's, half-written, or made to harm. It must
+ * not stop the others.
  */
 export function fromItem(item: Record<string, unknown>): Connection | null {
   const { connectionId, userId, connectedAt, ttl, rooms, roles, cursor, batch } = item;
-  if (typeof connectionId !== 'string' || typeof userId !== 'string') return null;
-  if (typeof connectedAt !== 'number' || typeof ttl !== 'number') return null;
-  if (connectionId === '' || BROKEN_TEXT.test(connectionId)) return null;
+  if (typeof connectionId !== 'string' || !CONNECTION_ID.test(connectionId)) return null;
+  if (!isName(userId)) return null;
+  if (!isTime(connectedAt, Date.now() + CLOCK_AHEAD_MS) || !isTime(ttl, MAX_TTL)) return null;
+  if (!areNames(rooms) || !areNames(roles)) return null;
+  if (cursor !== undefined && (typeof cursor !== 'string' || cursor.length > MAX_CURSOR_LENGTH))
+    return null;
+  if (batch !== undefined && typeof batch !== 'boolean') return null;
   return {
     connectionId,
     userId,
     connectedAt,
     ttl,
-    ...(rooms instanceof Set ? { rooms: strings(rooms) } : {}),
-    ...(roles instanceof Set ? { roles: strings(roles) } : {}),
-    ...(typeof cursor === 'string' ? { cursor } : {}),
-    ...(batch === true ? { batch } : {}),
+    ...(rooms ? { rooms: [...rooms] } : {}),
+    ...(roles ? { roles: [...roles] } : {}),
+    ...(cursor === undefined ? {} : { cursor }),
+    ...(batch ? { batch } : {}),
   };
 }
 
-/** Half a surrogate pair, which no URL can hold. */
+/** API Gateway's are base64; nothing in it means anything in a path or a header. */
+const CONNECTION_ID = /^[\w+/=-]{1,128}$/;
+
+/** Half a surrogate pair, which UTF-8 cannot hold. */
 const BROKEN_TEXT = /\p{Surrogate}/u;
+
+/** More than lambdas/identity.ts lets in. */
+const MAX_NAME_LENGTH = 1000;
+const MAX_NAMES = 1000;
+
+/** Clocks differ, but not by that much. A connection of next year would hold up takeovers. */
+const CLOCK_AHEAD_MS = 3_600_000;
+
+/** Epoch seconds. Later ones are milliseconds, or nonsense. */
+const MAX_TTL = 100_000_000_000;
+
+function isName(value: unknown): value is string {
+  return typeof value === 'string' && value.length <= MAX_NAME_LENGTH && !BROKEN_TEXT.test(value);
+}
+
+function isTime(value: unknown, latest: number): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= latest;
+}
+
+/** A string set, or none. */
+function areNames(value: unknown): value is ReadonlySet<string> | undefined {
+  return (
+    value === undefined ||
+    (value instanceof Set && value.size <= MAX_NAMES && [...value].every(isName))
+  );
+}
 
 /**
  * Nothing has changed of who it is, what it may see and in which form. Its cursor counts only as it
@@ -74,8 +109,4 @@ function hasSame(one: readonly string[] = [], other: readonly string[] = []): bo
     one.length === other.length &&
     one.every((name, at) => other[at] === name || other.includes(name))
   );
-}
-
-function strings(set: Set<unknown>): string[] {
-  return [...set].filter((member) => typeof member === 'string');
 }

@@ -1,7 +1,9 @@
-import { type DynamoDBDocumentClient, paginateScan } from '@aws-sdk/lib-dynamodb';
+import { type AttributeValue, ScanCommand } from '@aws-sdk/client-dynamodb';
+import type { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { errorText } from '../error-text.ts';
-import { type Connection, fromItem } from './connection.ts';
+import type { Connection } from './connection.ts';
 import { FeedLoop, type FeedLoopDeps } from './feed-loop.ts';
+import { connectionOf } from './table-item.ts';
 
 /**
  * Two hours, and a minute for clocks
@@ -46,27 +48,28 @@ export async function scanConnections(
   signal: AbortSignal,
 ): Promise<Connection[]> {
   const seen: Connection[] = [];
-  const pages = paginateScan(
-    { client: from.client },
-    {
+  let after: Record<string, AttributeValue> | undefined;
+  do {
+    const command = new ScanCommand({
       TableName: from.table,
       ConsistentRead: true,
       // An expired connection may have its socket for as long as API Gateway lets any live.
       FilterExpression: '#ttl > :now OR connectedAt > :oldest',
       ExpressionAttributeNames: { '#ttl': 'ttl' },
       ExpressionAttributeValues: {
-        ':now': Math.floor(now / 1000),
-        ':oldest': now - MAX_CONNECTION_MS,
+        ':now': { N: String(Math.floor(now / 1000)) },
+        ':oldest': { N: String(now - MAX_CONNECTION_MS) },
       },
-    },
-    { abortSignal: signal },
-  );
-  for await (const page of pages) {
+      ...(after ? { ExclusiveStartKey: after } : {}),
+    });
+    // Items as they are: the document client fails a page whose numbers are too large.
+    const page = await from.client.send(command, { abortSignal: signal });
     for (const item of page.Items ?? []) {
-      const connection = fromItem(item);
+      const connection = connectionOf(item);
       if (connection) seen.push(connection);
     }
-  }
+    after = page.LastEvaluatedKey;
+  } while (after);
   return seen;
 }
 

@@ -5,12 +5,11 @@ import {
   type DynamoDBStreamsClient,
   type Shard,
 } from '@aws-sdk/client-dynamodb-streams';
-import { unmarshall } from '@aws-sdk/util-dynamodb';
 import { errorText } from '../error-text.ts';
-import { fromItem } from './connection.ts';
 import { FeedLoop, type FeedLoopDeps } from './feed-loop.ts';
 import { scanConnections, type TableReader } from './scan-feed.ts';
 import { GapError, ShardReader } from './shard-reader.ts';
+import { connectionOf } from './table-item.ts';
 
 /**
  * Shards split and roll over by themselves, every four hours or so; a closed one says so at once.
@@ -209,9 +208,7 @@ export class StreamFeed extends FeedLoop<StreamFeedDeps> {
 }
 
 function imageOf(image: Record<string, unknown> | undefined) {
-  return image
-    ? fromItem(unmarshall(image as Parameters<typeof unmarshall>[0], { wrapNumbers: Number }))
-    : null;
+  return image ? connectionOf(image as Parameters<typeof connectionOf>[0]) : null;
 }
 
 export interface StreamFeedDeps extends TableReader, FeedLoopDeps {

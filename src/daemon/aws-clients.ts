@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBStreamsClient } from '@aws-sdk/client-dynamodb-streams';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
@@ -10,6 +11,25 @@ import type { Config } from './config.ts';
 
 const CONNECT_TIMEOUT_MS = 2000;
 const REQUEST_TIMEOUT_MS = 5000;
+
+/** For an answer, from its head to its end. */
+const ANSWER_DEADLINE_MS = 10_000;
+
+/**
+ * The SDK's time-out ends with an answer's head: a body of a byte a second would go on for ever.
+ */
+function endTrickle<Result extends { readonly response: unknown }>(result: Result): Result {
+  const { body } = result.response as { body?: unknown };
+  if (body instanceof Readable) {
+    const late = new Error(`no whole answer within ${ANSWER_DEADLINE_MS} ms`);
+    const timer = setTimeout(() => body.destroy(late), ANSWER_DEADLINE_MS);
+    body.once('close', () => clearTimeout(timer));
+  }
+  return result;
+}
+
+/** Next to the network: before an answer's body is read. */
+const LAST = { step: 'deserialize', priority: 'low' } as const;
 
 /** The daemon's clients of AWS, with time-outs, which the SDK does not have by itself. */
 export class AwsClients {
@@ -31,6 +51,8 @@ export class AwsClients {
     this.#config = config;
     this.dynamodb = new DynamoDBClient(client);
     this.#streams = new DynamoDBStreamsClient(client);
+    this.dynamodb.middlewareStack.add((next) => async (args) => endTrickle(await next(args)), LAST);
+    this.#streams.middlewareStack.add((next) => async (args) => endTrickle(await next(args)), LAST);
     this.table = {
       client: DynamoDBDocumentClient.from(this.dynamodb),
       table: config.connectionsTable,

@@ -72,6 +72,7 @@ export async function* databaseFindings(deps: DatabaseDeps): AsyncGenerator<Find
   yield* directFindings(deps, server);
   const rights = await rightsFinding(session);
   yield rights;
+  yield await othersFinding(session);
   const migrations =
     rights.verdict === 'ok'
       ? await migrationsFinding(access)
@@ -166,6 +167,18 @@ async function rightsFinding(session: Session): Promise<Finding> {
   );
 }
 
+/** Default privileges, or a grant that was meant for something else. */
+async function othersFinding(session: Session): Promise<Finding> {
+  const [found] = await session.query<{ others: string | null }>(OTHERS);
+  return found?.others
+    ? warning(
+        'rights of others',
+        `PUBLIC has ${found.others}: every role that may connect`,
+        'revoke all on all tables in schema rowcast from public; revoke all on schema rowcast from public',
+      )
+    : ok('rights of others', 'PUBLIC has none on the schema or its tables');
+}
+
 interface Server {
   database: string;
   role: string;
@@ -183,6 +196,12 @@ const SERVER = `
     current_setting('enable_seqscan') = 'off' as settings_arrive, current_setting('idle_session_timeout') as idle_session_timeout, current_setting('session_replication_role') as replication_role,
     current_setting('max_prepared_transactions')::int as prepared`;
 
+const OTHERS = `
+  select string_agg(distinct lower(a.privilege_type) || ' on ' || o.name, ', ') as others
+  from (select c.oid::regclass::text as name, c.relacl as acl from pg_class c where c.relnamespace = to_regnamespace('rowcast')
+    union all select 'schema rowcast', n.nspacl from pg_namespace n where n.nspname = 'rowcast') o
+  cross join aclexplode(o.acl) a where a.grantee = 0`;
+
 /** Nothing is missing of what is not there yet. */
 const RIGHTS = `
   select missing from (
@@ -190,6 +209,6 @@ const RIGHTS = `
     union all
     select privilege || ' on rowcast.' || relation, has_table_privilege(c.oid, privilege)
     from (values ('event', 'select'), ('event', 'delete'), ('cursor', 'select'), ('cursor', 'update'), ('installation', 'select'),
-      ('installation', 'update'), ('capture', 'select'), ('watched', 'select'), ('migrations', 'select')) needed (relation, privilege)
+      ('installation', 'update'), ('lease', 'insert'), ('lease', 'update'), ('capture', 'select'), ('watched', 'select'), ('migrations', 'select')) needed (relation, privilege)
     join pg_class c on c.relname = relation and c.relnamespace = to_regnamespace('rowcast')
   ) rights where not has`;

@@ -28,7 +28,7 @@ export class PostClient {
   readonly #pool: Pool;
   readonly #signer: PostSigner;
   readonly #credentials: Credentials;
-  readonly #headersTimeout: number;
+  readonly #requestTimeoutMs: number;
   /** How far the gateway's clock is ahead of ours. */
   #clockOffsetMs = 0;
 
@@ -36,7 +36,7 @@ export class PostClient {
     const endpoint = new URL(options.endpoint);
     this.#credentials = options.credentials;
     this.#signer = new PostSigner(endpoint, options.region);
-    this.#headersTimeout = options.requestTimeoutMs;
+    this.#requestTimeoutMs = options.requestTimeoutMs;
     this.#pool = new Pool(endpoint.origin, {
       connections: options.maxSockets,
       pipelining: 1,
@@ -78,9 +78,9 @@ export class PostClient {
           path,
           headers,
           body: payload.bytes,
-          headersTimeout: this.#headersTimeout,
+          headersTimeout: this.#requestTimeoutMs,
         },
-        new Answer(resolve, this.#refused),
+        new Answer(resolve, this.#refused, this.#requestTimeoutMs * 2),
       );
     }).catch((error: unknown) => ({
       kind: 'rejected',
@@ -117,13 +117,20 @@ type Headers = Readonly<Record<string, string | string[] | undefined>>;
 class Answer implements Dispatcher.DispatchHandler {
   readonly #resolve: (outcome: PostOutcome) => void;
   readonly #refused: (headers: Headers) => void;
+  readonly #deadlineMs: number;
+  readonly #startedAt = performance.now();
   #status = 0;
   #headers: Headers = {};
   #body = '';
 
-  constructor(resolve: (outcome: PostOutcome) => void, refused: (headers: Headers) => void) {
+  constructor(
+    resolve: (outcome: PostOutcome) => void,
+    refused: (headers: Headers) => void,
+    deadlineMs: number,
+  ) {
     this.#resolve = resolve;
     this.#refused = refused;
+    this.#deadlineMs = deadlineMs;
   }
 
   onRequestStart(): void {}
@@ -133,8 +140,11 @@ class Answer implements Dispatcher.DispatchHandler {
     this.#headers = headers;
   }
 
-  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#status >= 300 && this.#body.length < MAX_REASON_LENGTH)
+  /** The time-outs are of silence: an answer of a byte a second would go on for ever. */
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (performance.now() - this.#startedAt > this.#deadlineMs)
+      controller.abort(new Error(`no whole answer within ${this.#deadlineMs} ms`));
+    else if (this.#status >= 300 && this.#body.length < MAX_REASON_LENGTH)
       this.#body += chunk.toString();
   }
 

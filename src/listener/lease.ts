@@ -20,8 +20,8 @@ const TRUST_MS = 8000;
  * advisory lock is for everybody to take.) Whoever takes it begins a term, and a commit of the
  * cursor is one of its term (cursor-store.ts): a relay that lost its lease cannot commit.
  *
- * Lifecycle: `acquire` waits (a standby) → held until `session.ended` aborts or `release`. The lease
- * is free once its holder has released it, has lost its session, or was silent for
+ * Lifecycle: `acquire` waits (a standby) → held until `session.ended` aborts or `release`. The
+ * lease is free once its holder has released it, has lost its session, or was silent for
  * rowcast.lease_time(): a process that is frozen keeps its session.
  *
  * With each heartbeat the holder learns whether somebody else has the doorbell's lock, which is one

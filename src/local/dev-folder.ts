@@ -26,6 +26,8 @@ export class DevFolder {
   /** One process a folder: its data cannot be served twice. @throws where another one has it */
   async claim(): Promise<void> {
     await mkdir(this.#dir, { recursive: true });
+    // Rows, tokens and passwords of a database: not for a repository.
+    await writeFile(this.path('.gitignore'), '*\n', { flag: 'wx' }).catch(() => undefined);
     const pid = await this.#owner();
     if (pid !== null && pid !== process.pid)
       throw new Error(

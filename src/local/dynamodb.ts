@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import type { RequestListener, Server } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import {
@@ -7,20 +8,20 @@ import {
   DynamoDBClient,
   ResourceNotFoundException,
 } from '@aws-sdk/client-dynamodb';
+import { refusalOf } from '../request-guard.ts';
 import { LOCAL_CREDENTIALS, LOCAL_REGION } from './dev-environment.ts';
 
 export { LOCAL_ENVIRONMENT } from './dev-environment.ts';
 
 /** No types of its own; a plain http.Server. */
-const dynalite = createRequire(import.meta.url)('dynalite') as (
-  options: object,
-) => import('node:http').Server;
+const dynalite = createRequire(import.meta.url)('dynalite') as (options: object) => Server;
 
 /** A DynamoDB on loopback, in memory: connections do not outlive the gateway that made them. */
 export async function startDynamoDb(
   port = 0,
 ): Promise<{ endpoint: string; stop(): Promise<void> }> {
   const server = dynalite({ createTableMs: 0, deleteTableMs: 0, updateTableMs: 0 });
+  guard(server);
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
   return {
@@ -30,6 +31,17 @@ export async function startDynamoDb(
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+/** Dynalite answers every page of every site. */
+function guard(server: Server): void {
+  const answers = server.listeners('request') as RequestListener[];
+  server.removeAllListeners('request');
+  server.on('request', (request, response) => {
+    const refusal = refusalOf(request.headers, 'programs');
+    if (refusal) response.writeHead(403, { 'content-type': 'text/plain' }).end(refusal);
+    else for (const answer of answers) answer(request, response);
+  });
 }
 
 export function dynamoDbClient(endpoint: string): DynamoDBClient {

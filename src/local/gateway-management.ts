@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { WebSocket } from 'ws';
+import { refusalOf } from '../request-guard.ts';
 import type { GatewayConnection } from './gateway-connection.ts';
 
 const MAX_MESSAGE_BYTES = 131_072;
@@ -19,6 +20,8 @@ export async function answerManagement(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
+  if (refusalOf(request.headers, 'programs'))
+    return answerError(response, 403, 'ForbiddenException', { message: 'Forbidden' });
   const match = /^\/([^/]+)\/@connections\/(.*)$/.exec((request.url ?? '').split('?')[0] as string);
   if (!match || match[1] !== gateway.stage)
     return answerError(response, 403, 'ForbiddenException', { message: 'Forbidden' });

@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
 import type { WebSocketAnswer, WebSocketHandler } from '../lambdas/event.ts';
 import { PONG, unknownAction } from '../protocol/handshake.ts';
+import { refusalOf } from '../request-guard.ts';
 import type { Service } from '../service.ts';
 import type { GatewayConnection } from './gateway-connection.ts';
 import { connectEvent, disconnectEvent } from './gateway-events.ts';
@@ -101,6 +102,8 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> implements Se
 
   async #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): Promise<void> {
     socket.on('error', () => undefined);
+    const refusal = refusalOf(request.headers, 'local pages');
+    if (refusal) return refuse(socket, { statusCode: 403, body: refusal });
     const url = new URL(request.url ?? '/', 'http://gateway.invalid');
     if (url.pathname.replace(/\/$/, '') !== `/${this.#options.stage}`)
       return refuse(socket, { statusCode: 403, body: '{"message":"Forbidden"}' });

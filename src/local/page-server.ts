@@ -4,7 +4,9 @@ import type { AddressInfo } from 'node:net';
 import { SignJWT } from 'jose';
 import type { Pool } from 'pg';
 import pg from 'pg';
+import * as v from 'valibot';
 import type { AuthSettings } from '../lambdas/settings.ts';
+import { refusalOf } from '../request-guard.ts';
 import type { Service } from '../service.ts';
 import { answerApi } from './page-api.ts';
 import { type Asset, pageAssets } from './page-assets.ts';
@@ -63,16 +65,16 @@ export class PageServer implements Service {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { pathname: path, searchParams } = new URL(request.url ?? '/', 'http://page.invalid');
+    const { pathname: path } = new URL(request.url ?? '/', 'http://page.invalid');
     const method = request.method ?? 'GET';
-    const refusal = forbidden(request, method);
+    const refusal = refusalOf(request.headers, 'own page') ?? mistyped(request, method);
     if (refusal) return send(response, 403, 'text/plain', refusal);
     if (path === '/api/config')
       return send(response, 200, JSON_TYPE, JSON.stringify(this.#config()));
-    if (path === '/api/token') return this.#token(searchParams, response);
     if (path.startsWith('/api/')) {
       const body = await bodyOf(request);
       if (body === TOO_LARGE) return send(response, 413, JSON_TYPE, '{"error":"more than 200 kB"}');
+      if (path === '/api/token' && method === 'POST') return this.#token(body, response);
       const answer = await answerApi(this.#database, { method, path, body });
       return send(response, answer.status, JSON_TYPE, answer.json);
     }
@@ -93,17 +95,17 @@ export class PageServer implements Service {
   /**
    * As an application's sign-in would, for any user: this is a machine for development.
    */
-  async #token(query: URLSearchParams, response: ServerResponse): Promise<void> {
+  async #token(body: unknown, response: ServerResponse): Promise<void> {
     const { auth } = this.#options;
     if (auth.mode === 'none' || !('secret' in auth.key))
       return send(response, 404, 'text/plain', 'tokens are made here only where JWT_SECRET is set');
-    const list = (name: string) => query.getAll(name);
-    const token = new SignJWT({
-      [auth.rolesClaim]: list('roles'),
-      [auth.roomsClaim]: list('rooms'),
-    })
+    const asked = v.safeParse(TOKEN, body);
+    if (!asked.success)
+      return send(response, 400, 'text/plain', 'send {"userId":"…","rooms":[],"roles":[]}');
+    const { userId, rooms, roles } = asked.output;
+    const token = new SignJWT({ [auth.rolesClaim]: roles, [auth.roomsClaim]: rooms })
       .setProtectedHeader({ alg: 'HS256' })
-      .setSubject(query.get('userId') || 'anonymous')
+      .setSubject(userId || 'anonymous')
       .setIssuedAt()
       .setExpirationTime(TOKEN_LIFE);
     if (auth.issuer) token.setIssuer(auth.issuer);
@@ -114,17 +116,17 @@ export class PageServer implements Service {
 
 const JSON_TYPE = 'application/json';
 
-/**
- * Other sites can make a browser send requests to this machine, also by a name of theirs that leads
- * here.
- */
-function forbidden({ headers }: IncomingMessage, method: string): string | undefined {
-  const { host = '', origin } = headers;
-  if (!/^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(host)) return 'only for this machine';
-  if (origin !== undefined && origin !== `http://${host}`) return 'only for its own page';
+/** By POST: what a GET answers could be read as a script by the page of any site. */
+const TOKEN = v.object({
+  userId: v.string(),
+  rooms: v.array(v.string()),
+  roles: v.array(v.string()),
+});
+
+/** A form of another site's can send text, but no JSON. */
+function mistyped({ headers }: IncomingMessage, method: string): string | null {
   const writes = method === 'POST' || method === 'PATCH';
-  if (writes && !headers['content-type']?.startsWith(JSON_TYPE)) return 'send application/json';
-  return undefined;
+  return writes && !headers['content-type']?.startsWith(JSON_TYPE) ? 'send application/json' : null;
 }
 
 async function bodyOf(request: IncomingMessage): Promise<unknown> {
@@ -149,7 +151,12 @@ function send(
   type: string,
   content: string | Uint8Array,
 ): void {
-  response.writeHead(status, { 'content-type': type, 'cache-control': 'no-store' });
+  response.writeHead(status, {
+    'content-type': type,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    'x-frame-options': 'DENY',
+  });
   response.end(content);
 }
 

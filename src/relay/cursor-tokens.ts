@@ -7,7 +7,7 @@ import {
   parseCursor,
 } from '../protocol/cursor.ts';
 
-/** Of base64url: 96 bits. */
+/** Letters of base64url: 96 bits. */
 const MAC_LENGTH = 16;
 
 /**

@@ -36,7 +36,7 @@ export class ReplayGroup {
   readonly #owner: ReplayGroupOwner;
   readonly #members: Set<Member>;
   readonly #audience = new AudienceIndex<Member>();
-  /** Of all members; null where they are too many. */
+  /** The terms of all members; null where they are too many. */
   #terms: readonly string[] | null = null;
   #position: Position;
 

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
-import { type AddressInfo, isIPv4 } from 'node:net';
+import type { AddressInfo } from 'node:net';
+import { refusalOf } from '../request-guard.ts';
 import type { Service } from '../service.ts';
 
 /** Small answers to GET, by path. */
@@ -14,8 +15,9 @@ export class HttpService implements Service {
     this.#options = options;
     this.#server = createServer(async (request, response) => {
       const path = request.url?.split('?')[0] ?? '/';
-      const answer = this.#foreign(request.headers.host)
-        ? { status: 403, body: { error: 'this is for programs on this machine; ask 127.0.0.1' } }
+      const refusal = options.localOnly ? refusalOf(request.headers, 'programs') : null;
+      const answer = refusal
+        ? { status: 403, body: { error: refusal } }
         : await options.answer(path).catch((error: unknown) => ({
             status: 500,
             body: { error: error instanceof Error ? error.message : 'error' },
@@ -27,7 +29,7 @@ export class HttpService implements Service {
       const text = typeof body === 'string';
       const type = text ? 'text/plain; version=0.0.4; charset=utf-8' : 'application/json';
       response
-        .writeHead(status, { 'content-type': type })
+        .writeHead(status, { 'content-type': type, 'x-content-type-options': 'nosniff' })
         .end(text ? body : `${JSON.stringify(body)}\n`);
     });
   }
@@ -51,20 +53,13 @@ export class HttpService implements Service {
     this.#server.closeAllConnections();
     if (this.#server.listening) await new Promise((resolve) => this.#server.close(resolve));
   }
-
-  /** A web page may point a name of its own at 127.0.0.1 and read the answers (DNS rebinding). */
-  #foreign(host: string | undefined): boolean {
-    if (!this.#options.localOnly) return false;
-    const name = host?.replace(/:\d+$/, '') ?? '';
-    return !(isIPv4(name) || name === 'localhost');
-  }
 }
 
 export interface HttpServiceOptions {
   readonly port: number;
   /** The address to listen on; all without it. */
   readonly host?: string | undefined;
-  /** Answers no request that names another host than this machine. */
+  /** Answers programs on this machine, and no page. */
   readonly localOnly?: boolean;
   /** The paths that exist, for the answer to any other. */
   readonly paths: string;

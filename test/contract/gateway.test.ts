@@ -103,7 +103,7 @@ test.each([
     [
       'GET',
       pathname,
-      'HTTP/1.1\r\nHost: gateway\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n',
+      'HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n',
     ].join(' ') + [...headers, '', ''].join('\r\n'),
   );
   await expect.poll(() => gateway.connections.size).toBe(1);

@@ -39,10 +39,7 @@ export const sendMessage = (message: { type: string; audience: string[]; data: s
 export const fetchConfig = async () => JSON.parse(await call('GET', '/api/config')) as Config;
 
 export function fetchToken({ userId, rooms, roles }: Identity): Promise<string> {
-  const query = new URLSearchParams({ userId });
-  for (const room of rooms) query.append('rooms', room);
-  for (const role of roles) query.append('roles', role);
-  return call('GET', `/api/token?${query}`);
+  return call('POST', '/api/token', { userId, rooms, roles });
 }
 
 /** @throws with what the server says is wrong */
