@@ -153,7 +153,7 @@ test('a table that changes hands leaves its former owner without a right once it
   expect(await world.sql('select type from rowcast.event')).toEqual([{ type: 'NEW_THEIRS' }]);
 });
 
-/** Each makes a column whose JSON would call `wicked`; the column is there at the watch or later. */
+/** Each makes a column whose JSON would call `wicked`, were it trusted. */
 const TYPES: [what: string, sql: string, column: string, value: string][] = [
   ['an enum', `create type TYPE as enum ('new')`, 'TYPE', `'new'`],
   ['an array of it', `create type TYPE as enum ('new')`, 'TYPE[]', `'{new}'`],
