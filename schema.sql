@@ -749,6 +749,21 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.check_leader()
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if not exists (select from pg_roles r where pg_has_role(session_user, r.oid, 'member')
+    and has_table_privilege(r.oid, 'rowcast.cursor', 'update')) then
+    raise exception 'permission denied: role % may not lead', session_user
+      using errcode = 'insufficient_privilege';
+  end if;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.check_target(target regclass)
  RETURNS void
  LANGUAGE plpgsql
@@ -1245,6 +1260,39 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.keep_watch(target regclass)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET client_min_messages TO 'warning'
+AS $function$
+declare
+  w rowcast.capture := (select c from rowcast.capture c where c.target = keep_watch.target);
+begin
+  if w.audience = '{all}' and w.columns is null
+    and w.operations @> '{insert,update,delete}' then return; end if;
+  create table if not exists rowcast.kept_watch (
+    name text primary key, entity text not null, audience text[] not null, columns text[],
+    operations text[] not null, include_old boolean not null);
+  insert into rowcast.kept_watch
+  values (w.name, w.entity, w.audience, w.columns, w.operations, w.include_old)
+  on conflict do nothing;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.kept_watches()
+ RETURNS TABLE(name text, entity text, audience text[], columns text[], operations text[], include_old boolean)
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if to_regclass('rowcast.kept_watch') is null then return; end if;
+  return query execute 'select k.name, k.entity, k.audience, k.columns, k.operations, k.include_old'
+    ' from rowcast.kept_watch k where rowcast.named(k.name) is not null';
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.key_columns(w rowcast.capture)
  RETURNS text[]
  LANGUAGE sql
@@ -1565,6 +1613,17 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.release_lease(me uuid)
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select rowcast.check_leader();
+  update rowcast.lease set until = '-infinity' where holder = me;
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.remove_old(keep interval, keep_undelivered interval, batch integer, OUT removed integer, OUT undelivered integer, OUT floor xid8)
  RETURNS record
  LANGUAGE plpgsql
@@ -1619,8 +1678,10 @@ end $function$
 CREATE OR REPLACE FUNCTION rowcast.renew_lease(me uuid)
  RETURNS boolean
  LANGUAGE sql
+ SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
+  select rowcast.check_leader();
   update rowcast.lease l set until = clock_timestamp() + rowcast.lease_time(),
     quiet_until = case when exists (select from rowcast.doorbell_holders())
       then clock_timestamp() + interval '30 s' else l.quiet_until end
@@ -1840,9 +1901,10 @@ begin
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.take_lease(my_name text, OUT standby boolean, OUT holder uuid, OUT term bigint, OUT ended_pid integer, OUT silent_seconds integer)
+CREATE OR REPLACE FUNCTION rowcast.take_lease(my_name text, OUT standby boolean, OUT holder uuid, OUT term bigint, OUT silent_pid integer, OUT silent_seconds integer)
  RETURNS record
  LANGUAGE plpgsql
+ SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 #variable_conflict use_column
@@ -1854,6 +1916,7 @@ declare
 begin
   standby := pg_is_in_recovery();
   if standby then return; end if;
+  perform rowcast.check_leader();
   insert into rowcast.lease (holder, term, until, name, pid, backend_start)
   values (gen_random_uuid(), 0, '-infinity', my_name, pg_backend_pid(), mine)
   on conflict do nothing;
@@ -1867,10 +1930,8 @@ begin
     and held.until <= clock_timestamp() + 2 * rowcast.lease_time() then
     return;
   end if;
-  if session.pid <> pg_backend_pid() and held.until > '-infinity'
-    and session.usename = session_user and pg_has_role(session.usesysid, 'usage')
-    and pg_terminate_backend(session.pid) then
-    ended_pid := session.pid;
+  if session.pid <> pg_backend_pid() and held.until > '-infinity' then
+    silent_pid := session.pid;
     silent_seconds := extract(epoch from
       clock_timestamp() - held.until + rowcast.lease_time())::integer;
   end if;

@@ -20,6 +20,10 @@ export interface DeploySettings {
   readonly secretsKmsKeyArn: string | undefined;
   readonly directoryFeed: 'scan' | 'stream';
   readonly postsPerSecondLimit: number;
+  /** More handshakes are refused by API Gateway, without a Lambda. */
+  readonly connectsPerSecondLimit: number;
+  /** Reserved of the account's concurrency, and at most so much of it; none without it. */
+  readonly connectConcurrency: number | undefined;
   /**
    * `overlap`: a new relay stands by before the old one stops. `recreate`: the old one stops first.
    */
@@ -124,6 +128,10 @@ const Context = v.strictObject({
   jwtAudience: v.optional(text),
   jwtRolesClaim: v.optional(text),
   jwtRoomsClaim: v.optional(text),
+  jwtRoomPatternsClaim: v.optional(text),
+  connectionsPerUser: v.optional(whole(1, 99_999)),
+  connectRpsLimit: v.optional(whole(1, 10_000), 500),
+  connectConcurrency: v.optional(whole(1, 1000)),
   directoryFeed: v.optional(v.picklist(['scan', 'stream'], 'is neither scan nor stream'), 'scan'),
   postRpsLimit: v.optional(whole(1, 1_000_000), 4000),
   rollout: v.optional(
@@ -231,12 +239,16 @@ function settingsOf(s: Given): DeploySettings {
         JWT_AUDIENCE: s.jwtAudience,
         JWT_ROLES_CLAIM: s.jwtRolesClaim,
         JWT_ROOMS_CLAIM: s.jwtRoomsClaim,
+        JWT_ROOM_PATTERNS_CLAIM: s.jwtRoomPatternsClaim,
+        CONNECTIONS_PER_USER: s.connectionsPerUser?.toString(),
       }).filter((entry): entry is [string, string] => entry[1] !== undefined),
     ),
     jwtSecretArn: s.jwksUrl ? undefined : (s.jwtSecretArn ?? null),
     secretsKmsKeyArn: s.secretsKmsKeyArn,
     directoryFeed: s.directoryFeed,
     postsPerSecondLimit: s.postRpsLimit,
+    connectsPerSecondLimit: s.connectRpsLimit,
+    connectConcurrency: s.connectConcurrency,
     rollout: s.rollout,
     relays: s.relays,
     cpu: s.cpu,

@@ -18,6 +18,7 @@ import type { TableV2 } from 'aws-cdk-lib/aws-dynamodb';
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import {
   Architecture,
+  type CfnFunction,
   Code,
   Function as LambdaFunction,
   Runtime,
@@ -64,6 +65,10 @@ export class RowcastWebSocketApi extends Construct {
       ...settings.auth,
     });
     connect.addToRolePolicy(allow(['dynamodb:PutItem'], table.tableArn));
+    if (settings.auth.CONNECTIONS_PER_USER)
+      connect.addToRolePolicy(allow(['dynamodb:Query'], `${table.tableArn}/index/userId-index`));
+    (connect.node.defaultChild as CfnFunction).reservedConcurrentExecutions =
+      settings.connectConcurrency;
     const secretArn = settings.jwtSecretArn === null ? this.#trialSecret() : settings.jwtSecretArn;
     if (secretArn) {
       connect.addEnvironment('JWT_SECRET_ARN', secretArn);
@@ -96,6 +101,17 @@ export class RowcastWebSocketApi extends Construct {
       dataTraceEnabled: false,
       detailedMetricsEnabled: true,
     };
+    const limit = settings.connectsPerSecondLimit;
+    stage.routeSettings = {
+      $connect: {
+        ThrottlingRateLimit: limit,
+        ThrottlingBurstLimit: limit,
+        DataTraceEnabled: false,
+        DetailedMetricsEnabled: true,
+      },
+    };
+    // A setting of a route that is not there yet fails the deployment.
+    this.stage.node.addDependency(this.api);
     if (settings.accessLogs) this.#logAccess(stage);
   }
 

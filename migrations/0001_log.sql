@@ -168,8 +168,8 @@ create table rowcast.cursor (
 insert into rowcast.cursor (consumer, installation, snapshot)
 select 'relay', id, pg_current_snapshot() from rowcast.installation;
 
--- The right to deliver, in a row that only the relay's role may change. Unlogged: it is written
--- every three seconds and means nothing after a crash, when whoever comes first takes it.
+-- The right to deliver, in a row that only who may move the cursor may change. Unlogged: it is
+-- written every three seconds and means nothing after a crash, when whoever comes first takes it.
 -- holder, term: a relay's time as the leader. No commit of another term's passes rowcast.cursor.
 -- until: its holder speaks before, or is followed.
 -- pid, backend_start: the holder's session. Once that is over, the lease is free. When a session
@@ -191,13 +191,25 @@ create unlogged table rowcast.lease (
 create function rowcast.lease_time() returns interval language sql immutable
 as $$ select interval '12 seconds' $$;
 
+-- Refuses a session that may not lead: only who may move the cursor may change the lease. It is the
+-- session that counts, since the functions that ask run as Rowcast's role.
+create function rowcast.check_leader() returns void language plpgsql stable
+set search_path = pg_catalog, pg_temp as $$
+begin
+  if not exists (select from pg_roles r where pg_has_role(session_user, r.oid, 'member')
+    and has_table_privilege(r.oid, 'rowcast.cursor', 'update')) then
+    raise exception 'permission denied: role % may not lead', session_user
+      using errcode = 'insufficient_privilege';
+  end if;
+end $$;
+
 -- Takes the lease where it is free: its holder has released it, is silent, or has lost its session.
--- Ends the session of a silent holder that has the caller's role, and tells for how long it was
--- silent. `term` is null where another relay holds the lease, or this server is a standby.
+-- `term` is null where another relay holds it, or this server is a standby. Where a silent holder's
+-- session goes on, it returns the process, and for how long that was silent.
 create function rowcast.take_lease(
-  my_name text, out standby boolean, out holder uuid, out term bigint, out ended_pid integer,
+  my_name text, out standby boolean, out holder uuid, out term bigint, out silent_pid integer,
   out silent_seconds integer
-) language plpgsql
+) language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
 #variable_conflict use_column
 declare
@@ -208,6 +220,7 @@ declare
 begin
   standby := pg_is_in_recovery();
   if standby then return; end if;
+  perform rowcast.check_leader();
   insert into rowcast.lease (holder, term, until, name, pid, backend_start)
   values (gen_random_uuid(), 0, '-infinity', my_name, pg_backend_pid(), mine)
   on conflict do nothing;
@@ -221,10 +234,8 @@ begin
     and held.until <= clock_timestamp() + 2 * rowcast.lease_time() then
     return;
   end if;
-  if session.pid <> pg_backend_pid() and held.until > '-infinity'
-    and session.usename = session_user and pg_has_role(session.usesysid, 'usage')
-    and pg_terminate_backend(session.pid) then
-    ended_pid := session.pid;
+  if session.pid <> pg_backend_pid() and held.until > '-infinity' then
+    silent_pid := session.pid;
     silent_seconds := extract(epoch from
       clock_timestamp() - held.until + rowcast.lease_time())::integer;
   end if;
@@ -251,13 +262,21 @@ $$;
 
 -- Says that the holder lives. Sees to it that nobody rings while others hold the doorbell's lock,
 -- or wait for it. Returns null where the lease is another's now, else whether it is quiet.
-create function rowcast.renew_lease(me uuid) returns boolean language sql
+create function rowcast.renew_lease(me uuid) returns boolean language sql security definer
 set search_path = pg_catalog, pg_temp as $$
+  select rowcast.check_leader();
   update rowcast.lease l set until = clock_timestamp() + rowcast.lease_time(),
     quiet_until = case when exists (select from rowcast.doorbell_holders())
       then clock_timestamp() + interval '30 s' else l.quiet_until end
   where l.holder = me
   returning l.quiet_until > clock_timestamp()
+$$;
+
+-- Lets another relay follow at once.
+create function rowcast.release_lease(me uuid) returns void language sql security definer
+set search_path = pg_catalog, pg_temp as $$
+  select rowcast.check_leader();
+  update rowcast.lease set until = '-infinity' where holder = me;
 $$;
 
 -- Notifies a relay that sleeps. For those who found the doorbell's lock taken.
@@ -410,8 +429,10 @@ drop function rowcast.rotate_cursor_key();
 drop function rowcast.void_cursors();
 drop function rowcast.refetch();
 drop function rowcast.ring(text);
+drop function rowcast.release_lease(uuid);
 drop function rowcast.renew_lease(uuid);
 drop function rowcast.take_lease(text);
+drop function rowcast.check_leader();
 drop function rowcast.doorbell_holders();
 drop function rowcast.lease_time();
 drop table rowcast.lease;

@@ -263,7 +263,11 @@ create view rowcast.watched as
         then format('%s; select rowcast.rewatch(%L)', p.problem, c.name)
       else p.problem || format('; select rowcast.rewatch(%L)', c.target)
     end as problem,
-    c.watched_at
+    c.watched_at,
+    case when c.audience = '{all}' and c.columns is null
+        and obj_description(r.oid, 'pg_class') is distinct from 'Made by Rowcast.'
+      then 'all its columns go to all: name audience and columns in rowcast.watch()'
+    end as warning
   from rowcast.capture c
   left join pg_class r on r.oid = c.target
   left join lateral (select rowcast.watch_problem(c)) p (problem) on true
@@ -271,7 +275,7 @@ create view rowcast.watched as
     or rowcast.named(c.name) is not null and not rowcast.is_watched(rowcast.named(c.name));
 select rowcast.make_private('rowcast.watched');
 comment on view rowcast.watched is
-  'What is watched, and how: a row a table. problem is null where all is well.';
+  'What is watched, and how: a row a table. problem and warning are null where all is well.';
 
 -- Locks a table with its partitions for a change of triggers. One deadline for all, because writers
 -- queue behind each lock that is waited for, and behind those that are held meanwhile.
@@ -533,11 +537,41 @@ begin
   perform pg_notify('rowcast_control', '');
 end $$;
 
+-- Remembers the arguments of a watch that sends less than all to all: `down`, then `up`, must not
+-- widen it. The table rowcast.kept_watch is there between the two, where there is one.
+create function rowcast.keep_watch(target regclass) returns void language plpgsql
+set search_path = pg_catalog, pg_temp set client_min_messages = 'warning' as $$
+declare
+  w rowcast.capture := (select c from rowcast.capture c where c.target = keep_watch.target);
+begin
+  if w.audience = '{all}' and w.columns is null
+    and w.operations @> '{insert,update,delete}' then return; end if;
+  create table if not exists rowcast.kept_watch (
+    name text primary key, entity text not null, audience text[] not null, columns text[],
+    operations text[] not null, include_old boolean not null);
+  insert into rowcast.kept_watch
+  values (w.name, w.entity, w.audience, w.columns, w.operations, w.include_old)
+  on conflict do nothing;
+end $$;
+
+-- The watches that an earlier `down` has kept, of tables that are there.
+create function rowcast.kept_watches()
+returns table (name text, entity text, audience text[], columns text[], operations text[],
+  include_old boolean) language plpgsql stable
+set search_path = pg_catalog, pg_temp as $$
+begin
+  if to_regclass('rowcast.kept_watch') is null then return; end if;
+  return query execute 'select k.name, k.entity, k.audience, k.columns, k.operations, k.include_old'
+    ' from rowcast.kept_watch k where rowcast.named(k.name) is not null';
+end $$;
+
 -- Down Migration
 -- Locks: ACCESS EXCLUSIVE on each watched table for an instant, to take its triggers away.
 set local lock_timeout = '5s';
 select rowcast.forget_dropped();
-select rowcast.unwatch(target) from rowcast.capture;
+select rowcast.keep_watch(target), rowcast.unwatch(target) from rowcast.capture;
+drop function rowcast.kept_watches();
+drop function rowcast.keep_watch(regclass);
 drop function rowcast.unwatch(regclass);
 drop function rowcast.rewatch(regclass);
 drop function rowcast.refuse_unwatched(regclass);

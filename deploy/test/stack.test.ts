@@ -433,3 +433,23 @@ test('the task definition for others is what the stack makes, with placeholders 
   });
   expect(json).not.toMatch(/"Ref"|"Fn::/);
 });
+
+test('handshakes have a limit of their own, and so have the connections of a user', () => {
+  const { template } = synthesise({
+    ...EXISTING,
+    connectionsPerUser: '20',
+    connectConcurrency: '50',
+  });
+  template.hasResourceProperties('AWS::ApiGatewayV2::Stage', {
+    RouteSettings: { $connect: Match.objectLike({ ThrottlingRateLimit: 500 }) },
+  });
+  template.hasResourceProperties('AWS::Lambda::Function', {
+    ReservedConcurrentExecutions: 50,
+    Environment: { Variables: Match.objectLike({ CONNECTIONS_PER_USER: '20' }) },
+  });
+  template.hasResourceProperties('AWS::IAM::Policy', {
+    PolicyDocument: Match.objectLike({
+      Statement: Match.arrayWith([Match.objectLike({ Action: 'dynamodb:Query' })]),
+    }),
+  });
+});

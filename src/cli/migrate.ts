@@ -23,6 +23,7 @@ export async function migrateDatabase(
       database: client,
       log: pino({ level: logLevel, base: null }),
       signal: new AbortController().signal,
+      watchDefaults: env.ROWCAST_WATCH_DEFAULTS !== 'off',
       began: (name) => progress.update(due.indexOf(name), name),
     },
     stepOf(direction, many),

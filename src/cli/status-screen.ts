@@ -183,11 +183,11 @@ function watchedLines({ watched, dropped }: InstalledLogStatus, paint: Paint): s
     NAME_COLUMNS,
     Math.max(...watched.slice(0, TABLES_SHOWN).map(({ target }) => target.length)),
   );
-  const lines = watched.slice(0, TABLES_SHOWN).map(({ target, audience, operations, problem }) => {
+  const lines = watched.slice(0, TABLES_SHOWN).map((table) => {
+    const { target, audience, operations, problem, warning } = table;
     const what = `${target.padEnd(width)}  ${operations.join(', ')} → ${audience.join(', ')}`;
-    return problem
-      ? `${paint('red', '✗')} ${what}: ${paint('red', problem)}`
-      : `${paint('green', '✓')} ${what}`;
+    if (problem) return `${paint('red', '✗')} ${what}: ${paint('red', problem)}`;
+    return `${paint('green', '✓')} ${what}${warning ? paint('yellow', `: ${warning}`) : ''}`;
   });
   const more = watched.length - TABLES_SHOWN;
   return [...lost, ...lines, ...(more > 0 ? [`and ${counted(more, 'more table')}`] : [])];

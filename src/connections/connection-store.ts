@@ -1,4 +1,9 @@
-import { DeleteCommand, type DynamoDBDocumentClient, PutCommand } from '@aws-sdk/lib-dynamodb';
+import {
+  DeleteCommand,
+  type DynamoDBDocumentClient,
+  PutCommand,
+  QueryCommand,
+} from '@aws-sdk/lib-dynamodb';
 import { type Connection, toItem } from './connection.ts';
 
 /**
@@ -30,6 +35,26 @@ export class ConnectionStore {
         }),
       ),
     );
+  }
+
+  /**
+   * The connections of a user that have not expired, up to a hundred more than `atLeast`. An index
+   * is a moment late: who connects many times at once may get a few more.
+   */
+  async countOf(userId: string, atLeast: number): Promise<number> {
+    const { Count = 0 } = await this.#client.send(
+      new QueryCommand({
+        TableName: this.#table,
+        IndexName: 'userId-index',
+        Select: 'COUNT',
+        Limit: atLeast + 100,
+        KeyConditionExpression: 'userId = :userId',
+        FilterExpression: '#ttl > :now',
+        ExpressionAttributeNames: { '#ttl': 'ttl' },
+        ExpressionAttributeValues: { ':userId': userId, ':now': Math.floor(Date.now() / 1000) },
+      }),
+    );
+    return Count;
   }
 
   /** @param connectedAt delete only this incarnation of the id; without it, any */

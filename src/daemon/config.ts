@@ -36,6 +36,8 @@ export interface Config {
   readonly inspectPort: number;
   readonly logLevel: LogLevel;
   readonly migrateOnStart: boolean;
+  /** Whether the migrations make and watch messages and complaints. */
+  readonly watchDefaults: boolean;
   readonly directoryFeed: 'scan' | 'stream';
   readonly directoryRefreshMs: number;
   /** CloudWatch's namespace for a line of metrics a minute; null prints none. */
@@ -76,6 +78,7 @@ export function loadConfig(env: Environment): Config {
     inspectPort: inspectPortOf(s),
     logLevel: s.LOG_LEVEL,
     migrateOnStart: s.MIGRATE_ON_START,
+    watchDefaults: s.ROWCAST_WATCH_DEFAULTS,
     directoryFeed: s.DIRECTORY_FEED,
     directoryRefreshMs: s.DIRECTORY_REFRESH_MS,
     emfNamespace: s.METRICS_EMF ? s.METRICS_EMF_NAMESPACE : null,
@@ -258,6 +261,7 @@ const Entries = v.object({
   ),
   ...PortEntries,
   MIGRATE_ON_START: flag('true', 'false', 'true'),
+  ROWCAST_WATCH_DEFAULTS: flag('on', 'off', 'on'),
   DIRECTORY_FEED: v.optional(
     v.picklist(['scan', 'stream'], 'is neither scan nor stream; leave it out for scan'),
     'scan',

@@ -214,7 +214,12 @@ export class Daemon implements Service {
   async #prepareSchema(database: Database): Promise<void> {
     if (!this.#config.migrateOnStart) return requireSchema(database);
     const names = await migrate(
-      { database, log: this.#log, signal: this.#abort.signal },
+      {
+        database,
+        log: this.#log,
+        signal: this.#abort.signal,
+        watchDefaults: this.#config.watchDefaults,
+      },
       { direction: 'up' },
     );
     if (names.length > 0)

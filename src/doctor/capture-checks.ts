@@ -34,8 +34,9 @@ export async function* captureFindings(
     );
   if (watched.length === 0)
     yield warning('watched tables', 'none', "select rowcast.watch('your_table')");
-  for (const { target, operations, audience, problem: sick } of watched) {
+  for (const { target, operations, audience, problem: sick, warning: wide } of watched) {
     if (sick) yield problem(target, sick, fixOf(sick, target));
+    else if (wide) yield warning(target, wide);
     else
       yield ok(
         target,

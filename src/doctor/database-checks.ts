@@ -209,6 +209,6 @@ const RIGHTS = `
     union all
     select privilege || ' on rowcast.' || relation, has_table_privilege(c.oid, privilege)
     from (values ('event', 'select'), ('event', 'delete'), ('cursor', 'select'), ('cursor', 'update'), ('installation', 'select'),
-      ('installation', 'update'), ('lease', 'insert'), ('lease', 'update'), ('capture', 'select'), ('watched', 'select'), ('migrations', 'select')) needed (relation, privilege)
+      ('installation', 'update'), ('lease', 'select'), ('capture', 'select'), ('watched', 'select'), ('migrations', 'select')) needed (relation, privilege)
     join pg_class c on c.relname = relation and c.relnamespace = to_regnamespace('rowcast')
   ) rights where not has`;

@@ -19,7 +19,7 @@ export class Authenticator {
 
   async authenticate(event: WebSocketEvent): Promise<Authentication> {
     const query = event.queryStringParameters ?? {};
-    const rooms = list(query.rooms);
+    const rooms = list(query.rooms?.normalize('NFC'));
     if (this.#tokens) return this.#tokens.authenticate(event, rooms);
     // AUTH_MODE=none: everybody is whom he says.
     return withinLimits({ userId: query.userId || 'anonymous', rooms, roles: list(query.roles) });
@@ -57,21 +57,36 @@ class JwtAuthenticator {
     const { sub, exp } = claims;
     if (typeof sub !== 'string' || sub === '')
       return { allowed: false, status: 401, reason: "the token's sub is not a user id" };
-    const allowed = rooms.length > 0 ? strings(this.#claim(claims, this.#settings.roomsClaim)) : [];
-    const refused = rooms.find((room) => !allowed.some((pattern) => matches(pattern, room)));
+    const refused = rooms.length > 0 ? this.#refusedRoom(claims, rooms) : undefined;
     if (refused !== undefined)
       return {
         allowed: false,
         status: 403,
         reason: `the token does not allow room ${shown(refused)}`,
       };
-    const roles = strings(this.#claim(claims, this.#settings.rolesClaim));
+    const roles = this.#names(claims, this.#settings.rolesClaim);
     return withinLimits({
       userId: sub,
       rooms,
       roles,
       ...(exp === undefined ? {} : { expiresAt: Math.floor(exp) }),
     });
+  }
+
+  /** The first room that the token does not allow. */
+  #refusedRoom(claims: JWTPayload, rooms: readonly string[]): string | undefined {
+    const { roomsClaim, roomPatternsClaim } = this.#settings;
+    const named = this.#names(claims, roomsClaim);
+    const patterns = roomPatternsClaim ? this.#names(claims, roomPatternsClaim) : named;
+    // A room that a user named `team-*` is no pattern where these have a claim of their own.
+    return rooms.find(
+      (room) => !named.includes(room) && !patterns.some((pattern) => matches(pattern, room)),
+    );
+  }
+
+  /** In NFC, as the names that clients ask for. */
+  #names(claims: JWTPayload, name: string): string[] {
+    return strings(this.#claim(claims, name), name).map((entry) => entry.normalize('NFC'));
   }
 
   #claim(claims: JWTPayload, name: string): unknown {
@@ -125,9 +140,13 @@ function list(text: string | undefined): string[] {
   ];
 }
 
-/** A claim that is a list, or one string of words (OAuth's `scope` is such a one). */
-function strings(claim: unknown): string[] {
-  if (typeof claim === 'string') return claim.split(/[\s,]+/).filter((part) => part !== '');
+/** OAuth's lists of words in one string (RFC 8693, 4.2). */
+const WORDS = /(^|\.)(scope|scp)$/;
+
+/** A claim that is a list, or one name. A name may hold spaces: only OAuth's are taken apart. */
+function strings(claim: unknown, name: string): string[] {
+  if (typeof claim === 'string')
+    return (WORDS.test(name) ? claim.split(' ') : [claim]).filter((part) => part !== '');
   return Array.isArray(claim)
     ? claim.filter((entry) => typeof entry === 'string' && entry !== '')
     : [];

@@ -28,6 +28,9 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
       }
       const { userId, rooms, roles, expiresAt } = result.identity;
       const { connectionId, connectedAt } = event.requestContext;
+      const { connectionsPerUser: limit } = deps;
+      if (limit !== undefined && (await deps.store.countOf(userId, limit)) >= limit)
+        return answer(429, `the user has ${limit} connections, as many as are allowed`);
       const { cursor, batch } = event.queryStringParameters ?? {};
       // The clock tolerance lets a token in that has just expired; the relay would count its
       // connection as gone.
@@ -67,6 +70,8 @@ export interface ConnectDeps {
   readonly authenticator: Authenticator;
   readonly store: ConnectionStore;
   readonly connectionTtlSeconds: number;
+  /** A user who has so many is refused; no limit without it. */
+  readonly connectionsPerUser?: number;
 }
 
 function answer(statusCode: number, body: string): WebSocketAnswer {
@@ -74,7 +79,7 @@ function answer(statusCode: number, body: string): WebSocketAnswer {
 }
 
 export const handler: WebSocketHandler = deployed(async (env) => {
-  const { auth, table, connectionTtlSeconds } = loadConnectSettings(await withJwtSecret(env));
+  const { auth, table, ...limits } = loadConnectSettings(await withJwtSecret(env));
   if (auth.mode === 'jwt' && 'secret' in auth.key && auth.key.secret.length < LEAST_SECRET_BYTES)
     logWarning({
       event: 'weak_secret',
@@ -90,6 +95,6 @@ export const handler: WebSocketHandler = deployed(async (env) => {
       }),
     ),
     store: connectionStore(table),
-    connectionTtlSeconds,
+    ...limits,
   });
 });

@@ -18,8 +18,14 @@ export interface Identity {
   readonly expiresAt?: number;
 }
 
-/** Refuses what the table cannot hold or a term of the log cannot name. */
-export function withinLimits(identity: Identity): Authentication {
+/** In NFC. Refuses what the table cannot hold or a term of the log cannot name. */
+export function withinLimits(given: Identity): Authentication {
+  const identity = {
+    ...given,
+    userId: given.userId.normalize('NFC'),
+    rooms: given.rooms.map((room) => room.normalize('NFC')),
+    roles: given.roles.map((role) => role.normalize('NFC')),
+  };
   const { userId, rooms, roles } = identity;
   const refuse = (reason: string): Authentication => ({ allowed: false, status: 403, reason });
   if (Buffer.byteLength(userId) > MAX_USER_ID_BYTES || BROKEN_TEXT.test(userId))

@@ -5,6 +5,8 @@ import { isLoopback } from '../loopback.ts';
 export interface ConnectSettings {
   readonly table: string;
   readonly connectionTtlSeconds: number;
+  /** No limit without it. */
+  readonly connectionsPerUser?: number;
   readonly auth: AuthSettings;
 }
 
@@ -18,6 +20,8 @@ export interface JwtSettings {
   readonly audience?: string;
   readonly rolesClaim: string;
   readonly roomsClaim: string;
+  /** Where it is set, only entries of this claim are patterns. */
+  readonly roomPatternsClaim?: string;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -56,6 +60,14 @@ const Connect = v.pipe(
     JWT_AUDIENCE: v.optional(v.string()),
     JWT_ROLES_CLAIM: word('roles'),
     JWT_ROOMS_CLAIM: word('rooms'),
+    JWT_ROOM_PATTERNS_CLAIM: v.optional(v.pipe(v.string(), v.trim())),
+    CONNECTIONS_PER_USER: v.optional(
+      v.pipe(
+        v.string(),
+        v.regex(/^[1-9]\d{0,4}$/, 'is not a whole number up to 99999; leave it out for no limit'),
+        v.transform(Number),
+      ),
+    ),
   }),
   v.forward(
     v.check(
@@ -78,6 +90,7 @@ export function loadConnectSettings(env: Environment): ConnectSettings {
   return {
     table: s.CONNECTIONS_TABLE,
     connectionTtlSeconds: s.CONNECTION_TTL_SECONDS,
+    ...(s.CONNECTIONS_PER_USER ? { connectionsPerUser: s.CONNECTIONS_PER_USER } : {}),
     auth: authOf(s),
   };
 }
@@ -112,5 +125,6 @@ function authOf(s: v.InferOutput<typeof Connect>): AuthSettings {
     ...(s.JWT_AUDIENCE ? { audience: s.JWT_AUDIENCE } : {}),
     rolesClaim: s.JWT_ROLES_CLAIM,
     roomsClaim: s.JWT_ROOMS_CLAIM,
+    ...(s.JWT_ROOM_PATTERNS_CLAIM ? { roomPatternsClaim: s.JWT_ROOM_PATTERNS_CLAIM } : {}),
   };
 }

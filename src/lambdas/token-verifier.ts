@@ -32,16 +32,35 @@ const COGNITO_USES: readonly unknown[] = [undefined, 'access', 'id'];
  */
 const JWKS_CACHE = { cacheMaxAge: 600_000, cooldownDuration: 5000, timeoutDuration: 3000 };
 
+/** An issuer that is down is asked again after this long, and not by each `$connect`. */
+const OUTAGE_MS = 5000;
+
 /** Checks tokens by a shared secret, or by keys that are fetched from a JWKS. */
 export class TokenVerifier {
   readonly #settings: JwtSettings;
   /** Fetched when first needed, kept, and fetched again when a token names an unknown key. */
   readonly #jwks: JWTVerifyGetKey | undefined;
+  /** The last fetch of keys failed; epoch ms. */
+  #failed: { readonly atMs: number; readonly error: unknown } | undefined;
 
   constructor(settings: JwtSettings) {
     this.#settings = settings;
     if ('jwksUrl' in settings.key)
-      this.#jwks = createRemoteJWKSet(settings.key.jwksUrl, JWKS_CACHE);
+      this.#jwks = this.#asksRarely(createRemoteJWKSet(settings.key.jwksUrl, JWKS_CACHE));
+  }
+
+  #asksRarely(fetched: JWTVerifyGetKey): JWTVerifyGetKey {
+    return async (header, token) => {
+      if (this.#failed && Date.now() - this.#failed.atMs < OUTAGE_MS) throw this.#failed.error;
+      try {
+        const key = await fetched(header, token);
+        this.#failed = undefined;
+        return key;
+      } catch (error) {
+        if (isOutage(error)) this.#failed = { atMs: Date.now(), error };
+        throw error;
+      }
+    };
   }
 
   /** @returns the token's claims. @throws errors of jose; see `refusal` */
@@ -128,15 +147,21 @@ export function refusal(error: unknown): Authentication {
       status: 401,
       reason: `the token is not valid: its claim ${error.claim} is ${error.reason === 'missing' ? 'missing' : 'not what is expected here'}`,
     };
-  const outage =
-    error instanceof errors.JWKSTimeout ||
-    error instanceof errors.JWKSInvalid ||
-    (error instanceof errors.JOSEError && error.code === 'ERR_JOSE_GENERIC');
-  if (error instanceof errors.JOSEError && !outage)
+  if (error instanceof errors.JOSEError && !isOutage(error))
     return { allowed: false, status: 401, reason: `the token is not valid (${error.code})` };
   return {
     allowed: false,
     status: 500,
     reason: 'the keys that tokens are checked with cannot be fetched',
   };
+}
+
+/** The keys cannot be fetched: errors of jose's, and of the network's. */
+function isOutage(error: unknown): boolean {
+  return (
+    !(error instanceof errors.JOSEError) ||
+    error instanceof errors.JWKSTimeout ||
+    error instanceof errors.JWKSInvalid ||
+    error.code === 'ERR_JOSE_GENERIC'
+  );
 }

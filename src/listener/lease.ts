@@ -121,8 +121,7 @@ export class Lease {
     this.#heartbeat.cancel();
     await this.session
       .query(
-        `with released as (update rowcast.lease set until = '-infinity' where holder = $1 returning 1)
-         select count(*), pg_advisory_unlock_all(), pg_notify('rowcast_control', '') from released`,
+        `select rowcast.release_lease($1), pg_advisory_unlock_all(), pg_notify('rowcast_control', '')`,
         [this.#holder],
         'lease_release',
       )
@@ -131,17 +130,19 @@ export class Lease {
   }
 }
 
+/** A silent holder's session is ended only where it is of this very role. */
+const TAKE = `
+  select l.*, (select pg_terminate_backend(a.pid) from pg_stat_activity a
+    where a.pid = l.silent_pid and a.usename = session_user and pg_has_role(a.usesysid, 'usage')) as ended
+  from rowcast.take_lease($1) l`;
+
 async function take(session: SqlSession, options: AcquireOptions): Promise<Taken | null> {
-  const [row] = await session.query<TakeRow>(
-    'select * from rowcast.take_lease($1)',
-    [options.name],
-    'lease_take',
-  );
+  const [row] = await session.query<TakeRow>(TAKE, [options.name], 'lease_take');
   if (row?.standby)
     throw new Error('DATABASE_URL leads to a read-only standby; give it the writer endpoint');
   if (!row?.term || !row.holder) return null;
-  if (row.ended_pid !== null)
-    options.onBroken({ pid: row.ended_pid, silentSeconds: row.silent_seconds ?? 0 });
+  if (row.ended && row.silent_pid !== null)
+    options.onBroken({ pid: row.silent_pid, silentSeconds: row.silent_seconds ?? 0 });
   return { term: row.term, holder: row.holder };
 }
 
@@ -155,7 +156,9 @@ interface TakeRow {
   readonly standby: boolean;
   readonly holder: string | null;
   readonly term: string | null;
-  readonly ended_pid: number | null;
+  readonly silent_pid: number | null;
+  /** Its session was ended. */
+  readonly ended: boolean | null;
   readonly silent_seconds: number | null;
 }
 

@@ -131,6 +131,8 @@ export interface WatchedTable {
   readonly audience: readonly string[];
   readonly operations: readonly string[];
   readonly problem: string | null;
+  /** It is captured, and more of it leaves than may be meant. */
+  readonly warning: string | null;
 }
 
 export interface HoldingTransaction {
@@ -159,10 +161,9 @@ const RELAYS = `
       else extract(epoch from clock_timestamp() - l.until + rowcast.lease_time()) end::float8 as "silentSeconds",
     l.term::text as term
   from pg_stat_activity a
-  join pg_class c on c.oid = 'rowcast.lease'::regclass
   left join rowcast.lease l on l.pid = a.pid and l.until > '-infinity' and coalesce(a.backend_start = l.backend_start, true)
   where a.datname = current_database() and (l.pid is not null or a.application_name like 'rowcast lease %'
-    and (has_table_privilege(a.usesysid, c.oid, 'update') or pg_has_role(a.usesysid, c.relowner, 'member')))
+    and exists (select from pg_roles r where pg_has_role(a.usesysid, r.oid, 'member') and has_table_privilege(r.oid, 'rowcast.cursor', 'update')))
   order by 3 desc, a.backend_start`;
 
 const DOORBELL_HOLDERS = 'select pid, role, application from rowcast.doorbell_holders() limit 5';
@@ -180,7 +181,7 @@ const SIZE = `
   from ends`;
 
 const WATCHED = `
-  select target::text, entity, audience, operations, problem from rowcast.watched order by problem is null, target::text`;
+  select target::text, entity, audience, operations, problem, warning from rowcast.watched order by problem is null, target::text`;
 
 /**
  * $1 seconds. A session with an xid or a snapshot keeps vacuum from removing what was

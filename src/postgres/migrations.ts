@@ -126,8 +126,12 @@ async function runOnce(options: MigrateOptions, step: MigrationStep): Promise<st
       'lost the connection while migrating',
     ),
   );
+  client.on('notice', ({ message }) => {
+    if (message?.startsWith('rowcast')) options.log.info({ event: 'migration_notice' }, message);
+  });
   try {
     await client.connect();
+    if (options.watchDefaults === false) await client.query('set rowcast.watch_defaults = off');
     const migrations = await runner({
       dbClient: client,
       dir: DIRECTORY,
@@ -181,7 +185,12 @@ async function forgetRecordOfNothing(client: pg.Client): Promise<void> {
   const { rows } = await client.query<{ empty: boolean }>(
     `select to_regclass('rowcast.migrations') is not null and to_regclass('rowcast.event') is null as empty`,
   );
-  if (rows[0]?.empty) await client.query('drop table rowcast.migrations; drop schema rowcast;');
+  if (!rows[0]?.empty) return;
+  // Narrowed watches that `down` has kept stay in it.
+  await client.query(
+    `drop table rowcast.migrations;
+     do $$ begin drop schema rowcast; exception when dependent_objects_still_exist then null; end $$`,
+  );
 }
 
 function quietLogger({ log, began }: MigrateOptions) {
@@ -201,6 +210,8 @@ export interface MigrateOptions {
   readonly database: Database;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  /** False: no table of Rowcast's own is made, and none watched that is there. */
+  readonly watchDefaults?: boolean;
   /** A migration is run now; again from the first when a lock was not to be had. */
   began?(name: string): void;
 }

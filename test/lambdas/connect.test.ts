@@ -163,3 +163,47 @@ test('a repeated $connect does not undo a later one of the same id', async () =>
   await store.remove('same=', 1000);
   expect((await table.items()).some(({ connectionId }) => connectionId === 'same=')).toBe(true);
 });
+
+test('a room that a user named as a pattern is none where patterns have a claim of their own', async () => {
+  const claims = { rooms: ['team-*', '*'], may_join: ['board-*'] };
+  const token = await sign(claims);
+  const connect = handler({ JWT_SECRET: SECRET, JWT_ROOM_PATTERNS_CLAIM: 'may_join' });
+  const status = async (rooms: string) => (await connect(event({ token, rooms }))).statusCode;
+  expect(await status('team-7')).toBe(403);
+  expect(await status('lobby')).toBe(403);
+  expect(await status('team-*,board-1')).toBe(200);
+});
+
+test('a claim that is one string is one name, but for the words of OAuth', async () => {
+  const token = await sign({ roles: 'data, entry', scope: 'read write' });
+  const rolesBy = async (claim: string) => {
+    const request = event({ token });
+    await handler({ JWT_SECRET: SECRET, JWT_ROLES_CLAIM: claim })(request);
+    return (await stored(request))?.roles;
+  };
+  expect(await rolesBy('roles')).toEqual(new Set(['data, entry']));
+  expect(await rolesBy('scope')).toEqual(new Set(['read', 'write']));
+});
+
+test('a name is stored in one form, however it was typed', async () => {
+  const decomposed = 'Ame\u0301lie';
+  const request = event({
+    token: await sign({ sub: decomposed, rooms: [`of ${decomposed}`], roles: [decomposed] }),
+    rooms: 'of Am\u00e9lie',
+  });
+  expect((await handler({ JWT_SECRET: SECRET })(request)).statusCode).toBe(200);
+  expect(await stored(request)).toMatchObject({
+    userId: 'Am\u00e9lie',
+    rooms: new Set(['of Am\u00e9lie']),
+    roles: new Set(['Am\u00e9lie']),
+  });
+});
+
+test('a user who has as many connections as are allowed is refused, and others are not', async () => {
+  const connect = handler({ AUTH_MODE: 'none', CONNECTIONS_PER_USER: '2' });
+  const status = async (userId: string) => (await connect(event({ userId }))).statusCode;
+  expect([await status('greedy'), await status('greedy'), await status('greedy')]).toEqual([
+    200, 200, 429,
+  ]);
+  expect(await status('modest')).toBe(200);
+});

@@ -219,3 +219,15 @@ test('roles are found by the name of a claim, or by its path; a claim that no to
   expect(await roles('constructor.name', {})).toEqual([]);
   expect(missing).toEqual(['realm_access.roles', 'constructor.name']);
 });
+
+test('an issuer that is down is asked once in a while, and not by each client', async () => {
+  const state: { answer: KeyAnswer } = { answer: { status: 500, body: '' } };
+  const server = await keyServer(() => state.answer);
+  const connect = handler({ JWKS_URL: server.url });
+  const token = await tokenOf(0);
+  for (let n = 0; n < 20; n++) expect((await connect(event({ token }))).statusCode).toBe(500);
+  expect(server.requests()).toBe(1);
+  state.answer = published(0);
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 6000 });
+  expect((await connect(event({ token }))).statusCode).toBe(200);
+});

@@ -98,6 +98,59 @@ test('a table that was there is watched as it is', async () => {
   ]);
 });
 
+test('a table that was there and has row level security is watched with its key alone', async () => {
+  await database.sql('create table messages (org int, id int, secret text, primary key (org, id))');
+  await database.sql('create table complaints (secret text)');
+  await database.sql(
+    'alter table messages enable row level security; alter table complaints enable row level security',
+  );
+  await run({ direction: 'up' });
+  await database.sql(`insert into messages values (7, 1, 'hush')`);
+  await database.sql(`insert into complaints values ('hush')`);
+  expect(await database.sql('select type, data::text from rowcast.event')).toEqual([
+    { type: 'NEW_MESSAGE', data: '{"org":7,"id":1}' },
+  ]);
+  expect(await database.sql('select target::text, warning from rowcast.watched')).toEqual([
+    { target: 'messages', warning: null },
+  ]);
+});
+
+test('with rowcast.watch_defaults off no table is made, and none is watched', async () => {
+  await database.sql(
+    `do $$ begin execute format('alter database %I set rowcast.watch_defaults = off', current_database()); end $$`,
+  );
+  await database.sql('create table messages (id int primary key)');
+  await run({ direction: 'up' });
+  expect(await database.sql('select from rowcast.watched')).toEqual([]);
+  expect(await relations()).not.toContain('complaints');
+});
+
+test('down and up again widens no watch that was narrowed', async () => {
+  await run({ direction: 'up' });
+  await database.sql('create table mine (id int primary key, owner text, note text)');
+  await database.sql(`select rowcast.watch('messages', 'MESSAGE', '{user:<recipient>}', '{id}')`);
+  await database.sql(
+    `select rowcast.watch('mine', 'own', '{user:<owner>}', '{id}', '{insert}', true)`,
+  );
+  const watches = () =>
+    database.sql(
+      `select target::text, entity, audience, columns, operations, include_old, problem, warning from rowcast.watched order by 1`,
+    );
+  const before = await watches();
+  await run({ direction: 'down', count: ALL });
+  await run({ direction: 'up' });
+  expect(await watches()).toEqual(before);
+  expect(await relations()).not.toContain('rowcast.kept_watch');
+});
+
+test('a watch that sends all columns of a table of the application to all is warned of', async () => {
+  await database.sql('create table complaints (id int primary key, secret text)');
+  await run({ direction: 'up' });
+  expect(
+    await database.sql('select target::text from rowcast.watched where warning is not null'),
+  ).toEqual([{ target: 'complaints' }]);
+});
+
 test('npx node-pg-migrate alone sets a database up and takes it down, and the daemon goes on from there', async () => {
   await cli('up');
   expect(await relations()).toContain('rowcast.event');

@@ -21,7 +21,7 @@ const NAMES = [
   '*',
   '\u0001',
   '%s',
-  'x'.repeat(200),
+  'x'.repeat(189),
   '{"',
   'all',
 ];
@@ -79,7 +79,7 @@ function termsOfRow(audience: readonly string[], row: Row): string[] {
       if (row[c] === null) return [];
       term = term.split(`<${c}>`).join(row[c]);
     }
-    return Buffer.byteLength(term) > 300 ? [] : [term];
+    return Buffer.byteLength(term) > 200 ? [] : [term];
   });
 }
 

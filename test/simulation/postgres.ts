@@ -196,7 +196,7 @@ export class SimulatedPostgres {
   /** rowcast.take_lease() */
   takeLease(backend: Backend): Record<string, unknown> {
     const { lease } = this;
-    const answer = { standby: false, holder: null, term: null, ended_pid: null };
+    const answer = { standby: false, holder: null, term: null, silent_pid: null, ended: null };
     if (lease?.backend.alive && lease.until > this.#time.now) return answer;
     const isSilent = lease?.backend.alive ?? false;
     if (lease && isSilent) this.endBackend(lease.backend);
@@ -208,7 +208,7 @@ export class SimulatedPostgres {
       ...answer,
       holder: this.lease.holder,
       term: String(term),
-      ...(isSilent ? { ended_pid: 1, silent_seconds: 12 } : {}),
+      ...(isSilent ? { silent_pid: 1, ended: true, silent_seconds: 12 } : {}),
     };
   }
 

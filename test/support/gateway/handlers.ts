@@ -13,11 +13,11 @@ export async function startConnect(): Promise<ConnectUnderTest> {
   return {
     table,
     handler(env) {
-      const { auth, connectionTtlSeconds } = loadConnectSettings(env);
+      const { auth, table: _, ...limits } = loadConnectSettings(env);
       return connectHandler({
         authenticator: new Authenticator(auth),
         store: table.store,
-        connectionTtlSeconds,
+        ...limits,
       });
     },
     event: (query = {}, headers = {}) => ({
