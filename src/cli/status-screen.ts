@@ -1,9 +1,4 @@
-import {
-  type InstalledLogStatus,
-  type LogStatus,
-  type RelaySession,
-  silenceOf,
-} from '../log/log-status.ts';
+import { type InstalledLogStatus, type LogStatus, silenceOf } from '../log/log-status.ts';
 import type { RelayStatus } from '../telemetry/inspection-api.ts';
 import type { InspectionClient } from '../telemetry/inspection-client.ts';
 import type { Pace } from '../telemetry/pace.ts';
@@ -82,7 +77,7 @@ function logSections(
   paint: Paint,
 ): Section[] {
   return [
-    ['Relays', relayLines(database.relays, paint)],
+    ['Relays', relayLines(database, paint)],
     ['Lag', lagLines(database, relay, pace, paint)],
     ['Log', [logLine(database)]],
     ['Transactions', holdingLines(database, paint)],
@@ -98,21 +93,29 @@ interface Screen {
 
 type Paint = Terminal['paint'];
 
-function relayLines(relays: readonly RelaySession[], paint: Paint): string[] {
+function relayLines({ relays, doorbellHolders }: InstalledLogStatus, paint: Paint): string[] {
   const lines = relays.map((relay) => {
-    const { host, pid, leads, asleep, connectedSeconds } = relay;
+    const { host, pid, leads, asleep, connectedSeconds, term } = relay;
     const role = leads ? paint('green', 'leader ') : 'standby';
     const silence = silenceOf(relay);
-    const reading = asleep ? ', asleep until rung' : ', awake: reading';
+    const reading = asleep ? ', asleep' : ', awake';
     const does =
       silence === null
         ? leads && reading
         : paint('red', `, silent for ${duration(silence)}: frozen, or cut off`);
     const since = connectedSeconds === null ? '' : `, since ${duration(connectedSeconds)}`;
-    return `${role}  ${host}  (backend ${pid}${since})${does || ''}`;
+    const nth = term === null ? '' : `, term ${term}`;
+    return `${role}  ${host}  (backend ${pid}${nth}${since})${does || ''}`;
   });
   if (!relays.some(({ leads }) => leads))
     lines.unshift(paint('red', 'no relay leads: nothing is delivered. Start one: rowcast start'));
+  for (const { pid, role, application } of doorbellHolders)
+    lines.push(
+      paint(
+        'yellow',
+        `! pid ${pid} of role ${role} (${application || 'without a name'}) has the doorbell's lock and is no relay: rows are polled`,
+      ),
+    );
   return lines;
 }
 

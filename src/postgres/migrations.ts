@@ -12,6 +12,8 @@ import { connectionOptions, type Database, serverOf } from './servers.ts';
 const DIRECTORY = fileURLToPath(new URL('../../migrations', import.meta.url));
 const RETRY: Backoff = { baseMs: 500, capMs: 10_000 };
 const LOCK_NOT_AVAILABLE = '55P03';
+/** unique_violation of a catalog, duplicate_schema, duplicate_table, undefined_table. */
+const MADE_MEANWHILE = ['23505', '42P06', '42P07', '42P01'];
 
 /** `up` applies what is missing; `down` takes the newest `count` back. */
 export type MigrationStep =
@@ -19,9 +21,10 @@ export type MigrationStep =
   | { readonly direction: 'down'; readonly count: number };
 
 /**
- * Runs the migrations in one transaction, under node-pg-migrate's lock: of relays that start
- * together one migrates and the others wait. Where a table of the user's is locked, it tries again
- * instead of making writers queue behind it.
+ * Runs the migrations in one transaction, under a lock on the record of them: of relays that start
+ * together one migrates and the others wait. (node-pg-migrate's own lock is an advisory one, which
+ * any role that may connect could hold for ever.) Where a table of the user's is locked, it tries
+ * again instead of making writers queue behind it.
  * @returns the names of the migrations that were run
  * @throws node-pg-migrate's error otherwise: the database is as it was
  */
@@ -98,8 +101,7 @@ export async function pendingMigrations(database: Database): Promise<RecordedMig
   try {
     await client.connect();
     const all = (await readdir(DIRECTORY)).map((file) => parse(file).name).sort();
-    const { migrationsSchema, migrationsTable } = await recordedIn(client);
-    const record = `${pg.escapeIdentifier(migrationsSchema)}.${pg.escapeIdentifier(migrationsTable)}`;
+    const record = nameOf(await recordedIn(client));
     const { rows: found } = await client.query<{ recorded: boolean; installed: boolean }>(
       `select to_regclass($1) is not null as recorded, to_regclass('rowcast.event') is not null as installed`,
       [record],
@@ -132,16 +134,20 @@ async function runOnce(options: MigrateOptions, step: MigrationStep): Promise<st
   try {
     await client.connect();
     if (options.watchDefaults === false) await client.query('set rowcast.watch_defaults = off');
+    const record = await recordedIn(client);
+    await lockRecord(client, record);
     const migrations = await runner({
       dbClient: client,
       dir: DIRECTORY,
       direction: step.direction,
       ...(step.count === undefined ? {} : { count: step.count }),
-      ...(await recordedIn(client)),
+      ...record,
       singleTransaction: true,
-      advisoryLockMode: 'wait',
+      noLock: true,
       logger: quietLogger(options),
     });
+    // The runner has committed, unless there was nothing to do.
+    await client.query('commit');
     if (step.direction === 'down') await forgetRecordOfNothing(client);
     return migrations.map(({ name }) => name);
   } finally {
@@ -158,26 +164,45 @@ async function clientOf(database: Database): Promise<pg.Client> {
  * default table may be the application's; in that one where `npx node-pg-migrate up` has recorded
  * ours.
  */
-async function recordedIn(
-  client: pg.Client,
-): Promise<{ migrationsTable: string; migrationsSchema: string; createMigrationsSchema: boolean }> {
+async function recordedIn(client: pg.Client): Promise<RecordTable> {
   const { rows } = await client.query<{ exists: boolean }>(
     `select to_regclass('public.pgmigrations') is not null as exists`,
   );
   if (rows[0]?.exists) {
     const ours = await client.query(`select from public.pgmigrations where name = '0001_log'`);
-    if (ours.rowCount)
-      return {
-        migrationsTable: 'pgmigrations',
-        migrationsSchema: 'public',
-        createMigrationsSchema: false,
-      };
+    if (ours.rowCount) return { migrationsTable: 'pgmigrations', migrationsSchema: 'public' };
   }
-  return {
-    migrationsTable: 'migrations',
-    migrationsSchema: 'rowcast',
-    createMigrationsSchema: true,
-  };
+  return { migrationsTable: 'migrations', migrationsSchema: 'rowcast' };
+}
+
+interface RecordTable {
+  readonly migrationsTable: string;
+  readonly migrationsSchema: string;
+}
+
+function nameOf({ migrationsSchema, migrationsTable }: RecordTable): string {
+  return `${pg.escapeIdentifier(migrationsSchema)}.${pg.escapeIdentifier(migrationsTable)}`;
+}
+
+/**
+ * Begins the transaction of the migrations. What others have recorded is seen once the lock is
+ * had, whatever the database's default isolation; the record is made as node-pg-migrate makes it.
+ */
+async function lockRecord(client: pg.Client, record: RecordTable): Promise<void> {
+  await client.query('begin isolation level read committed');
+  try {
+    if (record.migrationsSchema === 'rowcast')
+      await client.query(
+        `create schema if not exists rowcast;
+         create table if not exists rowcast.migrations (id serial primary key, name varchar(255) not null, run_on timestamp not null)`,
+      );
+    await client.query(`lock table ${nameOf(record)} in exclusive mode`);
+  } catch (error) {
+    // Another made it at the same moment, or dropped it.
+    if (!MADE_MEANWHILE.includes((error as { code?: string }).code ?? '')) throw error;
+    await client.query('rollback');
+    await lockRecord(client, record);
+  }
 }
 
 /** After the last `down` nothing of ours stays, the record included. */

@@ -2,6 +2,7 @@ import { stripVTControlCharacters } from 'node:util';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Status } from '../../src/cli/status-screen.ts';
 import { TestDatabase } from '../support/postgres/database.ts';
+import { stranger } from '../support/postgres/stranger.ts';
 import { command, leaderOf } from '../support/process/command.ts';
 import { runDaemon } from '../support/process/run-daemon.ts';
 import { World } from '../support/world.ts';
@@ -60,6 +61,23 @@ test('status tells who leads and who stands by, what waits, what is watched and 
   expect(ofStandby.relay).toMatchObject({ role: 'standby', term: null, lag: null });
 });
 
+test('a session that has the lock of the doorbell and is no relay is named by status and doctor', async () => {
+  const world = await World.start();
+  const { env } = await leaderOf(world);
+  const { role, client } = await stranger(world);
+  await client.query('select pg_advisory_lock(1919907683, 1)');
+  const screen = (await command(['status'], env)).output.replace(/\s+/g, ' ');
+  expect(screen).toMatch(/leader .* \(backend \d+, term \d+, since/);
+  expect(screen).toMatch(
+    new RegExp(`! pid \\d+ of role ${role} \\(rowcast lease prod-1\\) has the doorbell's lock`),
+  );
+  const { output, code } = await command(['doctor'], env);
+  expect(code).toBe(1);
+  expect(output.replace(/\s+/g, ' ')).toMatch(
+    new RegExp(`✗ doorbell lock pid \\d+ of role ${role} .*pg_terminate_backend`),
+  );
+});
+
 test('status without a relay on this machine, or without any, says so', async () => {
   const world = await World.start();
   const { code, output } = await command(['status'], {
@@ -104,7 +122,7 @@ test('status of a role with the documented grants works, and says what it cannot
   }).href;
   const { code, output } = await command(['status'], { ...env, DATABASE_URL });
   expect(code).toBe(0);
-  expect(output).toMatch(/^Relays +leader .*\(backend \d+\)/m);
+  expect(output).toMatch(/^Relays +leader .*\(backend \d+, term \d+\)/m);
   expect(output.replaceAll(/\s+/g, ' ')).toMatch(
     /\d+ sessions? of other roles cannot be seen: grant pg_read_all_stats/,
   );

@@ -152,6 +152,18 @@ test('an answer that does not come, does not end, or is cut off is a failure wit
   });
 });
 
+test('an answer of a byte now and then ends at a deadline, however long it would go on', async () => {
+  const { client } = await start((_, response) => {
+    response.writeHead(500);
+    const drip = setInterval(() => response.write('x'), 100);
+    response.once('close', () => clearInterval(drip));
+  });
+  expect(await client.post('a=', payload)).toEqual({
+    kind: 'failed',
+    reason: 'Error: no whole answer within 1000 ms',
+  });
+});
+
 test('a post arrives as it was sent, signed, for any connection id', async () => {
   const seen: [string, boolean][] = [];
   const { client } = await start(async (request, response, body) => {

@@ -146,6 +146,7 @@ test('rowcast.watched says what is watched, and what is wrong with it', async ()
     include_old: false,
     channel: 'rowcast_task',
     problem: null,
+    warning: null,
     watched_at: expect.any(Date),
   });
   const again = `select rowcast.watch('task', audience => '{user:<owner>}', operations => '{insert}')`;

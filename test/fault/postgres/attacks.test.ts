@@ -1,23 +1,9 @@
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import pg from 'pg';
+import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
+import { migrate } from '../../../src/postgres/migrations.ts';
+import { stranger } from '../../support/postgres/stranger.ts';
 import { World } from '../../support/world.ts';
-
-/** A session of a role that may connect, and nothing else. */
-async function stranger(world: World, grants = ''): Promise<{ role: string; client: pg.Client }> {
-  const role = `stranger_${randomBytes(4).toString('hex')}`;
-  await world.sql(`create role ${role} login password 'p'; ${grants.replaceAll('ROLE', role)}`);
-  const url = Object.assign(new URL(world.database.url), { username: role, password: 'p' }).href;
-  const client = new pg.Client({ connectionString: url, application_name: 'rowcast lease prod-1' });
-  client.on('error', () => undefined);
-  await client.connect();
-  onTestFinished(async () => {
-    await client.end().catch(() => undefined);
-    await world.sql(`drop owned by ${role} cascade; drop role ${role}`);
-  });
-  return { role, client };
-}
 
 test('twenty thousand notifications of a stranger start a run or two, on no new connection', async () => {
   const world = await World.start();
@@ -81,6 +67,29 @@ test("a stranger who has the doorbell's lock is noticed and named, nobody rings 
   await world.sql(`insert into messages (content) values ('rung for')`);
   await rung;
   await client.received(21);
+});
+
+test('a stranger who has the lock of node-pg-migrate keeps no migration waiting, and two that start together run each once', async () => {
+  const world = await World.start();
+  const { client: attacker } = await stranger(world);
+  await attacker.query(`select pg_advisory_lock(7241865325823964)`);
+  const { url } = world.database;
+  const step = (direction: 'up' | 'down') =>
+    migrate(
+      {
+        database: { connectionString: url },
+        log: pino({ level: 'silent' }),
+        signal: new AbortController().signal,
+      },
+      direction === 'up' ? { direction } : { direction, count: 99 },
+    );
+  const down = await step('down');
+  expect(down.length).toBeGreaterThan(3);
+  const both = await Promise.all([step('up'), step('up')]);
+  expect(both.flat().sort()).toEqual(down.sort());
+  expect(await world.sql('select name from rowcast.migrations order by name')).toEqual(
+    down.map((name) => ({ name })),
+  );
 });
 
 test('a stranger may neither read nor change the lease, the cursor, the key of cursors or the log', async () => {
