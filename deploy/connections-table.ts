@@ -9,12 +9,13 @@ import {
 import type { Construct } from 'constructs';
 
 /** Who is connected. Nothing in it outlives its clients: it goes with the stack. */
-export function connectionsTable(scope: Construct): TableV2 {
+export function connectionsTable(scope: Construct, options: { byAddress: boolean }): TableV2 {
   return new TableV2(scope, 'Connections', {
     partitionKey: { name: 'connectionId', type: AttributeType.STRING },
-    globalSecondaryIndexes: [
-      { indexName: 'userId-index', partitionKey: { name: 'userId', type: AttributeType.STRING } },
-    ],
+    globalSecondaryIndexes: ['userId', ...(options.byAddress ? ['address'] : [])].map((name) => ({
+      indexName: `${name}-index`,
+      partitionKey: { name, type: AttributeType.STRING },
+    })),
     timeToLiveAttribute: 'ttl',
     dynamoStream: StreamViewType.NEW_AND_OLD_IMAGES,
     billing: Billing.onDemand(),

@@ -25,7 +25,9 @@ export class RowcastStack extends Stack {
       description: 'Rowcast: relays committed Postgres rows to WebSocket clients.',
     });
     const vpc = network(this, settings);
-    const table = connectionsTable(this);
+    const table = connectionsTable(this, {
+      byAddress: settings.auth.CONNECTIONS_PER_ADDRESS !== undefined,
+    });
     const database = relayDatabase(this, settings, vpc);
     const namespace = `Rowcast/${id}`;
     const webSocket = new RowcastWebSocketApi(this, { settings, table, namespace });

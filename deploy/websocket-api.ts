@@ -65,8 +65,8 @@ export class RowcastWebSocketApi extends Construct {
       ...settings.auth,
     });
     connect.addToRolePolicy(allow(['dynamodb:PutItem'], table.tableArn));
-    if (settings.auth.CONNECTIONS_PER_USER)
-      connect.addToRolePolicy(allow(['dynamodb:Query'], `${table.tableArn}/index/userId-index`));
+    if (settings.auth.CONNECTIONS_PER_USER || settings.auth.CONNECTIONS_PER_ADDRESS)
+      connect.addToRolePolicy(allow(['dynamodb:Query'], `${table.tableArn}/index/*`));
     (connect.node.defaultChild as CfnFunction).reservedConcurrentExecutions =
       settings.connectConcurrency;
     const secretArn = settings.jwtSecretArn === null ? this.#trialSecret() : settings.jwtSecretArn;

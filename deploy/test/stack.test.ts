@@ -434,10 +434,11 @@ test('the task definition for others is what the stack makes, with placeholders 
   expect(json).not.toMatch(/"Ref"|"Fn::/);
 });
 
-test('handshakes have a limit of their own, and so have the connections of a user', () => {
+test('handshakes have a limit of their own, and so have the connections of a user and an address', () => {
   const { template } = synthesise({
     ...EXISTING,
     connectionsPerUser: '20',
+    connectionsPerAddress: '200',
     connectConcurrency: '50',
   });
   template.hasResourceProperties('AWS::ApiGatewayV2::Stage', {
@@ -445,7 +446,15 @@ test('handshakes have a limit of their own, and so have the connections of a use
   });
   template.hasResourceProperties('AWS::Lambda::Function', {
     ReservedConcurrentExecutions: 50,
-    Environment: { Variables: Match.objectLike({ CONNECTIONS_PER_USER: '20' }) },
+    Environment: {
+      Variables: Match.objectLike({ CONNECTIONS_PER_USER: '20', CONNECTIONS_PER_ADDRESS: '200' }),
+    },
+  });
+  template.hasResourceProperties('AWS::DynamoDB::GlobalTable', {
+    GlobalSecondaryIndexes: [
+      Match.objectLike({ IndexName: 'userId-index' }),
+      Match.objectLike({ IndexName: 'address-index' }),
+    ],
   });
   template.hasResourceProperties('AWS::IAM::Policy', {
     PolicyDocument: Match.objectLike({

@@ -38,20 +38,20 @@ export class ConnectionStore {
   }
 
   /**
-   * The connections of a user that have not expired, up to a hundred more than `atLeast`. An index
-   * is a moment late: who connects many times at once may get a few more.
+   * The connections of a user or an address that have not expired, up to a hundred more than
+   * `atLeast`. An index is a moment late: who connects many times at once may get a few more.
    */
-  async countOf(userId: string, atLeast: number): Promise<number> {
+  async countOf(attribute: 'userId' | 'address', value: string, atLeast: number): Promise<number> {
     const { Count = 0 } = await this.#client.send(
       new QueryCommand({
         TableName: this.#table,
-        IndexName: 'userId-index',
+        IndexName: `${attribute}-index`,
         Select: 'COUNT',
         Limit: atLeast + 100,
-        KeyConditionExpression: 'userId = :userId',
+        KeyConditionExpression: '#attribute = :value',
         FilterExpression: '#ttl > :now',
-        ExpressionAttributeNames: { '#ttl': 'ttl' },
-        ExpressionAttributeValues: { ':userId': userId, ':now': Math.floor(Date.now() / 1000) },
+        ExpressionAttributeNames: { '#attribute': attribute, '#ttl': 'ttl' },
+        ExpressionAttributeValues: { ':value': value, ':now': Math.floor(Date.now() / 1000) },
       }),
     );
     return Count;

@@ -19,6 +19,8 @@ export interface Connection {
   readonly cursor?: string;
   /** The client unpacks BATCH frames. */
   readonly batch?: boolean;
+  /** Stored where connections of an address are counted; the relay has no use for it. */
+  readonly address?: string;
 }
 
 /** The item in DynamoDB, where a set is absent instead of empty. */

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { decodeJwt } from 'jose';
 import { pause, systemClock } from '../clock.ts';
 import type { Connection } from '../connections/connection.ts';
 import { scanConnections } from '../connections/scan-feed.ts';
@@ -39,6 +40,12 @@ export async function* probeFindings(target: ProbeTarget & { readonly config: Co
     const refusal = await client.opened;
     if (refusal) return yield problem('connect', refusal.why, refusal.fix);
     yield ok('connect', `$connect let it in after ${since(startedAt)}`);
+    if (target.token !== null && !hasEnd(target.token))
+      yield warning(
+        'token',
+        'it has no exp: its connections last for CONNECTION_TTL_SECONDS, and whoever has it can come back for ever',
+        'let your issuer put an end into its tokens (exp), minutes or hours ahead',
+      );
     const connection = await findConnection(target.config, mark);
     if (!connection)
       return yield problem(
@@ -85,6 +92,16 @@ async function* eventFindings(
         'rowcast status shows what was before it: a backlog, or throttling',
       )
     : ok('received', arrived);
+}
+
+/** Whether a token says when it ends. */
+function hasEnd(token: string): boolean {
+  try {
+    return decodeJwt(token).exp !== undefined;
+  } catch {
+    // `$connect` has let it in: it is another kind of token, of AUTH_MODE=none.
+    return true;
+  }
 }
 
 /** The way within the relay, where it runs on this machine. */

@@ -7,6 +7,7 @@ import { Authenticator, subprotocols } from './authenticate.ts';
 import { connectionStore, deployed, logError, logWarning, withJwtSecret } from './deployed.ts';
 import type { WebSocketAnswer, WebSocketHandler } from './event.ts';
 import { loadConnectSettings } from './settings.ts';
+import { networkOf } from './source-network.ts';
 
 /** For HS256 (RFC 7518, 3.2). */
 const LEAST_SECRET_BYTES = 32;
@@ -28,9 +29,11 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
       }
       const { userId, rooms, roles, expiresAt } = result.identity;
       const { connectionId, connectedAt } = event.requestContext;
-      const { connectionsPerUser: limit } = deps;
-      if (limit !== undefined && (await deps.store.countOf(userId, limit)) >= limit)
-        return answer(429, `the user has ${limit} connections, as many as are allowed`);
+      const { sourceIp } = event.requestContext.identity ?? {};
+      const address =
+        deps.connectionsPerAddress && sourceIp ? { address: networkOf(sourceIp) } : {};
+      const full = await fullOf(deps, { userId, ...address });
+      if (full) return answer(429, full);
       const { cursor, batch } = event.queryStringParameters ?? {};
       // The clock tolerance lets a token in that has just expired; the relay would count its
       // connection as gone.
@@ -46,6 +49,7 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
         ),
         rooms,
         roles,
+        ...address,
         // A longer one is not ours, and its truncated rest does not parse either: the
         // client hears `recovered: false`.
         ...(cursor ? { cursor: cursor.slice(0, MAX_CURSOR_LENGTH) } : {}),
@@ -66,12 +70,31 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
   };
 }
 
+/** Says which limit is reached; null where none is. */
+async function fullOf(
+  { store, connectionsPerUser, connectionsPerAddress }: ConnectDeps,
+  { userId, address }: { userId: string; address?: string },
+): Promise<string | null> {
+  const limits = [
+    ['user', 'userId', userId, connectionsPerUser],
+    ['address', 'address', address, connectionsPerAddress],
+  ] as const;
+  for (const [who, attribute, value, limit] of limits) {
+    if (value === undefined || limit === undefined) continue;
+    if ((await store.countOf(attribute, value, limit)) >= limit)
+      return `the ${who} has ${limit} connections, as many as are allowed`;
+  }
+  return null;
+}
+
 export interface ConnectDeps {
   readonly authenticator: Authenticator;
   readonly store: ConnectionStore;
   readonly connectionTtlSeconds: number;
   /** A user who has so many is refused; no limit without it. */
   readonly connectionsPerUser?: number;
+  /** The same, of an address. */
+  readonly connectionsPerAddress?: number;
 }
 
 function answer(statusCode: number, body: string): WebSocketAnswer {

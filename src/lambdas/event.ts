@@ -7,6 +7,7 @@ export interface WebSocketEvent {
     readonly connectionId: string;
     /** Epoch milliseconds. */
     readonly connectedAt: number;
+    readonly identity?: { readonly sourceIp?: string };
   };
   /** Given to `$connect` only; names as the client wrote them. */
   readonly headers?: Readonly<Record<string, string | undefined>> | null;

@@ -7,6 +7,8 @@ export interface ConnectSettings {
   readonly connectionTtlSeconds: number;
   /** No limit without it. */
   readonly connectionsPerUser?: number;
+  /** The same; see source-network.ts. */
+  readonly connectionsPerAddress?: number;
   readonly auth: AuthSettings;
 }
 
@@ -29,6 +31,12 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const word = (fallback: string) => v.optional(v.pipe(v.string(), v.trim()), fallback);
 
 const Table = v.object({ CONNECTIONS_TABLE: word('websocket_connections') });
+
+const Limit = v.pipe(
+  v.string(),
+  v.regex(/^[1-9]\d{0,4}$/, 'is not a whole number up to 99999; leave it out for no limit'),
+  v.transform(Number),
+);
 
 const Connect = v.pipe(
   v.object({
@@ -61,13 +69,8 @@ const Connect = v.pipe(
     JWT_ROLES_CLAIM: word('roles'),
     JWT_ROOMS_CLAIM: word('rooms'),
     JWT_ROOM_PATTERNS_CLAIM: v.optional(v.pipe(v.string(), v.trim())),
-    CONNECTIONS_PER_USER: v.optional(
-      v.pipe(
-        v.string(),
-        v.regex(/^[1-9]\d{0,4}$/, 'is not a whole number up to 99999; leave it out for no limit'),
-        v.transform(Number),
-      ),
-    ),
+    CONNECTIONS_PER_USER: v.optional(Limit),
+    CONNECTIONS_PER_ADDRESS: v.optional(Limit),
   }),
   v.forward(
     v.check(
@@ -91,6 +94,7 @@ export function loadConnectSettings(env: Environment): ConnectSettings {
     table: s.CONNECTIONS_TABLE,
     connectionTtlSeconds: s.CONNECTION_TTL_SECONDS,
     ...(s.CONNECTIONS_PER_USER ? { connectionsPerUser: s.CONNECTIONS_PER_USER } : {}),
+    ...(s.CONNECTIONS_PER_ADDRESS ? { connectionsPerAddress: s.CONNECTIONS_PER_ADDRESS } : {}),
     auth: authOf(s),
   };
 }

@@ -74,15 +74,14 @@ export async function createConnectionsTable(
       AttributeDefinitions: [
         { AttributeName: 'connectionId', AttributeType: 'S' },
         { AttributeName: 'userId', AttributeType: 'S' },
+        { AttributeName: 'address', AttributeType: 'S' },
       ],
       KeySchema: [{ AttributeName: 'connectionId', KeyType: 'HASH' }],
-      GlobalSecondaryIndexes: [
-        {
-          IndexName: 'userId-index',
-          KeySchema: [{ AttributeName: 'userId', KeyType: 'HASH' }],
-          Projection: { ProjectionType: 'ALL' },
-        },
-      ],
+      GlobalSecondaryIndexes: ['userId', 'address'].map((AttributeName) => ({
+        IndexName: `${AttributeName}-index`,
+        KeySchema: [{ AttributeName, KeyType: 'HASH' as const }],
+        Projection: { ProjectionType: 'ALL' as const },
+      })),
     }),
   );
   while (

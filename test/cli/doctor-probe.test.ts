@@ -58,10 +58,15 @@ test('the probe tells at which hop an event gets lost', async () => {
     .setSubject('doctor')
     .setExpirationTime('1h')
     .sign(key);
+  const endless = await new SignJWT({})
+    .setProtectedHeader({ alg: 'HS256' })
+    .setSubject('doctor')
+    .sign(key);
   const other = await World.start();
-  const [refused, welcome, elsewhere, away] = await Promise.all([
+  const [refused, welcome, forEver, elsewhere, away] = await Promise.all([
     doctor(env, ...url, '--token', 'no-token'),
     doctor(env, ...url, '--token', token),
+    doctor(env, ...url, '--token', endless),
     doctor(other.environment(), ...url, '--token', token),
     doctor(env, '--url', 'ws://127.0.0.1:1/x'),
   ]);
@@ -69,6 +74,9 @@ test('the probe tells at which hop an event gets lost', async () => {
     /refused with 401: .* DO send a token that is valid/,
   );
   expect(welcome.problems).toEqual({});
+  expect(welcome.warnings).not.toHaveProperty('probe: token');
+  expect(forEver.problems).toEqual({});
+  expect(forEver.warnings['probe: token']).toMatch(/it has no exp: .* CONNECTION_TTL_SECONDS/);
   expect(elsewhere.problems['probe: stored']).toMatch(
     /its item is not in table .* DO CONNECTIONS_TABLE of the \$connect Lambda/,
   );

@@ -207,3 +207,24 @@ test('a user who has as many connections as are allowed is refused, and others a
   ]);
   expect(await status('modest')).toBe(200);
 });
+
+test('an address that has as many connections as are allowed is refused; of IPv6 the /64 counts', async () => {
+  const connect = handler({ AUTH_MODE: 'none', CONNECTIONS_PER_ADDRESS: '2' });
+  const status = async (sourceIp: string) => {
+    const { requestContext, ...request } = event({ userId: 'anybody' });
+    return (
+      await connect({ ...request, requestContext: { ...requestContext, identity: { sourceIp } } })
+    ).statusCode;
+  };
+  const all = async (...addresses: string[]) => {
+    const answers = [];
+    for (const each of addresses) answers.push(await status(each));
+    return answers;
+  };
+  expect(await all('192.0.2.1', '192.0.2.1', '192.0.2.1', '192.0.2.2')).toEqual([
+    200, 200, 429, 200,
+  ]);
+  expect(
+    await all('2001:db8::1', '2001:0DB8:0:0:ffff::2', '2001:db8:0:0:1:2:3:4', '2001:db8:0:1::1'),
+  ).toEqual([200, 200, 429, 200]);
+});

@@ -20,7 +20,7 @@ if (!browserPath)
   );
 
 /** Says nothing to anybody but the pages that it opens. */
-export function launchBrowser(): Promise<Browser> {
+export function launchBrowser(...args: string[]): Promise<Browser> {
   return chromium.launch({
     executablePath: browserPath as string,
     args: [
@@ -31,6 +31,7 @@ export function launchBrowser(): Promise<Browser> {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
+      ...args,
     ],
   });
 }
