@@ -12,8 +12,11 @@ import { TestDatabase } from './support/postgres/database.ts';
 const EVENT =
   /^(?<sql>[^\n]*;)\s+-- (?<type>\w+) to (?<terms>[^\n ]+(?:, [^\n ]+)*?)(?:: (?<data>[^\n]+))?$/;
 
-test('the examples of docs/sql.md do what they say', async () => {
-  const text = await readFile(new URL('../docs/sql.md', import.meta.url), 'utf8');
+test.each([
+  ['sql.md', 20],
+  ['visibility.md', 6],
+])('the examples of docs/%s do what they say', async (file, least) => {
+  const text = await readFile(new URL(`../docs/${file}`, import.meta.url), 'utf8');
   const examples = [...text.matchAll(/```sql\n(.*?)```/gs)].map(([, sql]) => sql as string);
   // Roles belong to the whole server, which other tests share.
   const role = `docs_${Math.random().toString(36).slice(2)}`;
@@ -26,11 +29,14 @@ test('the examples of docs/sql.md do what they say', async () => {
         .replaceAll(/\bapp\b/g, role),
     )
     .filter((statement) => statement !== '');
-  expect(statements.length).toBeGreaterThan(20);
+  expect(statements.length).toBeGreaterThan(least);
 
   const database = await TestDatabase.create();
   onTestFinished(async () => {
-    await database.sql(`drop owned by ${role}, ${role}_relay; drop role ${role}, ${role}_relay`);
+    for (const each of [role, `${role}_relay`]) {
+      const made = await database.sql('select from pg_roles where rolname = $1', [each]);
+      if (made.length) await database.sql(`drop owned by ${each}; drop role ${each}`);
+    }
     await database.close();
   });
   let lastId = '0';
@@ -75,6 +81,16 @@ test('the example of docs/publisher.md runs', async () => {
     { type: 'upload_progress', audience: ['user:42'], data: '{"percent":80}' },
     { type: 'notification', audience: ['user:42', 'role:admin'], data: '{"text":"done"}' },
   ]);
+});
+
+test('every test that SECURITY.md names is there', async () => {
+  const rows = (await readFile('SECURITY.md', 'utf8')).match(/^\|.*\|$/gm)?.slice(2) ?? [];
+  const named = rows.flatMap((row) => [
+    ...(row.split('|').at(-2) as string).matchAll(/`([\w/-]+)`/g),
+  ]);
+  expect(named.length).toBeGreaterThan(rows.length - 1);
+  for (const [, path] of named)
+    expect(existsSync(`${path}.test.ts`) || existsSync(`test/${path}.test.ts`), path).toBe(true);
 });
 
 test('every setting that deploy/compose.yaml passes on is one of the README', async () => {

