@@ -165,9 +165,11 @@ test('a takeover brings a client nothing from before it connected, however young
   const world = await World.start();
   const daemon = world.daemon();
   await daemon.logged('leading');
+  const witness = await world.live();
   await insert(world, ['doomed']);
+  await witness.frame(is('doomed'));
   // A replay without a cursor begins some two seconds before the connection: of those that come one
-  // after the other, one is past the row.
+  // after the other, one is past the row, which has been dispatched by now.
   let client = await world.live();
   while (client.events.length > 0) client = await world.live();
   await world.sql(`delete from messages where content = 'doomed'`);
