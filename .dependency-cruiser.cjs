@@ -73,16 +73,25 @@ module.exports = {
     only('client-protocol-only', 'The browser client ships alone.', '^src/client/', [
       '^src/protocol/',
     ]),
+    only('list-alone', 'A list needs a feed, and no more than its types.', '^src/list/', [
+      '^src/(client|protocol)/',
+    ]),
+    only('react-alone', 'React is a way to use the client and its lists.', '^src/react/', [
+      '^src/(client|list)/',
+    ]),
+    only('testing-alone', 'The real client, on a socket that is none.', '^src/testing/', [
+      '^src/client/',
+    ]),
     never(
       'client-no-packages',
-      'The browser client has no dependencies; the hook has React.',
-      '^src/client/(?!react\\.ts$)',
+      'The browser client and its lists have no dependencies.',
+      '^src/(client|list|testing)/',
       'node_modules/|^node:',
     ),
     never(
-      'hook-only-react',
-      'The browser client has no dependencies; the hook has React.',
-      '^src/client/',
+      'react-only-react',
+      'The hooks have React, which is the application’s.',
+      '^src/react/',
       'node_modules/(?!(@types/)?react/)|^node:',
     ),
     only('publisher-alone', 'Applications import it beside their own pg.', '^src/publisher/', []),

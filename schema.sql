@@ -1545,6 +1545,39 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.padded(key bytea, pad integer)
+ RETURNS bytea
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select string_agg(set_byte('\x00', 0,
+    pad # case when n < length(key) then get_byte(key, n) else 0 end), '' order by n)
+  from generate_series(0, 63) n
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.place(xmin bigint, xmax bigint, xip bigint[])
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  with gaps as (
+    select n, xid - coalesce(lag(xid) over (order by n), xmin) as gap
+    from unnest(xip) with ordinality x (xid, n)
+  ),
+  runs as (
+    select min(n) as n, gap, count(*) as times from (
+      select n, gap, n - row_number() over (partition by gap, n > 1 order by n) as run from gaps
+    ) g group by gap, run, n > 1
+  )
+  select xmin || case when xmax > xmin then '-' || xmax - xmin else '' end || coalesce(
+    (select string_agg(case when times >= 3 then format('-0-%s-%s', times, gap)
+      else repeat('-' || gap, times::int) end, '' order by n) from runs), '')
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.random_key()
  RETURNS bytea
  LANGUAGE sql
@@ -1869,6 +1902,42 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.snapshot()
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  seen pg_snapshot := pg_current_snapshot();
+  xmin bigint := pg_snapshot_xmin(seen)::text;
+  xmax bigint := pg_snapshot_xmax(seen)::text;
+  xip bigint[];
+  own bigint;
+  key bytea;
+  tag text;
+  mac text;
+  text_of_place text;
+begin
+  select i.cursor_key, left(i.id::text, 8) into key, tag from rowcast.installation i;
+  if pg_is_in_recovery() then
+    xip := rowcast.unseen_on_standby(xmin, xmax);
+    if xip is null then return '0.' || tag; end if;
+  else
+    xip := array(select x::text::bigint from pg_snapshot_xip(seen) x);
+    own := pg_current_xact_id_if_assigned()::text;
+    if own >= xmax then
+      xip := xip || array(select x from generate_series(xmax, own - 1) x);
+      xmax := own + 1;
+    end if;
+  end if;
+  text_of_place := rowcast.place(xmin, xmax, xip);
+  mac := encode(substr(sha256(rowcast.padded(key, 92) || sha256(
+    rowcast.padded(key, 54) || convert_to(text_of_place || '.' || tag, 'UTF8'))), 1, 12), 'base64');
+  return text_of_place || '~' || translate(mac, '+/', '-_') || '.' || tag;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.stored_bytes_sql(w rowcast.capture, record text)
  RETURNS text
  LANGUAGE sql
@@ -2014,6 +2083,27 @@ AS $function$
   )
   select r.oid from reached r where r.oid >= 16384
 $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.unseen_on_standby(xmin bigint, xmax bigint)
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  candidates bigint[];
+  others bigint[] := '{}';
+begin
+  if xmax - xmin > 20000 then return null; end if;
+  candidates := array(select n from generate_series(xmin, xmax - 1) n
+    where not exists (select from rowcast.event e where e.xid = n::text::xid8));
+  -- Only there does without_events() look anew.
+  if current_setting('transaction_isolation') = 'read committed' then
+    others := rowcast.without_events(candidates);
+  end if;
+  return array(select n from unnest(candidates) n where n <> all (others) order by n);
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.unwatch(target regclass)
@@ -2168,6 +2258,20 @@ begin
     return 'owner';
   end if;
   return 'text';
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.without_events(xids bigint[])
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  past bigint[] := array(
+    select x from unnest(xids) x where pg_xact_status(x::text::xid8) <> 'in progress');
+begin
+  return array(select x from unnest(past) x
+    where not exists (select from rowcast.event e where e.xid = x::text::xid8));
 end $function$
 ;
 

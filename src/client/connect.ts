@@ -101,6 +101,10 @@ class ReconnectingFeed implements Feed {
     return this.#delivery.cursor;
   }
 
+  get delivered(): ReadonlySet<string> {
+    return this.#delivery.delivered;
+  }
+
   on(type: string, listener: (message: never) => void): () => void {
     return this.#messages.add((message) => {
       if (message.type === type) listener(message as never);
@@ -117,6 +121,20 @@ class ReconnectingFeed implements Feed {
 
   onStatus(listener: (status: Status, error?: Error) => void): () => void {
     return this.#statuses.add(listener);
+  }
+
+  async waitFor(tx: string, timeoutMs = 10_000): Promise<void> {
+    if (this.delivered.has(tx)) return;
+    const stops: (() => void)[] = [];
+    await new Promise<void>((resolve, reject) => {
+      const late = () => reject(new Error(`rowcast: nothing of transaction ${tx} came`));
+      const timer = setTimeout(late, timeoutMs);
+      stops.push(
+        () => clearTimeout(timer),
+        this.onMessage((message) => message.tx === tx && resolve()),
+        this.onReady(({ recovered }) => recovered || resolve()),
+      );
+    }).finally(() => stops.forEach((stop) => void stop()));
   }
 
   reconnect(): void {

@@ -48,7 +48,7 @@ export class Connection {
     );
     Promise.resolve()
       .then(() => this.#connect(from))
-      .catch((error: unknown) => this.#end('unreachable', 'no connection could be opened', error));
+      .catch((error: unknown) => this.#end('unreachable', 'no connection', error));
   }
 
   get open(): boolean {
@@ -165,11 +165,7 @@ export class Connection {
       this.#end('unreachable', 'the server cannot be reached'),
     );
     this.#isThere().then(
-      () =>
-        this.#end(
-          'refused',
-          'the server refuses the handshake: 401 or 403 for the token or a room, 429, 5xx',
-        ),
+      () => this.#end('refused', 'the server refuses the handshake (401, 403, 429 or 5xx)'),
       (error: unknown) => this.#end('unreachable', 'the server cannot be reached', error),
     );
   }

@@ -13,6 +13,8 @@ export type Event = Frame & { readonly id: string; readonly type: string };
 export class Delivery {
   /** Everything before it was delivered. */
   cursor: string | undefined;
+  /** The last transactions of which messages were delivered. */
+  readonly delivered = new Set<string>();
   readonly #deps: DeliveryDeps;
   /**
    * With their installations, in the order they came; the oldest are forgotten first. Ids of
@@ -39,10 +41,14 @@ export class Delivery {
     this.#ids.clear();
   }
 
+  /** The oldest is forgotten first. */
+  #remember(set: Set<string>, id: string): void {
+    set.add(id);
+    if (set.size > this.#deps.maxRememberedIds) set.delete(set.values().next().value as string);
+  }
+
   event(event: Event): void {
-    this.#ids.add(`${event.id} ${installationOf(event.cursor)}`);
-    if (this.#ids.size > this.#deps.maxRememberedIds)
-      this.#ids.delete(this.#ids.values().next().value as string);
+    this.#remember(this.#ids, `${event.id} ${installationOf(event.cursor)}`);
     this.#waiting.push(event);
     this.#next();
   }
@@ -65,6 +71,7 @@ export class Delivery {
 
   #deliver(event: Event): void {
     this.cursor = event.cursor ?? this.cursor;
+    if (event.tx) this.#remember(this.delivered, event.tx);
     this.#deps.message(event);
   }
 

@@ -20,6 +20,8 @@ export interface Feed<Map extends object = Record<string, unknown>>
    * `cursor` of the last message handled.
    */
   readonly cursor: string | undefined;
+  /** The last transactions (`maxRememberedIds`) of which messages were delivered. */
+  readonly delivered: ReadonlySet<string>;
   /** Messages of one type. Each of these returns a function that stops it. */
   on<Type extends keyof Map & string>(
     type: Type,
@@ -30,6 +32,13 @@ export interface Feed<Map extends object = Record<string, unknown>>
   onReady(listener: (ready: Ready) => void): () => void;
   /** With why it is not live, where something failed. */
   onStatus(listener: (status: Status, error?: Error) => void): () => void;
+  /**
+   * Resolves once the messages of a transaction are here, or the feed says to fetch anew: an
+   * optimistic change may go then. At once where they were.
+   * @param tx as `Message.tx`; the API that wrote returns it
+   * @param timeoutMs rejects after it: nothing that was written may be for this client
+   */
+  waitFor(tx: string, timeoutMs?: number): Promise<void>;
   /**
    * A new connection with a new token, now: after signing in again. For another user, close this
    * feed and make one.

@@ -9,6 +9,7 @@ export interface Frame {
   readonly id?: string;
   readonly data?: unknown;
   readonly truncated?: boolean;
+  readonly tx?: string;
   readonly cursor?: string;
   readonly recovered?: boolean;
 }

@@ -9,6 +9,8 @@ interface Envelope<Type> {
   readonly type: Type;
   /** When the row was written, epoch ms. */
   readonly timestamp: number;
+  /** The transaction that wrote it, in decimal (`pg_current_xact_id()`). */
+  readonly tx: string;
   readonly cursor: string;
 }
 

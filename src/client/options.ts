@@ -103,14 +103,11 @@ export function settingsOf(options: ConnectOptions) {
   ) as ConnectOptions;
   const WebSocket =
     options.WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
-  if (!WebSocket)
-    throw new TypeError(
-      'connect: there is no global WebSocket here (Node before 22); pass WebSocket',
-    );
+  if (!WebSocket) throw new TypeError('connect: no global WebSocket (Node before 22): pass one');
   const wrong = rooms.find((room) => room.trim() !== room || room === '' || room.includes(','));
   if (wrong !== undefined)
     throw new TypeError(
-      `connect: rooms: ${JSON.stringify(wrong)} is empty, has a comma or spaces around it`,
+      `connect: rooms: ${JSON.stringify(wrong)} is empty or has commas or outer spaces`,
     );
   for (const [name, value] of Object.entries(given))
     if (/Ms$|^max/.test(name) && !((value as number) >= 0))
@@ -134,17 +131,15 @@ export function settingsOf(options: ConnectOptions) {
 }
 
 function endpoint(text: string, rooms: readonly string[]): URL {
-  let url: URL;
+  let url: URL | undefined;
   try {
     url = new URL(text, (globalThis as { location?: { href: string } }).location?.href);
+    url.protocol = url.protocol.replace('http', 'ws');
   } catch {
-    throw new TypeError(
-      `connect: url is no URL: ${JSON.stringify(text)}; it looks like wss://…/stage`,
-    );
+    // It is no URL.
   }
-  url.protocol = url.protocol.replace('http', 'ws');
-  if (!/^wss?:$/.test(url.protocol))
-    throw new TypeError(`connect: url begins with wss://, not ${url.protocol}//`);
+  if (!url || !/^wss?:$/.test(url.protocol))
+    throw new TypeError(`connect: url looks like wss://…/stage, not ${JSON.stringify(text)}`);
   url.hash = '';
   url.searchParams.set('batch', '1');
   if (rooms.length > 0) url.searchParams.set('rooms', rooms.join());

@@ -6,9 +6,10 @@ import type { LoggedEvent } from './logged-event.ts';
  * `maxFrameBytes`.
  */
 export function encodeEvent(event: LoggedEvent, cursor: string, maxFrameBytes: number): Buffer {
+  const parts = { ...event, tx: event.xid, cursor };
   if (!event.oversize) {
-    const payload = Buffer.from(eventFrame({ ...event, cursor }));
+    const payload = Buffer.from(eventFrame(parts));
     if (payload.length <= maxFrameBytes) return payload;
   }
-  return Buffer.from(truncatedFrame({ ...event, cursor }, event.key));
+  return Buffer.from(truncatedFrame(parts, event.key));
 }

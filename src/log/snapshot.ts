@@ -1,3 +1,5 @@
+import { isWithin, sees } from '../protocol/snapshot.ts';
+
 /**
  * A `pg_snapshot`: the set of transactions that are over for it. Text form `xmin:xmax:xip,…`
  * (https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT-PARTS).
@@ -55,30 +57,11 @@ export class Snapshot {
 
   /** Everything that this sees, `other` sees too. */
   isWithin(other: Snapshot): boolean {
-    if (this.text === other.text) return true;
-    if (other.xip.some((xid) => this.sees(xid))) return false;
-    if (this.xmax <= other.xmax) return true;
-    const unseen = BigInt(this.xip.length - this.#countBelow(other.xmax));
-    return unseen === this.xmax - other.xmax;
+    return this.text === other.text || isWithin(this, other);
   }
 
   /** The transaction is over as far as this snapshot knows (committed or not). */
   sees(xid: bigint): boolean {
-    return xid < this.xmin || (xid < this.xmax && this.xip[this.#countBelow(xid)] !== xid);
-  }
-
-  /**
-   * How many of the transactions in flight are below `xid`; by halves, because there may be
-   * thousands.
-   */
-  #countBelow(xid: bigint): number {
-    let low = 0;
-    let high = this.xip.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((this.xip[middle] as bigint) < xid) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    return sees(this, xid);
   }
 }

@@ -15,6 +15,8 @@ export interface EventFrameParts {
   readonly old: string | null;
   /** Epoch milliseconds in decimal. */
   readonly timestamp: string;
+  /** The writer's transaction, in decimal: a list drops what its own snapshot has seen. */
+  readonly tx: string;
   /**
    * See cursor.ts: what a client presents to resume from the start of this frame's window; it drops
    * repeats by id.
@@ -22,7 +24,10 @@ export interface EventFrameParts {
   readonly cursor: string;
 }
 
-/** `{"id":"1842","type":"NEW_MESSAGE","data":{…},"timestamp":1763683200000,"cursor":"8401.…"}` */
+/**
+ * `{"id":"1842","type":"NEW_MESSAGE","data":{…},"timestamp":1763683200000,"tx":"8401",
+ * "cursor":"8401.…"}`
+ */
 export function eventFrame(event: EventFrameParts): string {
   const old = event.old === null ? '' : `,"old":${event.old}`;
   return `${head(event)},"data":${event.data ?? 'null'}${old}${tail(event)}`;
@@ -58,6 +63,6 @@ function head(event: Pick<EventFrameParts, 'id' | 'type'>): string {
   return `{"id":"${event.id}","type":${JSON.stringify(event.type)}`;
 }
 
-function tail(event: Pick<EventFrameParts, 'timestamp' | 'cursor'>): string {
-  return `,"timestamp":${event.timestamp},"cursor":"${event.cursor}"}`;
+function tail(event: Pick<EventFrameParts, 'timestamp' | 'tx' | 'cursor'>): string {
+  return `,"timestamp":${event.timestamp},"tx":"${event.tx}","cursor":"${event.cursor}"}`;
 }

@@ -63,6 +63,7 @@ test('tail takes types, also by their beginning, and audience terms, and prints 
     type: 'room',
     data: 2,
     timestamp: expect.any(Number),
+    tx: expect.stringMatching(/^\d+$/),
     cursor: expect.any(String),
   });
 });

@@ -29,6 +29,7 @@ test('rows arrive as they are committed, after READY, and tell what they are', a
     type: 'NEW_MESSAGE',
     data: expect.objectContaining({ content: 'one' }),
     timestamp: expect.any(Number),
+    tx: expect.stringMatching(/^\d+$/),
     cursor: expect.any(String),
   });
   expect(complaints).toEqual(['late']);
@@ -303,8 +304,8 @@ test('a listener that throws keeps no other from hearing', async () => {
 });
 
 test.each([
-  [{ url: 'nowhere' }, /url is no URL.*nowhere.*wss:/],
-  [{ url: 'ftp://host/stage' }, /url begins with wss:/],
+  [{ url: 'nowhere' }, /url looks like wss:.*not "nowhere"/],
+  [{ url: 'ftp://host/stage' }, /url looks like wss:.*not "ftp:/],
   [{ url: 'wss://host/stage', rooms: ['a,b'] }, /rooms: "a,b"/],
   [{ url: 'wss://host/stage', WebSocket: undefined }, /no global WebSocket.*Node before 22/],
 ])('an option that is wrong is named: %j', (options, message) => {

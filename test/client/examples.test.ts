@@ -25,7 +25,7 @@ const [plain, , react, reactQuery] = examples.map(({ code }) => code) as [
 
 const SOURCES = {
   'rowcast/client': resolve('src/client/connect.ts'),
-  'rowcast/react': resolve('src/client/react.ts'),
+  'rowcast/react': resolve('src/react/react.ts'),
 };
 
 const secret = new TextEncoder().encode('a secret that is long enough for HS256');

@@ -25,6 +25,7 @@ const event = fc.record({
   data: fc.option(json),
   old: fc.option(json),
   timestamp: fc.nat().map(String),
+  tx: fc.nat().map(String),
   cursor: fc.constant('8401-2.91e2aadd'),
 });
 
@@ -46,7 +47,7 @@ test('a frame is read the same with data as text, but that data and old stay as 
 });
 
 test('READY, pong and truncated frames are read alike in both ways', () => {
-  const parts = { id: '1', type: 'NEW_MESSAGE', timestamp: '1', cursor: '5.91e2aadd' };
+  const parts = { id: '1', type: 'NEW_MESSAGE', timestamp: '1', tx: '1', cursor: '5.91e2aadd' };
   for (const text of [
     readyFrame('5.91e2aadd', false),
     '{"type":"pong"}',

@@ -10,7 +10,7 @@ import {
   type RowcastProviderProps,
   type RowcastState,
   useRowcast,
-} from '../../src/client/react.ts';
+} from '../../src/react/react.ts';
 import { openDocument } from '../support/client/dom.ts';
 import { World } from '../support/world.ts';
 

@@ -30,6 +30,7 @@ test('inserts, updates and deletes on both tables arrive as the six types, with 
     type: 'NEW_MESSAGE',
     data: expect.objectContaining({ sender: 'alice', content: 'hello', status: 'sent' }),
     timestamp: expect.any(Number),
+    tx: expect.stringMatching(/^\d+$/),
     cursor: expect.stringMatching(/^\d+(-\d+)*~[\w-]{16}\.[0-9a-f]{8}$/),
   });
   expect(frames[1]?.data).toMatchObject({ status: 'read' });

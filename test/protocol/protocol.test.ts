@@ -10,12 +10,13 @@ const event = {
   data: '{"n":12345678901234567890.10}',
   old: null,
   timestamp: '1763683200000',
+  tx: '8401',
   cursor: '8401.0a1b2c3d',
 };
 
 test('a frame holds the row as it was printed', () => {
   expect(eventFrame(event)).toBe(
-    '{"id":"1842","type":"say \\"hi\\"","data":{"n":12345678901234567890.10},"timestamp":1763683200000,"cursor":"8401.0a1b2c3d"}',
+    '{"id":"1842","type":"say \\"hi\\"","data":{"n":12345678901234567890.10},"timestamp":1763683200000,"tx":"8401","cursor":"8401.0a1b2c3d"}',
   );
   expect(JSON.parse(eventFrame({ ...event, data: null, old: '{"n":1}' }))).toEqual({
     id: '1842',
@@ -23,6 +24,7 @@ test('a frame holds the row as it was printed', () => {
     data: null,
     old: { n: 1 },
     timestamp: 1763683200000,
+    tx: '8401',
     cursor: '8401.0a1b2c3d',
   });
 });

@@ -95,8 +95,8 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'snapshots are compared by their xmax alone',
-    file: 'log/snapshot.ts',
-    find: 'if (other.xip.some((xid) => this.sees(xid))) return false;',
+    file: 'protocol/snapshot.ts',
+    find: '!other.xip.some((xid) => sees(one, xid)) && ',
     replace: '',
   },
   {

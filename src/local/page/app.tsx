@@ -1,6 +1,6 @@
 import { type ReactNode, useMemo, useState } from 'react';
 import type { TruncatedMessage } from '../../client/connect.ts';
-import { RowcastProvider } from '../../client/react.ts';
+import { RowcastProvider } from '../../react/react.ts';
 import { type Config, fetchRow, fetchToken, type Identity } from './api.ts';
 import { ConnectAs } from './connect-as.tsx';
 import { DirectMessages } from './direct-messages.tsx';

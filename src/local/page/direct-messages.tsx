@@ -1,6 +1,6 @@
 import { type ReactNode, useState } from 'react';
 import type { Message } from '../../client/connect.ts';
-import { useRowcast } from '../../client/react.ts';
+import { useRowcast } from '../../react/react.ts';
 import { type Identity, sendMessage } from './api.ts';
 import { type Messages, tableOf } from './tables.ts';
 

@@ -1,5 +1,5 @@
 import { type ReactNode, useState } from 'react';
-import { useRowcast } from '../../client/react.ts';
+import { useRowcast } from '../../react/react.ts';
 import { Savings } from './savings.tsx';
 
 const MAX_SAMPLES = 60;

@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from 'react';
 import type { Message } from '../../client/connect.ts';
-import { useRowcast } from '../../client/react.ts';
+import { useRowcast } from '../../react/react.ts';
 import { listRows } from './api.ts';
 import { type Change, MAX_ROWS, type Messages, type Row, type Table, tableOf } from './tables.ts';
 

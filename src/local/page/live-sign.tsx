@@ -1,6 +1,6 @@
 import { type ReactNode, useEffect, useRef, useState } from 'react';
 import type { Status } from '../../client/connect.ts';
-import { useRowcast } from '../../client/react.ts';
+import { useRowcast } from '../../react/react.ts';
 import { cutWire, wire } from './wire.ts';
 
 const CUT_MS = 5000;

@@ -123,7 +123,7 @@ test('the migrations are taken down and up again under connected clients: they f
   const client = await world.live();
   await world.sql(`insert into messages (content) values ('before')`);
   await client.received(1);
-  await migrate(options, { direction: 'down', count: 5 });
+  await migrate(options, { direction: 'down', count: 99 });
   await migrate(options, { direction: 'up' });
   await unrecovered(client);
   await world.sql(`insert into messages (content) values ('after')`);

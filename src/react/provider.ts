@@ -1,8 +1,6 @@
 'use client';
 
 /**
- * React: one feed for all components below a `<RowcastProvider>`.
- *
  * The feed belongs to the provider's element: it connects when that is mounted, and closes a moment
  * after it is gone. The moment is for StrictMode, which unmounts and mounts everything once more:
  * the same socket goes on. Components only listen.
@@ -16,7 +14,6 @@ import {
   useInsertionEffect,
   useMemo,
   useRef,
-  useSyncExternalStore,
 } from 'react';
 import {
   type ConnectOptions,
@@ -25,8 +22,10 @@ import {
   type Message,
   type Ready,
   type Status,
-} from './connect.ts';
-import { Listeners } from './listeners.ts';
+} from '../client/connect.ts';
+import { Listeners } from '../client/listeners.ts';
+import type { ListFeed } from '../list/live-list.ts';
+import { type Store, useSelected } from './use-selected.ts';
 
 export interface RowcastState<Map extends object = Record<string, unknown>> {
   readonly status: Status;
@@ -78,12 +77,19 @@ export function RowcastProvider<Map extends object = Record<string, unknown>>({
   return createElement(Context.Provider, { value: shared }, children);
 }
 
-/** @throws outside of a RowcastProvider */
-export function useRowcast<Map extends object = Record<string, unknown>>(
+/**
+ * @param select what of the state the component shows: it is rendered when that changes, and not
+ * for each message
+ * @throws outside of a RowcastProvider
+ */
+export function useRowcast<
+  Map extends object = Record<string, unknown>,
+  Selected = RowcastState<Map>,
+>(
   handlers: RowcastHandlers<Map> = {},
-): RowcastState<Map> {
-  const shared = useContext(Context);
-  if (!shared) throw new Error('useRowcast: there is no <RowcastProvider> above this component');
+  select: (state: RowcastState<Map>) => Selected = (state) => state as Selected,
+): Selected {
+  const shared = useSharedFeed('useRowcast');
   const latest = useLatest(handlers);
   useEffect(() => {
     let first = true;
@@ -101,11 +107,14 @@ export function useRowcast<Map extends object = Record<string, unknown>>(
       stopReadies();
     };
   }, [shared, latest]);
-  return useSyncExternalStore(
-    shared.subscribe,
-    shared.state,
-    () => NOTHING_YET,
-  ) as RowcastState<Map>;
+  return useSelected(shared as unknown as Store<RowcastState<Map>>, select);
+}
+
+/** @throws in the name of a hook that is used outside of a RowcastProvider */
+export function useSharedFeed(hook: string): SharedFeed {
+  const shared = useContext(Context);
+  if (!shared) throw new Error(`${hook}: there is no <RowcastProvider> above this component`);
+  return shared;
 }
 
 const NOTHING_YET: RowcastState = {
@@ -118,7 +127,10 @@ const NOTHING_YET: RowcastState = {
   reconnect: () => undefined,
 };
 
-class SharedFeed {
+const NO_TRANSACTIONS: ReadonlySet<string> = new Set();
+
+/** The provider's feed, before it is made, while it is, and after another has taken its place. */
+class SharedFeed implements ListFeed, Store<RowcastState> {
   readonly messages = new Listeners<[Message]>();
   readonly readies = new Listeners<[Ready]>();
   /** The last. */
@@ -134,7 +146,32 @@ class SharedFeed {
   }
 
   readonly state = (): RowcastState => this.#state;
+  readonly initial = (): RowcastState => NOTHING_YET;
   readonly subscribe = (changed: () => void): (() => void) => this.#changes.add(changed);
+
+  get status(): Status {
+    return this.#state.status;
+  }
+
+  get cursor(): string | undefined {
+    return this.#feed?.cursor;
+  }
+
+  get delivered(): ReadonlySet<string> {
+    return this.#feed?.delivered ?? NO_TRANSACTIONS;
+  }
+
+  onMessage(listener: (message: Message) => void): () => void {
+    return this.messages.add(listener);
+  }
+
+  onReady(listener: (ready: Ready) => void): () => void {
+    return this.readies.add(listener);
+  }
+
+  onStatus(listener: () => void): () => void {
+    return this.#changes.add(listener);
+  }
 
   /** @returns lets it go */
   hold(): () => void {
@@ -186,7 +223,8 @@ function connectLatest(latest: { readonly current: ConnectOptions }): Feed {
   });
 }
 
-function useLatest<Value>(value: Value): { readonly current: Value } {
+/** A value as it was rendered last. */
+export function useLatest<Value>(value: Value): { readonly current: Value } {
   const latest = useRef(value);
   useInsertionEffect(() => {
     latest.current = value;

@@ -1,0 +1,14 @@
+'use client';
+
+/**
+ * React: one feed for all components below a `<RowcastProvider>`. `useRowcast` hears its messages,
+ * `useRows` shows a table.
+ */
+export {
+  type RowcastHandlers,
+  RowcastProvider,
+  type RowcastProviderProps,
+  type RowcastState,
+  useRowcast,
+} from './provider.ts';
+export { type RowsState, type UseRowsOptions, useRows } from './use-rows.ts';

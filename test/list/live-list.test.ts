@@ -1,0 +1,310 @@
+import { expect, onTestFinished, test, vi } from 'vitest';
+import {
+  type Fetched,
+  type ListOptions,
+  type LiveList,
+  liveList,
+} from '../../src/list/live-list.ts';
+import { fakeFeed } from '../../src/testing/fake-feed.ts';
+
+interface Order {
+  id: number | string;
+  status: string;
+  total?: number;
+}
+
+const order = (id: number, status = 'new', total = id): Order => ({ id, status, total });
+const inserted = (data: Order) => ({ type: 'NEW_ORDER', data });
+const updated = (data: Order) => ({ type: 'UPDATE_ORDER', data });
+const deleted = (data: Order) => ({ type: 'DELETE_ORDER', data });
+
+/** A list whose fetches are answered by the test, one by one. */
+function start(options: Partial<ListOptions<Order>> = {}, feed = fakeFeed()) {
+  const fetches: {
+    answer(fetched: Fetched<Order>): Promise<void>;
+    fail(error: Error): void;
+    signal: AbortSignal;
+  }[] = [];
+  const list = liveList<Order>(feed.feed, {
+    entity: 'ORDER',
+    fetch: ({ signal }) =>
+      new Promise((resolve, reject) =>
+        fetches.push({
+          answer: async (fetched) => {
+            resolve(fetched);
+            await vi.waitFor(() => expect(list.rows).toBeDefined());
+          },
+          fail: reject,
+          signal,
+        }),
+      ),
+    ...options,
+  });
+  onTestFinished(() => {
+    list.close();
+    feed.feed.close();
+  });
+  /** Each state that a subscriber was told of. */
+  const seen: string[] = [];
+  list.subscribe(() =>
+    seen.push(`${list.status} ${list.rows.map(({ id, status }) => `${id}:${status}`)}`),
+  );
+  const fetch = async (nth: number) => {
+    await expect.poll(() => fetches.length).toBeGreaterThan(nth);
+    return fetches[nth] as (typeof fetches)[number];
+  };
+  return { ...feed, list, fetches, fetch, seen };
+}
+
+const rows = (list: LiveList<Order>) => list.rows.map(({ id, status }) => `${id}:${status}`);
+
+async function live(
+  options: Partial<ListOptions<Order>> = {},
+  first: Order[] = [order(1), order(2)],
+) {
+  const made = start(options);
+  made.ready();
+  const { answer } = await made.fetch(0);
+  await answer({ rows: first, cursor: made.snapshot() });
+  await expect.poll(() => made.list.status).toBe('live');
+  return made;
+}
+
+test('the list is fetched once the feed is live, and follows the messages of its table alone', async () => {
+  const { list, push, fetches } = await live();
+  expect([list.exact, rows(list)]).toEqual([true, ['1:new', '2:new']]);
+  push(updated(order(1, 'paid')), inserted(order(3)), deleted(order(2)));
+  push({ type: 'NEW_INVOICE', data: { id: 9 } }, { type: 'ORDER', data: { id: 8 } });
+  await expect.poll(() => rows(list)).toEqual(['1:paid', '3:new']);
+  push({ type: 'TRUNCATE_ORDER' });
+  await expect.poll(() => rows(list)).toEqual([]);
+  expect(fetches).toHaveLength(1);
+});
+
+test('of the messages that come during the fetch those that its snapshot has seen are dropped, and the others applied', async () => {
+  const made = start();
+  made.ready();
+  const { answer } = await made.fetch(0);
+  made.push(updated(order(1, 'paid')));
+  const seen = made.snapshot();
+  made.push(updated(order(1, 'sent')), deleted(order(2)));
+  await answer({ rows: [order(1, 'paid'), order(2)], cursor: seen });
+  await expect.poll(() => rows(made.list)).toEqual(['1:sent']);
+  expect(made.seen).toEqual(['live 1:sent']);
+});
+
+test('a message that comes after the fetch, and that its snapshot had seen, does not bring an older row back', async () => {
+  const made = start();
+  made.ready();
+  const { answer } = await made.fetch(0);
+  const ahead = `1003.${made.snapshot().split('.')[1]}`;
+  await answer({ rows: [order(1, 'sent')], cursor: ahead });
+  for (const status of ['paid', 'packed', 'sent', 'received']) made.push(updated(order(1, status)));
+  await expect.poll(() => rows(made.list)).toEqual(['1:received']);
+  expect(made.seen).toEqual(['live 1:sent', 'live 1:received']);
+});
+
+test('transactions in flight for the snapshot are not seen, however it orders', async () => {
+  const made = start();
+  made.ready();
+  const { answer } = await made.fetch(0);
+  made.push(
+    { ...updated(order(1, 'late')), tx: '1000' },
+    { ...updated(order(2, 'early')), tx: '1001' },
+  );
+  // xmin 1000, xmax 1002, in flight: 1000
+  await answer({
+    rows: [order(1), order(2, 'early')],
+    cursor: `1000-2-0.${made.snapshot().split('.')[1]}`,
+  });
+  await expect.poll(() => rows(made.list)).toEqual(['1:late', '2:early']);
+});
+
+test('a snapshot of a replica that lags is told, and fetched again until it sees what the feed had delivered', async () => {
+  const made = start();
+  made.ready();
+  const old = made.snapshot();
+  const { answer } = await made.fetch(0);
+  await answer({ rows: [order(1)], cursor: made.snapshot() });
+  await expect.poll(() => made.list.status).toBe('live');
+  made.push(updated(order(1, 'paid')));
+  await expect.poll(() => rows(made.list)).toEqual(['1:paid']);
+  const refreshed = made.list.refresh();
+  await (await made.fetch(1)).answer({ rows: [order(1)], cursor: old });
+  await refreshed;
+  const again = await made.fetch(2);
+  made.push(updated(order(1, 'sent')));
+  await again.answer({ rows: [order(1, 'paid')], cursor: made.snapshot().replace('1002', '1001') });
+  await expect.poll(() => rows(made.list)).toEqual(['1:sent']);
+  expect([...new Set(made.seen)]).toEqual(['live 1:new', 'live 1:paid', 'live 1:sent']);
+});
+
+test('the first rows are shown, as stale, where they lag; messages wait until there is no gap', async () => {
+  const feed = fakeFeed();
+  const old = feed.snapshot();
+  feed.ready();
+  feed.push(inserted(order(2)));
+  await expect.poll(() => feed.feed.delivered.size).toBe(1);
+  const made = start({}, feed);
+  await (await made.fetch(0)).answer({ rows: [order(1)], cursor: old });
+  await expect.poll(() => made.list.status).toBe('stale');
+  made.push(inserted(order(3)));
+  await (await made.fetch(1)).answer({ rows: [order(1), order(2)], cursor: '1001.fa4efeed' });
+  await expect.poll(() => made.list.status).toBe('live');
+  expect(made.seen).toEqual(['stale 1:new', 'live 1:new,2:new,3:new']);
+});
+
+test('a page that a server rendered goes on from its snapshot, without a fetch', async () => {
+  const feed = fakeFeed({ cursor: '1000.fa4efeed' });
+  const made = start({ initial: { rows: [order(1)], cursor: '1000.fa4efeed' } }, feed);
+  expect(rows(made.list)).toEqual(['1:new']);
+  made.push(inserted(order(2)));
+  made.ready();
+  await expect.poll(() => made.list.status).toBe('live');
+  expect(rows(made.list)).toEqual(['1:new', '2:new']);
+  expect(made.fetches).toHaveLength(0);
+  made.ready({ recovered: false });
+  await (await made.fetch(0)).answer({ rows: [order(5)], cursor: made.snapshot() });
+  await expect.poll(() => rows(made.list)).toEqual(['5:new']);
+});
+
+test('after a cut the list goes on without a fetch; where the feed has not recovered, it fetches', async () => {
+  const made = await live();
+  made.cut();
+  await expect.poll(() => made.list.status).toBe('stale');
+  made.push(inserted(order(3)));
+  made.ready();
+  await expect.poll(() => made.list.status).toBe('live');
+  expect(rows(made.list)).toEqual(['1:new', '2:new', '3:new']);
+  expect(made.fetches).toHaveLength(1);
+  made.cut();
+  made.ready({ recovered: false });
+  const { answer } = await made.fetch(1);
+  made.push(inserted(order(7)));
+  expect(rows(made.list)).toEqual(['1:new', '2:new', '3:new']);
+  await answer({ rows: [order(6)], cursor: made.snapshot().replace('1002', '1001') });
+  await expect.poll(() => rows(made.list)).toEqual(['6:new', '7:new']);
+});
+
+test('an API without a snapshot works too, and says that it is not exact', async () => {
+  const made = start();
+  made.ready();
+  const { answer } = await made.fetch(0);
+  made.push(inserted(order(2)), deleted(order(1)));
+  await answer([order(1)]);
+  await expect.poll(() => rows(made.list)).toEqual(['2:new']);
+  expect([made.list.status, made.list.exact]).toEqual(['live', false]);
+});
+
+test('a fetch that fails is told and made again; rows stay and go on', async () => {
+  const made = start();
+  made.ready();
+  (await made.fetch(0)).fail(new Error('503'));
+  await expect.poll(() => made.list.status).toBe('error');
+  expect(made.list.error?.message).toBe('503');
+  await (await made.fetch(1)).answer({ rows: [order(1)], cursor: made.snapshot() });
+  await expect.poll(() => made.list.status).toBe('live');
+  void made.list.refresh();
+  (await made.fetch(2)).fail(new Error('500'));
+  await expect.poll(() => made.list.status).toBe('error');
+  made.push(updated(order(1, 'paid')));
+  await expect.poll(() => rows(made.list)).toEqual(['1:paid']);
+});
+
+test('keys are text, compound ones too, and a key that changes is one row', async () => {
+  const made = await live({}, [{ id: '1', status: 'as pg has it' }]);
+  made.push(updated(order(1, 'as JSON has it')));
+  await expect.poll(() => rows(made.list)).toEqual(['1:as JSON has it']);
+  made.push({ ...updated(order(4, 'moved')), old: order(1) });
+  await expect.poll(() => rows(made.list)).toEqual(['4:moved']);
+  const compound = await live({ key: ['id', 'status'] }, [order(1, 'a'), order(1, 'b')]);
+  compound.push(deleted(order(1, 'a')));
+  await expect.poll(() => rows(compound.list)).toEqual(['1:b']);
+});
+
+test('rows that where refuses are not in the list, and leave it; columns that a message has not stay', async () => {
+  const made = await live({ where: ({ status }) => status !== 'gone' }, [
+    order(1, 'new', 50),
+    order(2, 'gone'),
+  ]);
+  expect(rows(made.list)).toEqual(['1:new']);
+  made.push({ type: 'UPDATE_ORDER', data: { id: 1, status: 'paid' } }, inserted(order(3, 'gone')));
+  await expect.poll(() => made.list.rows).toEqual([{ id: 1, status: 'paid', total: 50 }]);
+  made.push(updated(order(1, 'gone')));
+  await expect.poll(() => rows(made.list)).toEqual([]);
+});
+
+test('a list with a limit is the first rows in its order, and is filled up by a fetch', async () => {
+  const compare = (one: Order, other: Order) => Number(other.total) - Number(one.total);
+  const table = new Map([9, 8, 7, 6, 5].map((id) => [id, order(id)]));
+  const top = () => [...table.values()].sort(compare).slice(0, 3);
+  const made = start({ compare, limit: 3 });
+  made.ready();
+  const { answer } = await made.fetch(0);
+  await answer({ rows: top(), cursor: made.snapshot() });
+  await expect.poll(() => made.list.status).toBe('live');
+  const ids = () => made.list.rows.map(({ id }) => id);
+  made.push(inserted(order(1)));
+  made.push(updated(order(6, 'still beyond')));
+  made.push(inserted(order(10)));
+  await expect.poll(ids).toEqual([10, 9, 8]);
+  made.push(updated({ ...order(8, 'in its place') }));
+  await expect.poll(() => rows(made.list)).toEqual(['10:new', '9:new', '8:in its place']);
+  expect(made.fetches).toHaveLength(1);
+  made.push(deleted(order(9)));
+  await expect.poll(ids).toEqual([10, 8]);
+  made.push(inserted(order(2)));
+  await (await made.fetch(1)).answer({
+    rows: [order(10), order(8), order(7)],
+    cursor: made.snapshot(),
+  });
+  await expect.poll(ids).toEqual([10, 8, 7]);
+  expect(() => liveList(made.feed, { entity: 'ORDER', fetch: async () => [], limit: 3 })).toThrow(
+    /limit needs compare/,
+  );
+});
+
+test('a row that was too large to send is fetched with the list, and nothing else moves meanwhile', async () => {
+  const made = await live();
+  made.push({ type: 'UPDATE_ORDER', data: { id: 1 }, truncated: true }, updated(order(2, 'paid')));
+  const { answer } = await made.fetch(1);
+  expect([made.list.status, rows(made.list)]).toEqual(['stale', ['1:new', '2:new']]);
+  await answer({ rows: [order(1, 'large'), order(2, 'paid')], cursor: made.snapshot() });
+  await expect.poll(() => rows(made.list)).toEqual(['1:large', '2:paid']);
+  made.push({ type: 'DELETE_ORDER', data: { id: 1 }, truncated: true });
+  await expect.poll(() => rows(made.list)).toEqual(['2:paid']);
+  expect(made.fetches).toHaveLength(2);
+});
+
+test('data as text is parsed by the application', async () => {
+  const feed = fakeFeed({ dataAsText: true });
+  const made = start(
+    { parse: (text) => ({ id: /"id":(\d+)/.exec(text)?.[1] ?? '', status: 'x' }) },
+    feed,
+  );
+  made.ready();
+  await (await made.fetch(0)).answer({ rows: [], cursor: made.snapshot() });
+  made.push({ type: 'NEW_ORDER', data: { id: 1 } });
+  await expect.poll(() => made.list.rows.map(({ id }) => id)).toEqual(['1']);
+});
+
+test('a closed list hears nothing, fetches nothing, and ends the fetch that goes on', async () => {
+  const made = start();
+  made.ready();
+  const { signal, answer } = await made.fetch(0);
+  made.list.close();
+  made.list.close();
+  expect([signal.aborted, made.list.status]).toEqual([true, 'closed']);
+  await answer({ rows: [order(1)], cursor: made.snapshot() });
+  made.push(inserted(order(2)));
+  made.ready({ recovered: false });
+  await expect.poll(() => made.feed.delivered.size).toBe(1);
+  expect([rows(made.list), made.fetches.length]).toEqual([[], 1]);
+});
+
+test('a table whose key has another name is an error that says so', async () => {
+  const made = start({ key: 'uuid' as 'id' });
+  made.ready();
+  await (await made.fetch(0)).answer({ rows: [order(1)], cursor: made.snapshot() });
+  await expect.poll(() => made.list.error?.message).toBe('liveList: a row has no uuid; see key');
+});
