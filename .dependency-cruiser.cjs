@@ -79,6 +79,9 @@ module.exports = {
     only('react-alone', 'React is a way to use the client and its lists.', '^src/react/', [
       '^src/(client|list)/',
     ]),
+    only('tanstack-alone', 'TanStack’s stores show what a list has.', '^src/tanstack/', [
+      '^src/list/',
+    ]),
     only('testing-alone', 'The real client, on a socket that is none.', '^src/testing/', [
       '^src/client/',
     ]),
@@ -88,6 +91,13 @@ module.exports = {
       '^src/(client|list|testing)/',
       'node_modules/|^node:',
     ),
+    {
+      name: 'tanstack-types-only',
+      comment: 'TanStack’s packages are the application’s: no code of them.',
+      severity: 'error',
+      from: { path: '^src/tanstack/' },
+      to: { path: 'node_modules/', dependencyTypesNot: ['type-only'] },
+    },
     never(
       'react-only-react',
       'The hooks have React, which is the application’s.',

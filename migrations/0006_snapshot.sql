@@ -30,8 +30,9 @@ language sql immutable set search_path = pg_catalog, pg_temp as $$
   from generate_series(0, 63) n
 $$;
 
--- Of transactions, those that are over and have written no event. Volatile, so that it looks at the
--- log anew after it has seen that they are over: a caller's older snapshot may not see their events.
+-- Transactions among the given that are over and have written no event. Volatile, so that it looks
+-- at the log anew once it has seen that they are over: a caller's older snapshot may not see their
+-- events.
 create function rowcast.without_events(xids bigint[]) returns bigint[]
 language plpgsql volatile set search_path = pg_catalog, pg_temp as $$
 declare

@@ -15,6 +15,7 @@ const EVENT =
 test.each([
   ['sql.md', 20],
   ['visibility.md', 6],
+  ['lists.md', 0],
 ])('the examples of docs/%s do what they say', async (file, least) => {
   const text = await readFile(new URL(`../docs/${file}`, import.meta.url), 'utf8');
   const examples = [...text.matchAll(/```sql\n(.*?)```/gs)].map(([, sql]) => sql as string);

@@ -26,7 +26,7 @@ const MAX_RETRY_MS = 30_000;
 export interface ListOptions<Row extends object> extends RowsOptions<Row> {
   /** As in the types of its messages: `ORDER` for NEW_ORDER. */
   readonly entity: string;
-  /** Its rows, and where it can `rowcast.snapshot()` of the same statement. */
+  /** Its rows, from the application's API. */
   fetch(context: { readonly signal: AbortSignal }): Promise<Fetched<Row>>;
   /** Fetched before, such as by the server that rendered the page. */
   readonly initial?: Fetched<Row> | undefined;
@@ -34,9 +34,13 @@ export interface ListOptions<Row extends object> extends RowsOptions<Row> {
   readonly parse?: ((text: string) => Partial<Row>) | undefined;
 }
 
-export type Fetched<Row> =
-  | readonly Row[]
-  | { readonly rows: readonly Row[]; readonly cursor?: string | null | undefined };
+export type Fetched<Row> = readonly Row[] | Page<Row>;
+
+interface Page<Row> {
+  readonly rows: readonly Row[];
+  /** `rowcast.snapshot()` of the statement that brought them. */
+  readonly cursor?: string | null | undefined;
+}
 
 /**
  * - `loading`: there are no rows yet
@@ -107,7 +111,7 @@ class FetchedList<Row extends object> implements LiveList<Row> {
    */
   #covers: ((place: ClientCursor) => boolean) | undefined;
   #fetching: Promise<void> | null = null;
-  #abort = new AbortController();
+  #abort: AbortController | undefined;
   /** The rows are of one moment, and messages go on from there. */
   #isWhole = false;
   #failures = 0;
@@ -136,7 +140,7 @@ class FetchedList<Row extends object> implements LiveList<Row> {
 
   subscribe(listener: () => void): () => void {
     this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   refresh(): Promise<void> {
@@ -147,14 +151,14 @@ class FetchedList<Row extends object> implements LiveList<Row> {
 
   close(): void {
     for (const stop of this.#stops.splice(0)) stop();
-    this.#abort.abort();
+    this.#abort?.abort();
     clearTimeout(this.#retry);
     this.#show();
   }
 
   #restart(): void {
     this.#isWhole = false;
-    this.#abort.abort();
+    this.#abort?.abort();
     this.#fetching = null;
     this.#keep();
     void this.refresh();
@@ -180,8 +184,9 @@ class FetchedList<Row extends object> implements LiveList<Row> {
 
   async #fetch(): Promise<void> {
     clearTimeout(this.#retry);
-    this.#abort = new AbortController();
-    const { signal } = this.#abort;
+    const abort = new AbortController();
+    const { signal } = abort;
+    this.#abort = abort;
     try {
       const fetched = await this.#options.fetch({ signal });
       if (!signal.aborted) this.#take(fetched);
@@ -191,7 +196,7 @@ class FetchedList<Row extends object> implements LiveList<Row> {
   }
 
   #take(fetched: Fetched<Row>): void {
-    const { rows, cursor } = 'rows' in fetched ? fetched : { rows: fetched, cursor: null };
+    const { rows, cursor }: Page<Row> = 'rows' in fetched ? fetched : { rows: fetched };
     const place = parseCursor(cursor ?? '');
     const isStale = !this.#covers || (cursor && !(place && this.#covers(place)));
     // Rows that lag are shown where there are none yet: later ones could be older still.

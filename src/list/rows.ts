@@ -40,23 +40,24 @@ export class Rows<Row extends object> {
    * @param old the row before, where it is known: its key may be another
    */
   put(data: Partial<Row>, old?: Partial<Row> | null): void {
-    const key = this.#key(data);
+    const key = this.#keyOf(data);
     const before = this.#byKey.get(key);
     const row = { ...before, ...data } as Row;
-    if (old && this.#key(old) !== key) this.delete(old);
+    if (old && this.#keyOf(old) !== key) this.delete(old);
     if (this.#options.where?.(row) === false || this.#isBeyond(row, before)) {
       this.delete(row);
       return;
     }
     this.#byKey.set(key, row);
     this.#sorted = undefined;
-    if (this.#byKey.size <= this.#limit) return;
-    this.more = true;
-    this.delete(this.sorted.at(-1) as Row);
+    if (this.#byKey.size > this.#limit) {
+      this.more = true;
+      this.delete(this.sorted.at(-1) as Row);
+    }
   }
 
   delete(row: Partial<Row>): void {
-    if (this.#byKey.delete(this.#key(row))) this.#sorted = undefined;
+    if (this.#byKey.delete(this.#keyOf(row))) this.#sorted = undefined;
   }
 
   clear(): void {
@@ -73,17 +74,24 @@ export class Rows<Row extends object> {
     return !last || compare(row, last) > 0;
   }
 
+  #keyOf(row: Partial<Row>): string {
+    return rowKey(row, this.#options.key);
+  }
+
   get #limit(): number {
     return this.#options.limit ?? Number.POSITIVE_INFINITY;
   }
+}
 
-  /** As text: a bigint is `"1"` by pg and `1` in a frame. */
-  #key(row: Partial<Row>): string {
-    const columns = [this.#options.key ?? 'id'].flat() as (keyof Row)[];
-    const missing = columns.find((column) => row[column] === undefined);
-    if (missing) throw new TypeError(`liveList: a row has no ${String(missing)}; see key`);
-    return columns.map((column) => row[column]).join('\0');
-  }
+/** As text: a bigint is `"1"` by pg and `1` in a frame. @throws TypeError without a column of it */
+export function rowKey<Row extends object>(
+  row: Partial<Row>,
+  key: RowsOptions<Row>['key'],
+): string {
+  const columns = [key ?? 'id'].flat() as (keyof Row)[];
+  const missing = columns.find((column) => row[column] === undefined);
+  if (missing) throw new TypeError(`liveList: no ${String(missing)} in a row; see key`);
+  return columns.map((column) => row[column]).join('\0');
 }
 
 export interface RowsOptions<Row> {

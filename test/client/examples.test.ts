@@ -11,24 +11,43 @@ import { type Document, openDocument } from '../support/client/dom.ts';
 import { temporaryFolder } from '../support/process/temporary-folder.ts';
 import { World } from '../support/world.ts';
 
-const text = await readFile(new URL('../../docs/client.md', import.meta.url), 'utf8');
-const examples = [...text.matchAll(/```(jsx?|tsx?)\n(.*?)```/gs)].map(([, language, code]) => ({
-  language: language as 'js' | 'ts' | 'tsx',
-  code: code as string,
-}));
-const [plain, , react, reactQuery] = examples.map(({ code }) => code) as [
-  string,
-  string,
-  string,
-  string,
-];
+interface Example {
+  /** The document, and the last heading before it. */
+  readonly under: string;
+  readonly language: 'js' | 'ts' | 'tsx';
+  readonly code: string;
+}
+
+async function examplesOf(document: string): Promise<Example[]> {
+  const text = await readFile(new URL(`../../docs/${document}.md`, import.meta.url), 'utf8');
+  return [...text.matchAll(/```(jsx?|tsx?)\n(.*?)```/gs)].map(([, language, code], n, all) => ({
+    under: `${document}: ${text
+      .slice(0, all[n]?.index)
+      .match(/^#+ (.*)$/gm)
+      ?.at(-1)
+      ?.replace(/^#+ /, '')}`,
+    language: language as Example['language'],
+    code: code as string,
+  }));
+}
+
+const examples = [...(await examplesOf('client')), ...(await examplesOf('lists'))];
+const example = (under: string) =>
+  examples.find((each) => each.under === under)?.code ?? `throw new Error('there is no ${under}')`;
 
 const SOURCES = {
   'rowcast/client': resolve('src/client/connect.ts'),
+  'rowcast/list': resolve('src/list/live-list.ts'),
   'rowcast/react': resolve('src/react/react.ts'),
+  'rowcast/react-query': resolve('src/tanstack/query.ts'),
+  'rowcast/tanstack-db': resolve('src/tanstack/collection.ts'),
+  'rowcast/testing': resolve('src/testing/fake-feed.ts'),
 };
 
 const secret = new TextEncoder().encode('a secret that is long enough for HS256');
+
+/** As docs/lists.md has it. */
+const LIST = `select coalesce(json_agg(m), '[]') as rows, rowcast.snapshot() as cursor from messages m`;
 
 /** An application around an example: its database, its API, its page. */
 async function application() {
@@ -47,15 +66,11 @@ async function application() {
       response.end(await token.sign(secret));
       return;
     }
-    const id = request.url?.split('/')[3];
-    const rows = await world.sql(
-      'select id::int, content from messages where $1::int is null or id = $1 order by id',
-      [id],
-    );
+    const list = await world.sql<{ rows: unknown[]; cursor: string }>(LIST);
     if (failing-- > 0) return void response.destroy();
     server.emit('listed');
     await answering;
-    response.end(JSON.stringify(id ? rows[0] : rows));
+    response.end(JSON.stringify(list[0]));
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { fetch } = globalThis;
@@ -131,13 +146,13 @@ async function run(code: string, world: World, document: Document): Promise<Docu
   return document;
 }
 
-test('the examples of docs/client.md have the types they say', async () => {
+test('the examples of docs/client.md and docs/lists.md have the types they say', async () => {
   const folder = resolve('node_modules/.cache/rowcast-examples');
   await rm(folder, { recursive: true, force: true });
   await mkdir(folder, { recursive: true });
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const typed = examples.filter(({ language }) => language !== 'js');
-  expect(typed).toHaveLength(3);
+  expect(typed).toHaveLength(6);
   const files = typed.map(({ language }, i) => join(folder, `example-${i}.${language}`));
   await Promise.all(files.map((file, i) => writeFile(file, typed[i]?.code as string)));
   const program = ts.createProgram(files, {
@@ -163,11 +178,27 @@ test('the examples of docs/client.md have the types they say', async () => {
   ).toEqual([]);
 });
 
-test('the plain example shows what is in the database, whatever happens to its connection', async () => {
+test('the plain example shows messages as they come', async () => {
+  const { world, insert } = await application();
+  const page = await run(
+    example('client: The browser client'),
+    world,
+    openDocument('<pre id="messages"></pre>'),
+  );
+  await expect.poll(() => page.title).toBe('Messages');
+  await insert('live');
+  await expect.poll(() => page.querySelector('#messages')?.textContent).toBe('live\n');
+});
+
+test('the example of a list shows what is in the database, whatever happens to its connection', async () => {
   const { world, insert, voidCursors, failOnce } = await application();
   await insert('before');
   failOnce();
-  const page = await run(plain, world, openDocument('<pre id="messages"></pre>'));
+  const page = await run(
+    example('lists: The list'),
+    world,
+    openDocument('<pre id="messages"></pre>'),
+  );
   const shown = () => page.querySelector('#messages')?.textContent;
   await expect.poll(shown).toBe('before');
   await expect.poll(() => page.title).toBe('Messages');
@@ -192,7 +223,7 @@ test('the plain example shows what is in the database, whatever happens to its c
 
 test('the React example shows progress as it is sent', async () => {
   const { world } = await application();
-  const page = await run(react, world, openDocument('<div id="root"></div>'));
+  const page = await run(example('client: React'), world, openDocument('<div id="root"></div>'));
   const shown = () => page.querySelector('p')?.textContent;
   await expect.poll(shown).toBe('0 % · live');
   await world.sql(`select rowcast.send_to_user('alice', 'upload_progress', '{"percent": 80}')`);
@@ -202,7 +233,11 @@ test('the React example shows progress as it is sent', async () => {
 test('the React Query example loses nothing that is committed while it fetches', async () => {
   const { world, insert, holdLists, listed, voidCursors } = await application();
   await insert('before');
-  const page = await run(reactQuery, world, openDocument('<div id="root"></div>'));
+  const page = await run(
+    example('lists: React Query'),
+    world,
+    openDocument('<div id="root"></div>'),
+  );
   const shown = () => [...page.querySelectorAll('li')].map(({ textContent }) => textContent);
   await expect.poll(shown).toEqual(['before']);
   await insert('live');
@@ -211,9 +246,35 @@ test('the React Query example loses nothing that is committed while it fetches',
   await Promise.all([listed(), voidCursors()]);
   await world.sql(`update messages set content = 'changed' where content = 'before'`);
   await insert('during the fetch');
-  await expect.poll(shown).toContain('during the fetch');
   release();
   await insert('after');
   await expect.poll(shown).toContain('after');
   expect(shown().sort()).toEqual(['after', 'changed', 'during the fetch', 'live']);
+});
+
+test('the React example of a list shows the table, and its badge the status', async () => {
+  const { world, insert } = await application();
+  await insert('before');
+  const page = await run(example('lists: React'), world, openDocument('<div id="root"></div>'));
+  const shown = () => [...page.querySelectorAll('li')].map(({ textContent }) => textContent);
+  await expect.poll(shown).toEqual(['before']);
+  await expect.poll(() => page.querySelector('b')?.textContent).toBe('live');
+  await insert('live');
+  await expect.poll(shown).toEqual(['before', 'live']);
+});
+
+test('a page that a server rendered goes on from its snapshot, and fetches nothing', async () => {
+  const { world, insert, failOnce } = await application();
+  await insert('rendered');
+  const [initial] = await world.sql(LIST);
+  await insert('since');
+  failOnce();
+  const page = await run(
+    example('lists: A page that a server renders'),
+    world,
+    openDocument(
+      `<script type="application/json" id="initial">${JSON.stringify(initial)}</script><pre id="messages"></pre>`,
+    ),
+  );
+  await expect.poll(() => page.querySelector('#messages')?.textContent).toBe('rendered\nsince');
 });

@@ -306,5 +306,5 @@ test('a table whose key has another name is an error that says so', async () => 
   const made = start({ key: 'uuid' as 'id' });
   made.ready();
   await (await made.fetch(0)).answer({ rows: [order(1)], cursor: made.snapshot() });
-  await expect.poll(() => made.list.error?.message).toBe('liveList: a row has no uuid; see key');
+  await expect.poll(() => made.list.error?.message).toBe('liveList: no uuid in a row; see key');
 });
