@@ -16,7 +16,10 @@ import type { Status } from '../client/feed.ts';
 import type { Ready } from '../client/message.ts';
 import { type ClientCursor, parseCursor } from '../protocol/cursor.ts';
 import { isWithin, sees } from '../protocol/snapshot.ts';
+import { isTable } from './is-table.ts';
 import { Rows, type RowsOptions } from './rows.ts';
+
+export { isTable };
 
 /** Messages that are kept during a fetch; when there are more, it is made again. */
 const MAX_KEPT = 10_000;
@@ -227,8 +230,7 @@ class FetchedList<Row extends object> implements LiveList<Row> {
   }
 
   #hear(message: ListMessage): void {
-    const [, change] = message.type.split(/^(NEW|UPDATE|DELETE|TRUNCATE)_/);
-    if (message.type !== `${change}_${this.#options.entity}`) return;
+    if (!isTable(this.#options.entity, message)) return;
     this.#kept?.push(message);
     if (this.#kept && this.#kept.length > MAX_KEPT) this.#keep();
     this.#apply(message);
@@ -238,8 +240,8 @@ class FetchedList<Row extends object> implements LiveList<Row> {
   #apply({ type, data, old, truncated, tx }: ListMessage): void {
     if (!this.#isWhole || (tx && this.#seen && sees(this.#seen.snapshot, BigInt(tx)))) return;
     const row = this.#rowOf(data);
-    if (type.startsWith('T')) this.#rows.clear();
-    else if (row && type.startsWith('D')) this.#rows.delete(row);
+    if (type[0] === 'T') this.#rows.clear();
+    else if (row && type[0] === 'D') this.#rows.delete(row);
     else if (row && !truncated) this.#rows.put(row, this.#rowOf(old));
     else this.#isWhole = false;
     if (!this.#isWhole || this.#rows.isShort) void this.refresh();

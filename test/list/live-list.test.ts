@@ -1,6 +1,8 @@
 import { expect, onTestFinished, test, vi } from 'vitest';
+import type { Message, TableMessages } from '../../src/client/message.ts';
 import {
   type Fetched,
+  isTable,
   type ListOptions,
   type LiveList,
   liveList,
@@ -69,6 +71,29 @@ async function live(
   await expect.poll(() => made.list.status).toBe('live');
   return made;
 }
+
+test('messages of several tables and of the application are told apart, by type too', () => {
+  type Messages = TableMessages<'ORDER', Order> &
+    TableMessages<'ORDER_LINE', { line: number }> & { ORDER: string };
+  const of = (message: Message<Messages>) => {
+    if (isTable('ORDER', message)) {
+      const total: number | undefined = message.data?.total;
+      return `order ${total}`;
+    }
+    if (isTable('ORDER_LINE', message)) return `line ${message.data?.line}`;
+    const own = message.data as string;
+    return `own ${own}`;
+  };
+  const message = (type: string, data: unknown) => ({ type, data }) as Message<Messages>;
+  expect(
+    [
+      message('UPDATE_ORDER', { total: 5 }),
+      message('NEW_ORDER_LINE', { line: 7 }),
+      message('ORDER', 'x'),
+      message('TRUNCATE_ORDER', null),
+    ].map(of),
+  ).toEqual(['order 5', 'line 7', 'own x', 'order undefined']);
+});
 
 test('the list is fetched once the feed is live, and follows the messages of its table alone', async () => {
   const { list, push, fetches } = await live();
