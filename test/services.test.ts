@@ -33,7 +33,10 @@ const SERVICES: Readonly<Record<string, () => Promise<Service>>> = {
   'page server': async () => {
     const { connectionString: databaseUrl } = await database();
     const auth = { mode: 'none' } as const;
-    return new PageServer({ port: 0, websocketUrl: 'ws://127.0.0.1:1/', databaseUrl, auth });
+    const connections = { list: async () => [], onChange: () => () => undefined };
+    const trace = async () => '';
+    const websocketUrl = 'ws://127.0.0.1:1/';
+    return new PageServer({ port: 0, websocketUrl, databaseUrl, auth, trace, connections });
   },
   'notification listener': async () =>
     new NotificationListener({ database: await database(), applicationName: 'services', log }),

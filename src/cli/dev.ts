@@ -1,5 +1,9 @@
+import { loadCommandConfig } from '../daemon/config.ts';
 import { DevFolder } from '../local/dev-folder.ts';
+import { InspectionClient } from '../telemetry/inspection-client.ts';
 import { keepOnWithoutReader, print, stopOnSignal } from './process.ts';
+import { Terminal } from './terminal.ts';
+import { traceText } from './trace.ts';
 
 /** `rowcast dev`: runs the whole system on this machine until a signal. */
 export async function dev(
@@ -22,6 +26,15 @@ export async function dev(
       env,
     },
     print,
+    trace: (eventId, { databaseUrl, inspectPort }) =>
+      traceText(
+        {
+          database: loadCommandConfig({ DATABASE_URL: databaseUrl }).database,
+          inspector: new InspectionClient(inspectPort),
+          terminal: new Terminal(process.stdout, { NO_COLOR: '1' }),
+        },
+        eventId,
+      ),
   });
   stopOnSignal(() => system.stop());
   await system.start();

@@ -17,25 +17,36 @@ export async function trace(
   id: string,
   options: { json: boolean },
 ): Promise<boolean> {
-  const session = await openSession(context.database, {
+  const found = await findTrace(context, id);
+  context.terminal.print(options.json ? JSON.stringify(found) : screenOf(found, context));
+  return found.event !== null;
+}
+
+/** For the page of `rowcast dev`. @throws as `trace` does */
+export async function traceText(context: TraceContext, id: string): Promise<string> {
+  return screenOf(await findTrace(context, id), context);
+}
+
+type TraceContext = Pick<CommandContext, 'database' | 'inspector' | 'terminal'>;
+
+function screenOf(found: Trace, { terminal, inspector }: TraceContext): string {
+  return traceScreen(printable(found), terminal, inspector.where);
+}
+
+async function findTrace({ database, inspector }: TraceContext, id: string): Promise<Trace> {
+  const session = await openSession(database, {
     applicationName: 'rowcast trace',
     queryTimeoutMs: QUERY_TIMEOUT_MS,
   });
   try {
     const log = await readLogStatus(session);
     const event = log.installed ? await readEvent(session, id) : undefined;
-    const found: Trace = {
+    return {
       id,
       event: event ?? null,
       log,
-      relay: await context.inspector.trace(id, installationOf(log)),
+      relay: await inspector.trace(id, installationOf(log)),
     };
-    context.terminal.print(
-      options.json
-        ? JSON.stringify(found)
-        : traceScreen(printable(found), context.terminal, context.inspector.where),
-    );
-    return found.event !== null;
   } finally {
     await session.close();
   }

@@ -6,6 +6,7 @@ import { setTimeout } from 'node:timers/promises';
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import pg from 'pg';
 import { ConnectionStore } from '../connections/connection-store.ts';
+import { scanConnections, type TableReader } from '../connections/scan-feed.ts';
 import { errorText } from '../error-text.ts';
 import { Authenticator } from '../lambdas/authenticate.ts';
 import { connectHandler } from '../lambdas/connect.ts';
@@ -20,13 +21,14 @@ import {
   startDynamoDb,
 } from './dynamodb.ts';
 import { LocalGateway } from './gateway.ts';
-import { PageServer } from './page-server.ts';
+import { type PageOptions, PageServer } from './page-server.ts';
 import { claimPorts } from './ports.ts';
 import { LocalPostgres } from './postgres.ts';
 
 const SERVICES = ['page', 'gateway', 'dynamodb', 'health', 'postgres', 'inspect'] as const;
 const DATABASE = 'rowcast';
 const RESTART_MS = 1000;
+const SCAN_TIMEOUT_MS = 5000;
 
 /**
  * `rowcast dev`: the whole system on this machine. Postgres, DynamoDB, the gateway with the real
@@ -83,12 +85,17 @@ export class DevSystem implements Service {
     const postgres = await this.#startPostgres(ports.postgres);
     const databaseUrl = postgres.url(DATABASE);
     await createDatabase(postgres.url('postgres'));
-    const gateway = await this.#startGateway(lambdas, dynamodb.endpoint, ports.gateway);
+    const client = dynamoDbClient(dynamodb.endpoint);
+    await createConnectionsTable(client, lambdas.table);
+    const table = { client: DynamoDBDocumentClient.from(client), table: lambdas.table };
+    const gateway = await this.#startGateway(lambdas, new ConnectionStore(table), ports.gateway);
     const page = new PageServer({
       port: ports.page,
       websocketUrl: gateway.websocketUrl,
       databaseUrl,
       auth: lambdas.auth,
+      trace: (eventId) => this.#options.trace(eventId, { databaseUrl, inspectPort: ports.inspect }),
+      connections: connectionsOf(gateway, table),
     });
     await this.#keep(page.start().then(() => page));
     const healthUrl = `http://127.0.0.1:${ports.health}`;
@@ -125,14 +132,10 @@ export class DevSystem implements Service {
   }
 
   async #startGateway(
-    settings: ConnectSettings,
-    dynamodbEndpoint: string,
+    { auth, connectionTtlSeconds }: ConnectSettings,
+    store: ConnectionStore,
     port: number,
   ): Promise<LocalGateway> {
-    const { auth, table, connectionTtlSeconds } = settings;
-    const client = dynamoDbClient(dynamodbEndpoint);
-    await createConnectionsTable(client, table);
-    const store = new ConnectionStore({ client: DynamoDBDocumentClient.from(client), table });
     const gateway = new LocalGateway({
       stage: 'local',
       port,
@@ -266,6 +269,17 @@ export class DevSystem implements Service {
   }
 }
 
+/** The connections table, told again when the gateway has let one in or closed one. */
+function connectionsOf(gateway: LocalGateway, from: TableReader): PageOptions['connections'] {
+  return {
+    list: () => scanConnections(from, Date.now(), AbortSignal.timeout(SCAN_TIMEOUT_MS)),
+    onChange(listener) {
+      gateway.on('connected', listener).on('disconnected', listener);
+      return () => gateway.off('connected', listener).off('disconnected', listener);
+    },
+  };
+}
+
 async function createDatabase(adminUrl: string): Promise<void> {
   const client = new pg.Client({ connectionString: adminUrl });
   await client.connect();
@@ -285,4 +299,6 @@ export interface DevOptions {
     readonly env: NodeJS.ProcessEnv;
   };
   print(line: string): void;
+  /** The way of an event, as `rowcast trace` prints it. */
+  trace(eventId: string, of: { databaseUrl: string; inspectPort: number }): Promise<string>;
 }

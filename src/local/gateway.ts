@@ -172,7 +172,10 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> implements Se
         void this.#run(
           this.#options.disconnect,
           disconnectEvent(connection, this.#options.stage, code, reason.toString()),
-        ).then(over);
+        ).then(() => {
+          this.emit('disconnected', connection);
+          over();
+        });
       });
       this.emit('connected', connection);
     });
@@ -248,6 +251,8 @@ const STATUS_TEXT: Readonly<Record<number, string>> = {
 
 export interface LocalGatewayEvents {
   connected: [GatewayConnection];
+  /** `$disconnect` has run. */
+  disconnected: [GatewayConnection];
   lambdaFailed: [unknown];
 }
 

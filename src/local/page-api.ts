@@ -1,50 +1,43 @@
-import type pg from 'pg';
+import pg from 'pg';
 import * as v from 'valibot';
-import { MAX_ROWS } from './page/tables.ts';
+import { MAX_ROWS, type Table } from './page/tables.ts';
+import { watchedTables } from './watched-tables.ts';
 
-/** Columns that the page may write, by table. */
-const COLUMNS = {
-  messages: ['sender', 'recipient', 'content', 'status'],
-  complaints: ['title', 'details', 'status', 'reporter'],
-} as const;
-
-type Table = keyof typeof COLUMNS;
-
-const text = v.nullish(v.string());
-const ROWS = {
-  messages: v.partial(
-    v.object({ sender: text, recipient: text, content: v.string(), status: v.string() }),
-  ),
-  complaints: v.partial(
-    v.object({ title: v.string(), details: text, status: v.string(), reporter: text }),
-  ),
-};
 const SENDING = v.object({ type: v.string(), audience: v.array(v.string()), data: v.string() });
+const ROW = v.record(v.string(), v.string());
 
 /** JSON text, as Postgres printed it. */
 export type ApiAnswer = { readonly status: number; readonly json: string };
 
+export interface ApiRequest {
+  readonly method: string;
+  readonly path: string;
+  /** The key of a row: a value a column. */
+  readonly query: URLSearchParams;
+  readonly body: unknown;
+}
+
 /**
  * The page's changes of the database, made as an application would: rows are inserted, changed and
- * deleted with plain statements, and messages are sent with rowcast.send(). `GET|POST
- * /api/{table}`, `GET|PATCH|DELETE /api/{table}/{id}`, `POST /api/send`.
+ * deleted with plain statements, and messages are sent with rowcast.send(). `GET /api/tables`,
+ * `GET|POST /api/rows/{table}`, `PATCH|DELETE /api/rows/{table}?{key}`, `POST /api/send`.
  */
-export async function answerApi(
-  database: pg.Pool,
-  request: { method: string; path: string; body: unknown },
-): Promise<ApiAnswer> {
-  const { method, path, body } = request;
+export async function answerApi(database: pg.Pool, request: ApiRequest): Promise<ApiAnswer> {
+  const { method, path, query, body } = request;
   try {
     if (path === '/api/send' && method === 'POST')
       return await send(database, v.parse(SENDING, body));
-    const [, table, id] = /^\/api\/(messages|complaints)(?:\/(\d{1,18}))?$/.exec(path) ?? [];
-    if (table === undefined) return problem(404, 'no such path');
-    if (id === undefined && method === 'GET') return await list(database, table as Table);
-    if (id === undefined && method === 'POST') return await insert(database, table as Table, body);
-    if (id !== undefined && method === 'GET') return await one(database, table as Table, id);
-    if (id !== undefined && method === 'PATCH')
-      return await update(database, table as Table, id, body);
-    if (id !== undefined && method === 'DELETE') return await remove(database, table as Table, id);
+    if (path === '/api/tables' && method === 'GET')
+      return { status: 200, json: JSON.stringify(await watchedTables(database)) };
+    const name = /^\/api\/rows\/(.+)$/.exec(path)?.[1];
+    if (name === undefined) return problem(404, 'no such path');
+    const tables = await watchedTables(database);
+    const table = tables.find((each) => each.name === decodeURIComponent(name));
+    if (!table) return problem(404, `${decodeURIComponent(name)} is not watched`);
+    if (method === 'GET') return await list(database, table);
+    if (method === 'POST') return await insert(database, table, v.parse(ROW, body));
+    if (method === 'PATCH') return await update(database, table, query, v.parse(ROW, body));
+    if (method === 'DELETE') return await remove(database, table, query);
     return problem(405, `no ${method} here`);
   } catch (error) {
     // The user needs to read what Postgres or valibot says about the input.
@@ -53,27 +46,29 @@ export async function answerApi(
   }
 }
 
-async function list(database: pg.Pool, table: Table): Promise<ApiAnswer> {
+const quoted = pg.escapeIdentifier;
+
+/** The rows with the last keys, and the snapshot that they are of. */
+async function list(database: pg.Pool, { name, key, columns }: Table): Promise<ApiAnswer> {
+  // As page/live-rows.ts sorts them: numbers as numbers, all else as text.
+  const order = key.map((column) => {
+    const type = columns.find((each) => each.name === column)?.type ?? '';
+    const isNumber = /int|numeric|real|double/.test(type);
+    return `${quoted(column)}${isNumber ? '' : '::text collate "C"'} desc`;
+  });
   const { rows } = await database.query<{ json: string }>(
-    `select coalesce(json_agg(row_to_json(newest)), '[]')::text as json
-     from (select * from public.${table} order by id desc limit ${MAX_ROWS}) newest`,
+    `select json_build_object('rows', coalesce(json_agg(row_to_json(newest)), '[]'), 'cursor', rowcast.snapshot())::text as json
+     from (select ${columns.map((column) => quoted(column.name))} from ${name}
+       ${order.length > 0 ? `order by ${order}` : ''} limit ${MAX_ROWS}) newest`,
   );
-  return { status: 200, json: rows[0]?.json ?? '[]' };
+  return { status: 200, json: rows[0]?.json ?? '' };
 }
 
-async function one(database: pg.Pool, table: Table, id: string): Promise<ApiAnswer> {
-  const { rows } = await database.query<{ json: string }>(
-    `select row_to_json(found)::text as json from public.${table} found where id = $1`,
-    [id],
-  );
-  return rows[0] ? { status: 200, json: rows[0].json } : problem(404, `${table} has no row ${id}`);
-}
-
-async function insert(database: pg.Pool, table: Table, body: unknown): Promise<ApiAnswer> {
-  const given = assignments(table, body);
+async function insert(database: pg.Pool, table: Table, row: RowText): Promise<ApiAnswer> {
+  const { columns, values } = assignments(table, row);
   await database.query(
-    `insert into public.${table} (${given.columns}) values (${given.values.map((_, i) => `$${i + 1}`)})`,
-    given.values,
+    `insert into ${table.name} (${columns}) values (${values.map((_, i) => `$${i + 1}`)})`,
+    values,
   );
   return DONE;
 }
@@ -81,21 +76,28 @@ async function insert(database: pg.Pool, table: Table, body: unknown): Promise<A
 async function update(
   database: pg.Pool,
   table: Table,
-  id: string,
-  body: unknown,
+  key: URLSearchParams,
+  row: RowText,
 ): Promise<ApiAnswer> {
-  const given = assignments(table, body);
-  const set = given.columns.map((column, i) => `${column} = $${i + 2}`);
-  const { rowCount } = await database.query(
-    `update public.${table} set ${set}, updated_at = now() where id = $1`,
-    [id, ...given.values],
-  );
-  return rowCount ? DONE : problem(404, `${table} has no row ${id}`);
+  const { columns, values } = assignments(table, row);
+  const set = columns.map((column, i) => `${column} = $${i + 1}`);
+  if (table.columns.some(({ name }) => name === 'updated_at') && row.updated_at === undefined)
+    set.push('updated_at = now()');
+  const one = condition(table, key, values.length);
+  const { rowCount } = await database.query(`update ${table.name} set ${set} where ${one.sql}`, [
+    ...values,
+    ...one.values,
+  ]);
+  return rowCount ? DONE : problem(404, `${table.name} has no such row`);
 }
 
-async function remove(database: pg.Pool, table: Table, id: string): Promise<ApiAnswer> {
-  const { rowCount } = await database.query(`delete from public.${table} where id = $1`, [id]);
-  return rowCount ? DONE : problem(404, `${table} has no row ${id}`);
+async function remove(database: pg.Pool, table: Table, key: URLSearchParams): Promise<ApiAnswer> {
+  const one = condition(table, key, 0);
+  const { rowCount } = await database.query(
+    `delete from ${table.name} where ${one.sql}`,
+    one.values,
+  );
+  return rowCount ? DONE : problem(404, `${table.name} has no such row`);
 }
 
 async function send(database: pg.Pool, message: v.InferOutput<typeof SENDING>): Promise<ApiAnswer> {
@@ -113,14 +115,28 @@ function problem(status: number, error: string): ApiAnswer {
   return { status, json: JSON.stringify({ error }) };
 }
 
-/**
- * Only what the page may write; an empty field is null, but for content and title, which the table
- * then refuses.
- */
-function assignments(table: Table, body: unknown): { columns: string[]; values: unknown[] } {
-  const row = v.parse(ROWS[table], body) as Record<string, unknown>;
-  const columns = COLUMNS[table].filter((column) => row[column] !== undefined);
-  if (columns.length === 0)
-    throw new Error(`nothing to write; ${table} has ${COLUMNS[table].join(', ')}`);
-  return { columns, values: columns.map((column) => row[column] || null) };
+/** As a person types it; Postgres reads it as the column's type. */
+type RowText = v.InferOutput<typeof ROW>;
+
+/** Only what a form may write. An empty field is null, which the table may refuse. */
+function assignments({ name, columns }: Table, row: RowText) {
+  const written = columns.filter(
+    (column) => (column.inserted || column.edited) && row[column.name] !== undefined,
+  );
+  if (written.length === 0) throw new Error(`nothing to write into ${name}`);
+  return {
+    columns: written.map((column) => quoted(column.name)),
+    values: written.map((column) => row[column.name] || null),
+  };
+}
+
+/** @param taken parameters before its own. @throws without a value for each column of the key */
+function condition({ name, key }: Table, given: URLSearchParams, taken: number) {
+  if (key.length === 0) throw new Error(`${name} has no primary key that is sent`);
+  const missing = key.find((column) => !given.has(column));
+  if (missing) throw new Error(`${missing} is missing in the query`);
+  return {
+    sql: key.map((column, i) => `${quoted(column)} = $${taken + i + 1}`).join(' and '),
+    values: key.map((column) => given.get(column)),
+  };
 }

@@ -5,6 +5,8 @@ import { SignJWT } from 'jose';
 import type { Pool } from 'pg';
 import pg from 'pg';
 import * as v from 'valibot';
+import type { Connection } from '../connections/connection.ts';
+import { errorText } from '../error-text.ts';
 import type { AuthSettings } from '../lambdas/settings.ts';
 import { refusalOf } from '../request-guard.ts';
 import type { Service } from '../service.ts';
@@ -17,8 +19,9 @@ const TOO_LARGE = Symbol('too large');
 
 /**
  * The page of `rowcast dev`: its files, what it needs to connect (`/api/config`, and in place of an
- * application's own sign-in `/api/token`), and an API on the two tables. For this machine and its
- * own page only.
+ * application's own sign-in `/api/token`), an API on the watched tables (page-api.ts), the way of
+ * an event (`/api/trace/ID`), and who is connected, as server-sent events (`/api/connections`). For
+ * this machine and its own page only.
  */
 export class PageServer implements Service {
   #starting: Promise<void> | undefined;
@@ -65,17 +68,23 @@ export class PageServer implements Service {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { pathname: path } = new URL(request.url ?? '/', 'http://page.invalid');
+    const { pathname: path, searchParams: query } = new URL(
+      request.url ?? '/',
+      'http://page.invalid',
+    );
     const method = request.method ?? 'GET';
     const refusal = refusalOf(request.headers, 'own page') ?? mistyped(request, method);
     if (refusal) return send(response, 403, 'text/plain', refusal);
     if (path === '/api/config')
       return send(response, 200, JSON_TYPE, JSON.stringify(this.#config()));
+    if (path === '/api/connections') return this.#tellConnections(response);
+    const traced = /^\/api\/trace\/(\d{1,19})$/.exec(path)?.[1];
+    if (traced) return this.#trace(traced, response);
     if (path.startsWith('/api/')) {
       const body = await bodyOf(request);
       if (body === TOO_LARGE) return send(response, 413, JSON_TYPE, '{"error":"more than 200 kB"}');
       if (path === '/api/token' && method === 'POST') return this.#token(body, response);
-      const answer = await answerApi(this.#database, { method, path, body });
+      const answer = await answerApi(this.#database, { method, path, query, body });
       return send(response, answer.status, JSON_TYPE, answer.json);
     }
     const asset = this.#assets.get(path === '/' ? 'index.html' : path.slice(1));
@@ -90,6 +99,28 @@ export class PageServer implements Service {
       databaseUrl,
       auth: auth.mode === 'none' ? 'none' : 'secret' in auth.key ? 'secret' : 'jwks',
     };
+  }
+
+  async #trace(eventId: string, response: ServerResponse): Promise<void> {
+    try {
+      send(response, 200, 'text/plain', await this.#options.trace(eventId));
+    } catch (error) {
+      send(response, 503, 'text/plain', errorText(error));
+    }
+  }
+
+  /** Now and after each change. The browser asks again when the answer ends. */
+  #tellConnections(response: ServerResponse): void {
+    const { list, onChange } = this.#options.connections;
+    response.writeHead(200, { ...HEADERS, 'content-type': 'text/event-stream' });
+    const tell = () =>
+      void list().then(
+        (connections) => response.write(`data: ${JSON.stringify(connections)}\n\n`),
+        () => response.destroy(),
+      );
+    const stop = onChange(tell);
+    response.on('close', stop);
+    tell();
   }
 
   /**
@@ -151,18 +182,26 @@ function send(
   type: string,
   content: string | Uint8Array,
 ): void {
-  response.writeHead(status, {
-    'content-type': type,
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
-    'x-frame-options': 'DENY',
-  });
+  response.writeHead(status, { ...HEADERS, 'content-type': type });
   response.end(content);
 }
+
+const HEADERS = {
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+};
 
 export interface PageOptions {
   readonly port: number;
   readonly websocketUrl: string;
   readonly databaseUrl: string;
   readonly auth: AuthSettings;
+  /** The way of an event, as `rowcast trace` prints it. */
+  trace(eventId: string): Promise<string>;
+  readonly connections: {
+    list(): Promise<readonly Connection[]>;
+    /** @returns stops it */
+    onChange(listener: () => void): () => void;
+  };
 }

@@ -64,14 +64,14 @@ async function attack({ urls, connectionId }: Target): Promise<Loot> {
       element.onerror = () => resolve(null);
       document.body.append(element);
     });
-  await attempt('rows', read(`${urls.pageUrl}api/messages`));
+  await attempt('rows', read(`${urls.pageUrl}api/rows/messages`));
   await attempt('settings', read(`${urls.pageUrl}api/config`));
   await attempt('token', script(`${urls.pageUrl}api/token?userId=admin&roles=admin`));
   await attempt('token by POST', read(`${urls.pageUrl}api/token`, { method: 'POST', body: '{}' }));
   for (const type of ['text/plain', 'application/json'])
     await attempt(
       `a row as ${type}`,
-      send(`${urls.pageUrl}api/messages`, {
+      send(`${urls.pageUrl}api/rows/messages`, {
         method: 'POST',
         headers: { 'content-type': type },
         body: '{"content":"forged"}',
@@ -167,7 +167,7 @@ async function idOf({ dynamodbEndpoint }: DevUrls): Promise<string> {
 /** The next row of the page's own is the first that it shows. */
 async function expectUntouched(own: Page): Promise<void> {
   await own.evaluate(() =>
-    fetch('/api/messages', {
+    fetch('/api/rows/messages', {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body: '{"content":"a row of mine"}',

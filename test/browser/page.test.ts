@@ -97,7 +97,7 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     });
     await live(page);
     const row = (rowId: number) =>
-      page.locator(`section[aria-labelledby=messages] li[data-id="${rowId}"]`);
+      page.locator(`section[aria-labelledby=messages] li[data-key="${rowId}"]`);
     await row(id).getByText('was there before').waitFor();
     const inserted = await insert('from psql');
     await row(inserted).getByText('from psql').waitFor();
@@ -112,14 +112,18 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     await database.query('truncate complaints');
     await page.getByText('too late').waitFor({ state: 'detached' });
     expect({ sockets, loads }).toEqual({ sockets: 1, loads: 1 });
-    expect(Number(await page.locator('[data-figure=transfers]').textContent())).toBeGreaterThan(0);
+    for (const figure of ['p50', 'p95'])
+      await page
+        .locator(`[data-figure=${figure}]`)
+        .getByText(/^\d+ ms$/)
+        .waitFor();
     await expect.poll(() => page.locator('.bar').count()).toBeGreaterThan(2);
   });
 
   test('everything can be done by keyboard, and what the database refuses is said', async () => {
     const page = await live(await open());
     const { keyboard } = page;
-    await page.getByLabel('From', { exact: true }).focus();
+    await page.getByLabel('sender', { exact: true }).focus();
     await keyboard.type('ann');
     await keyboard.press('Tab');
     await keyboard.type('ben');
@@ -127,7 +131,7 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     await keyboard.type('typed');
     await keyboard.press('Enter');
     const row = page.locator('li', { hasText: 'typed' });
-    await row.getByText('ann → ben').waitFor();
+    for (const name of ['ann', 'ben']) await row.getByText(name, { exact: true }).waitFor();
     await row.getByRole('button', { name: /Edit/ }).focus();
     await keyboard.press('Enter');
     for (let i = 0; i < 2; i++) await keyboard.press('Tab');
@@ -158,11 +162,14 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
         .locator('section[aria-labelledby=direct] li')
         .getByText('upload_progress')
         .waitFor();
-    await other.getByText('for_admins').waitFor();
-    await other.getByText('for_office').waitFor();
-    expect(
-      await other.locator('section[aria-labelledby=direct] li').allTextContents(),
-    ).toHaveLength(2);
+    const sent = other.locator('section[aria-labelledby=direct] li');
+    await sent.getByText('for_admins').waitFor();
+    await sent.getByText('for_office').waitFor();
+    expect(await sent.allTextContents()).toHaveLength(2);
+    const connected = first.locator('section[aria-labelledby=connected]');
+    await connected.locator('li', { hasText: 'bob' }).getByText('lobby, office').waitFor();
+    await other.context().close();
+    await connected.locator('li', { hasText: 'bob' }).waitFor({ state: 'detached' });
     expect(
       await first.locator('section[aria-labelledby=direct] li').allTextContents(),
     ).toHaveLength(1);
@@ -181,6 +188,12 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     await page.getByText('missed 1').waitFor();
     await page.getByText('missed 2').waitFor();
     await page.getByText('back, with 2 missed').waitFor();
+    for (const content of ['missed 1', 'missed 2'])
+      await page.locator('li', { hasText: content }).getByText('replayed').waitFor();
+    await insert('not missed');
+    const onTime = page.locator('section[aria-labelledby=messages] li', { hasText: 'not missed' });
+    await onTime.waitFor();
+    expect(await onTime.getByText('replayed').count()).toBe(0);
     await screenshot(page, 'caught-up');
   });
 
@@ -204,11 +217,11 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
   test('an edit saves what was changed in it and nothing else, and says what changed meanwhile', async () => {
     const page = await live(await open());
     const id = await insert('line 1\nline 2');
-    const row = page.locator(`section[aria-labelledby=messages] li[data-id="${id}"]`);
+    const row = page.locator(`section[aria-labelledby=messages] li[data-key="${id}"]`);
     await row.getByRole('button', { name: /Edit/ }).click();
     await database.query(`update messages set content = 'by another' where id = $1`, [id]);
-    await row.getByText('Changed meanwhile: Message').waitFor();
-    await row.getByLabel('Status').fill('read');
+    await row.getByText('Changed meanwhile: content').waitFor();
+    await row.getByLabel('status').fill('read');
     await page.keyboard.press('Enter');
     await row.getByText('read', { exact: true }).waitFor();
     await row.getByText('by another').waitFor();
@@ -220,12 +233,64 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
       .poll(() => page.evaluate('document.activeElement?.getAttribute("aria-label")'))
       .toBe(`Edit row ${id}`);
     await row.getByRole('button', { name: /Edit/ }).click();
-    await row.getByLabel('From').fill('half typed');
+    await row.getByLabel('sender').fill('half typed');
     await database.query('delete from messages where id = $1', [id]);
     await row.getByText('Deleted meanwhile').waitFor();
-    expect(await row.getByLabel('From').inputValue()).toBe('half typed');
+    expect(await row.getByLabel('sender').inputValue()).toBe('half typed');
     await page.keyboard.press('Escape');
     await row.waitFor({ state: 'detached' });
+  });
+
+  test('a table that is watched meanwhile appears, with its own columns and key', async () => {
+    await database.query(`
+      create table shelves (
+        hall text, place bigint, label varchar(40) not null, tags text[], primary key (hall, place))`);
+    const page = await live(await open());
+    await database.query(`select rowcast.watch('shelves', entity => 'SHELF')`);
+    await database.query(`insert into shelves values ('east', 7, 'atlases', '{maps}')`);
+    const panel = page.locator('section[aria-labelledby=shelves]');
+    const row = panel.locator('li[data-key="east, 7"]');
+    await row.getByText('["maps"]').waitFor();
+    await panel.getByLabel('hall').fill('west');
+    await panel.getByLabel('place').fill('8');
+    await panel.getByLabel('label').fill('globes');
+    await panel.getByRole('button', { name: 'Insert' }).click();
+    await panel.locator('li', { hasText: 'globes' }).waitFor();
+    await row.getByRole('button', { name: 'Edit row east, 7' }).click();
+    await row.getByLabel('label').fill('old atlases');
+    await page.keyboard.press('Enter');
+    await row.getByText('old atlases').waitFor();
+    await row.getByRole('button', { name: 'Delete row east, 7' }).click();
+    await row.waitFor({ state: 'detached' });
+    await screenshot(page, 'any-table');
+    await page.getByRole('button', { name: 'shelves', exact: true }).press('Enter');
+    await panel.waitFor({ state: 'detached' });
+    await database.query('drop table shelves');
+  });
+
+  test('a row leads to its trace, and each frame is there as it came', async () => {
+    const page = await live(await open());
+    await insert('to be traced');
+    const row = page.locator('li', { hasText: 'to be traced' });
+    await row.getByRole('button', { name: /^Trace/ }).press('Enter');
+    const dialog = page.getByRole('dialog');
+    await dialog.getByText('1 delivered').waitFor();
+    await screenshot(page, 'trace');
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'detached' });
+    const frame = page.locator('section[aria-labelledby=frames] li').first();
+    await frame.locator('summary').press('Enter');
+    await frame.getByText('"content": "to be traced"').waitFor();
+    await frame.getByRole('button', { name: /^Trace event/ }).click();
+    await dialog.getByText('NEW_MESSAGE').waitFor();
+  });
+
+  test('the line for psql is copied', async () => {
+    const page = await live(await open());
+    await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+    await page.getByRole('button', { name: 'Copy' }).click();
+    await page.getByRole('button', { name: 'Copied' }).waitFor();
+    expect(await page.evaluate('navigator.clipboard.readText()')).toMatch(/^psql postgres:.*hello/);
   });
 
   test('older rows take the places of those that are deleted', async () => {
@@ -234,7 +299,7 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     );
     const page = await live(await open());
     const list = page.locator('section[aria-labelledby=complaints]');
-    await list.getByText('newest 100').waitFor();
+    await list.getByText('last 100').waitFor();
     await database.query(`delete from complaints where id > (select min(id) + 49 from complaints)`);
     await list.getByText('complaint 50', { exact: true }).waitFor();
     await expect.poll(() => list.locator('li').count()).toBe(50);
@@ -300,12 +365,12 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
 
   test('the page fits a small screen, and is dark where that is wanted', async () => {
     const page = await live(await open());
-    await page.setViewportSize({ width: 360, height: 780 });
+    await page.setViewportSize({ width: 390, height: 844 });
     await page.emulateMedia({ colorScheme: 'dark' });
     await insert('in the dark');
     await page.getByText('in the dark').waitFor();
     await screenshot(page, 'small-dark');
-    expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(360);
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(390);
     expect(await page.evaluate('getComputedStyle(document.documentElement).backgroundColor')).toBe(
       'rgb(16, 19, 22)',
     );

@@ -1,5 +1,4 @@
 import type { Row, Table } from './tables.ts';
-import { wire } from './wire.ts';
 
 export interface Config {
   readonly websocketUrl: string;
@@ -19,33 +18,46 @@ export interface Identity {
   readonly token: string;
 }
 
-export async function listRows(table: Table): Promise<Row[]> {
-  const text = await call('GET', `/api/${table.name}`);
-  wire.fetches++;
-  wire.bytes += new Blob([text]).size;
-  return JSON.parse(text) as Row[];
-}
+export const fetchConfig = async () => JSON.parse(await call('GET', '/api/config')) as Config;
+export const fetchTables = async () => JSON.parse(await call('GET', '/api/tables')) as Table[];
 
-export const fetchRow = async (table: Table, id: number) =>
-  JSON.parse(await call('GET', `/api/${table.name}/${id}`)) as Row;
-export const insertRow = (table: Table, row: object) => call('POST', `/api/${table.name}`, row);
-export const updateRow = (table: Table, id: number, row: object) =>
-  call('PATCH', `/api/${table.name}/${id}`, row);
-export const deleteRow = (table: Table, id: number) => call('DELETE', `/api/${table.name}/${id}`);
+export const fetchRows = async (table: Table, signal: AbortSignal) =>
+  JSON.parse(await call('GET', rowsOf(table), undefined, signal)) as {
+    rows: Row[];
+    cursor: string;
+  };
+export const insertRow = (table: Table, row: Row) => call('POST', rowsOf(table), row);
+export const updateRow = (table: Table, key: Row, row: Row) =>
+  call('PATCH', rowOf(table, key), row);
+export const deleteRow = (table: Table, key: Row) => call('DELETE', rowOf(table, key));
 
 export const sendMessage = (message: { type: string; audience: string[]; data: string }) =>
   call('POST', '/api/send', message);
 
-export const fetchConfig = async () => JSON.parse(await call('GET', '/api/config')) as Config;
+/** As `rowcast trace` prints it. */
+export const fetchTrace = (eventId: string) => call('GET', `/api/trace/${eventId}`);
 
 export function fetchToken({ userId, rooms, roles }: Identity): Promise<string> {
   return call('POST', '/api/token', { userId, rooms, roles });
 }
 
+const rowsOf = ({ name }: Table) => `/api/rows/${encodeURIComponent(name)}`;
+
+function rowOf(table: Table, row: Row): string {
+  const key = table.key.map((column) => [column, String(row[column])]);
+  return `${rowsOf(table)}?${new URLSearchParams(key)}`;
+}
+
 /** @throws with what the server says is wrong */
-async function call(method: string, path: string, body?: object): Promise<string> {
+async function call(
+  method: string,
+  path: string,
+  body?: object,
+  signal?: AbortSignal,
+): Promise<string> {
   const response = await fetch(path, {
     method,
+    ...(signal && { signal }),
     ...(body && { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
   });
   const text = await response.text();

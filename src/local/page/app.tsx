@@ -1,14 +1,17 @@
 import { type ReactNode, useMemo, useState } from 'react';
-import type { TruncatedMessage } from '../../client/connect.ts';
 import { RowcastProvider } from '../../react/react.ts';
-import { type Config, fetchRow, fetchToken, type Identity } from './api.ts';
+import { type Config, fetchToken, type Identity } from './api.ts';
 import { ConnectAs } from './connect-as.tsx';
+import { Connected } from './connected.tsx';
 import { DirectMessages } from './direct-messages.tsx';
+import { Frames } from './frames.tsx';
 import { Latency } from './latency.tsx';
 import { LiveSign } from './live-sign.tsx';
-import { LiveTable } from './live-table.tsx';
-import { COMPLAINTS, MESSAGES, type Row, tableOf } from './tables.ts';
-import { MeteredWebSocket } from './wire.ts';
+import { PsqlLine } from './psql-line.tsx';
+import { TablePanel } from './table-panel.tsx';
+import { Traces } from './trace.tsx';
+import { useTables } from './use-tables.ts';
+import { HeardWebSocket } from './wire.ts';
 
 /** As little as a person who has just cut the connection wants to wait. */
 const MAX_RECONNECT_DELAY_MS = 2000;
@@ -27,43 +30,73 @@ export function App({ config }: { config: Config }): ReactNode {
       key={JSON.stringify(identity)}
       url={url}
       rooms={identity.rooms}
-      fetchRow={fetchLarge}
-      WebSocket={MeteredWebSocket}
+      WebSocket={HeardWebSocket}
       maxReconnectDelayMs={MAX_RECONNECT_DELAY_MS}
       refusedDelayMs={REFUSED_DELAY_MS}
       {...(config.auth !== 'none' && {
         getToken: () => (config.auth === 'secret' ? fetchToken(identity) : identity.token || null),
       })}
     >
-      <header>
-        <h1>Rowcast</h1>
-        <LiveSign />
-        <ConnectAs auth={config.auth} identity={identity} connect={setIdentity} />
-      </header>
-      <main>
-        <div className="column">
-          <LiveTable table={MESSAGES} />
-          <DirectMessages identity={identity} />
-        </div>
-        <div className="column">
-          <LiveTable table={COMPLAINTS} />
+      <Traces>
+        <header>
+          <h1>Rowcast</h1>
+          <LiveSign />
+          <ConnectAs auth={config.auth} identity={identity} connect={setIdentity} />
+        </header>
+        <section className="panel first" aria-label="Try it">
+          <PsqlLine databaseUrl={config.databaseUrl} />
           <Latency />
-        </div>
-      </main>
-      <footer>
-        <p>Insert a row from anywhere, and see it appear above:</p>
-        <code>{`psql ${config.databaseUrl} -c "insert into messages (sender, recipient, content) values ('alice', 'bob', 'hello')"`}</code>
-      </footer>
+        </section>
+        <Panels identity={identity} />
+      </Traces>
     </RowcastProvider>
   );
 }
 
-/** A row that was too large for a frame; a message of the application's own has none. */
-async function fetchLarge(message: TruncatedMessage<string, unknown>): Promise<Row | null> {
-  const about = tableOf(message);
-  return about && about.change !== 'DELETE'
-    ? fetchRow(about.table, (message.data as Row).id)
-    : null;
+/** Tables on one side, what goes over the wire on the other. */
+function Panels({ identity }: { identity: Identity }): ReactNode {
+  const { tables, error } = useTables();
+  const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
+  const toggle = (name: string) =>
+    setHidden((before) => {
+      const after = new Set(before);
+      if (!after.delete(name)) after.add(name);
+      return after;
+    });
+  return (
+    <main>
+      <div className="column">
+        {error && (
+          <p className="error" role="alert">
+            {error}
+          </p>
+        )}
+        <nav aria-label="Watched tables">
+          {tables.map(({ name }) => (
+            <button
+              key={name}
+              type="button"
+              aria-pressed={!hidden.has(name)}
+              onClick={() => toggle(name)}
+            >
+              {name}
+            </button>
+          ))}
+          <code className="hint">select rowcast.watch('a_table')</code>
+        </nav>
+        {tables
+          .filter(({ name }) => !hidden.has(name))
+          .map((table) => (
+            <TablePanel key={JSON.stringify(table)} table={table} />
+          ))}
+      </div>
+      <div className="column">
+        <Frames />
+        <Connected />
+        <DirectMessages identity={identity} tables={tables} />
+      </div>
+    </main>
+  );
 }
 
 /** With AUTH_MODE=none one is who the query says. */

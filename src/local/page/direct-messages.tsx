@@ -1,25 +1,36 @@
 import { type ReactNode, useState } from 'react';
 import type { Message } from '../../client/connect.ts';
+import { isTable } from '../../list/live-list.ts';
 import { useRowcast } from '../../react/react.ts';
 import { type Identity, sendMessage } from './api.ts';
-import { type Messages, tableOf } from './tables.ts';
+import type { Table } from './tables.ts';
+import { TraceButton } from './trace.tsx';
 
 const MAX_SHOWN = 20;
 /** Names may hold commas: one ends where the next term begins. */
 const BETWEEN_TERMS = /,\s*(?=all\s*(?:,|$)|user:|room:|role:|connection:)/;
 
 /** Messages of the application's own, by `rowcast.send()`: only who is addressed sees them. */
-export function DirectMessages({ identity }: { identity: Identity }): ReactNode {
-  const [received, setReceived] = useState<readonly Message<Messages>[]>([]);
-  const [count, setCount] = useState(0);
+export function DirectMessages({
+  identity,
+  tables,
+}: {
+  identity: Identity;
+  tables: readonly Table[];
+}): ReactNode {
+  const [received, setReceived] = useState<readonly Message[]>([]);
   const [error, setError] = useState<string>();
-  useRowcast<Messages>({
-    onMessage(message) {
-      if (tableOf(message)) return;
-      setCount((before) => before + 1);
-      setReceived((all) => [message, ...all].slice(0, MAX_SHOWN));
+  useRowcast(
+    {
+      onMessage(message) {
+        setReceived((all) => [message, ...all.filter(isOwn)].slice(0, MAX_SHOWN));
+      },
     },
-  });
+    () => null,
+  );
+  /** A table may become known after its first message. */
+  const isOwn = ({ type }: Message) => !tables.some(({ entity }) => isTable(entity, { type }));
+  const shown = received.filter(isOwn);
 
   const send = async (form: FormData) => {
     const field = (name: string) => String(form.get(name) ?? '');
@@ -40,7 +51,10 @@ export function DirectMessages({ identity }: { identity: Identity }): ReactNode 
   return (
     <section className="panel" aria-labelledby="direct">
       <h2 id="direct">
-        Sent to you <span className="count">{count}</span>
+        Sent to you{' '}
+        <span className="count">
+          {shown.length === MAX_SHOWN ? `last ${MAX_SHOWN}` : shown.length}
+        </span>
       </h2>
       <form
         aria-label="Send a message"
@@ -83,12 +97,13 @@ export function DirectMessages({ identity }: { identity: Identity }): ReactNode 
         )}
       </form>
       <ul className="rows">
-        {received.map(({ id, type, data, truncated }) => (
+        {shown.map(({ id, type, data, truncated }) => (
           <li key={id} data-id={id}>
             <div className="row-text">
               <strong>{type}</strong>{' '}
               <code>{truncated ? 'too large to be sent' : JSON.stringify(data)}</code>
             </div>
+            <TraceButton eventId={id} of={`message ${id}`} />
           </li>
         ))}
       </ul>

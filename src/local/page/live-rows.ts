@@ -1,105 +1,109 @@
-import { useCallback, useEffect, useRef, useState } from 'react';
+import { useMemo, useRef, useState } from 'react';
 import type { Message } from '../../client/connect.ts';
-import { useRowcast } from '../../react/react.ts';
-import { listRows } from './api.ts';
-import { type Change, MAX_ROWS, type Messages, type Row, type Table, tableOf } from './tables.ts';
+import { isTable } from '../../list/live-list.ts';
+import { rowKey } from '../../list/rows.ts';
+import { useRowcast, useRows } from '../../react/react.ts';
+import { fetchRows } from './api.ts';
+import { MAX_ROWS, type Row, type Table } from './tables.ts';
+import { isReplayed } from './wire.ts';
 
-const RETRY_MS = 2000;
+/** More than are shown: a row may come back. */
+const MAX_MARKS = 5 * MAX_ROWS;
 
-export interface LiveRow extends Row {
-  /** How often it has changed on this page; 0 when it was fetched. */
-  readonly changes: number;
-  readonly change?: Change | undefined;
-  /** Only its key is known: it was too large to be sent, and could not be fetched. */
-  readonly truncated?: boolean;
+export interface ShownRow {
+  readonly key: string;
+  readonly row: Row;
+  /** The last message about it, on this page. */
+  readonly mark: Mark | undefined;
 }
 
-type Rows = ReadonlyMap<number, LiveRow>;
+export interface Mark {
+  readonly eventId: string;
+  readonly change: 'new' | 'update' | 'delete';
+  readonly replayed: boolean;
+}
 
 export interface LiveRows {
-  /**
-   * Undefined until they were fetched or heard of. Rows that were deleted stay until they are
-   * forgotten.
-   */
-  readonly rows: readonly LiveRow[] | undefined;
-  readonly error: string | undefined;
-  forget(id: number): void;
+  /** Null until they were fetched. Rows that were deleted stay until they are forgotten. */
+  readonly rows: readonly ShownRow[] | null;
+  readonly error: Error | null;
+  forget(key: string): void;
 }
 
-/**
- * A table as it is in the database: fetched at the start, at the first READY and whenever something
- * may have been missed, and kept up to date by messages. Those that arrive while it is fetched are
- * applied once more to what the fetch brings, which may be older.
- */
+/** The rows of `useRows`, with what this page heard of each, and those that have just gone. */
 export function useLiveRows(table: Table): LiveRows {
-  const [rows, setRows] = useState<Rows>();
-  const [error, setError] = useState<string>();
-  const sinceFetch = useRef<Message<Messages>[]>(undefined);
-  /** There were more rows than are shown. */
-  const more = useRef(false);
-
-  const fetchRows = useCallback(async () => {
-    const messages: Message<Messages>[] = [];
-    sinceFetch.current = messages;
-    try {
-      const fetched = await listRows(table);
-      if (sinceFetch.current !== messages) return;
-      more.current = fetched.length === MAX_ROWS;
-      const fresh = newestFirst(fetched.map((row) => ({ ...row, changes: 0 })));
-      setRows(messages.reduce((all, message) => applied(all, table, message), fresh));
-      setError(undefined);
-      sinceFetch.current = undefined;
-    } catch (failure) {
-      if (sinceFetch.current !== messages) return;
-      sinceFetch.current = undefined;
-      setError((failure as Error).message);
-      setTimeout(fetchRows, RETRY_MS);
-    }
-  }, [table]);
-
-  useEffect(() => void fetchRows(), [fetchRows]);
-  useRowcast<Messages>({
-    onMessage(message) {
-      sinceFetch.current?.push(message);
-      setRows((all) => all && applied(all, table, message));
-    },
-    onReady({ first, recovered }) {
-      if (first || !recovered) void fetchRows();
-    },
+  const { entity, key } = table;
+  const compare = useMemo(() => lastKeyFirst(key), [key]);
+  const { rows, status, error } = useRows<Row>({
+    entity,
+    key,
+    limit: MAX_ROWS,
+    compare,
+    fetch: ({ signal }) => fetchRows(table, signal),
   });
-  const forget = (id: number) => {
-    setRows((all) => all && new Map([...all].filter(([each]) => each !== id)));
-    // Older rows take the places of those that are gone.
-    if (more.current && sinceFetch.current === undefined) void fetchRows();
-  };
-  return { rows: rows && [...rows.values()], error, forget };
-}
+  const shown = useRef<readonly Row[]>(rows);
+  shown.current = rows;
+  const [marks, setMarks] = useState<ReadonlyMap<string, Mark>>(new Map());
+  const [gone, setGone] = useState<ReadonlyMap<string, Row>>(new Map());
 
-function newestFirst(rows: readonly LiveRow[]): Rows {
-  const sorted = [...rows].sort((a, b) => b.id - a.id);
-  let there = 0;
-  return new Map(
-    sorted
-      .filter(({ change }) => change === 'DELETE' || there++ < MAX_ROWS)
-      .map((row) => [row.id, row] as const),
+  useRowcast(
+    {
+      onMessage(message: Message) {
+        if (!isTable(entity, { type: message.type })) return;
+        const mark = markOf(message);
+        const keys = message.data ? [rowKey(message.data as Row, key)] : keysOf(shown.current, key);
+        setMarks((all) => {
+          const marked = keys.map((each) => [each, mark] as const);
+          return new Map([...all, ...marked].slice(-MAX_MARKS));
+        });
+        setGone((all) => {
+          const left = new Map(all);
+          for (const row of shown.current) {
+            const each = rowKey(row, key);
+            if (mark.change === 'delete' && keys.includes(each)) left.set(each, row);
+          }
+          if (mark.change !== 'delete') for (const each of keys) left.delete(each);
+          return left;
+        });
+      },
+    },
+    () => null,
   );
+
+  const forget = (one: string) =>
+    setGone((all) => new Map([...all].filter(([each]) => each !== one)));
+  const there = new Set(keysOf(rows, key));
+  const all = [...rows, ...[...gone].filter(([each]) => !there.has(each)).map(([, row]) => row)];
+  return {
+    rows:
+      status === 'loading'
+        ? null
+        : all.sort(compare).map((row) => {
+            const each = rowKey(row, key);
+            return { key: each, row, mark: marks.get(each) };
+          }),
+    error,
+    forget,
+  };
 }
 
-function applied(rows: Rows, table: Table, message: Message<Messages>): Rows {
-  const about = tableOf(message);
-  if (about?.table !== table) return rows;
-  const changed = (row: LiveRow, change: Change): LiveRow => ({
-    ...row,
-    change,
-    changes: row.changes + 1,
-  });
-  if (about.change === 'TRUNCATE')
-    return new Map([...rows].map(([id, row]) => [id, changed(row, 'DELETE')]));
-  const row = message.data as Row;
-  const known = rows.get(row.id) ?? { changes: 0 };
-  const truncated = message.truncated === true && about.change !== 'DELETE';
-  return newestFirst([
-    changed({ ...known, ...row, truncated }, about.change),
-    ...[...rows.values()].filter(({ id }) => id !== row.id),
-  ]);
+function markOf({ id, type }: Message): Mark {
+  const change = type.startsWith('NEW') ? 'new' : type.startsWith('UPDATE') ? 'update' : 'delete';
+  return { eventId: id, change, replayed: isReplayed(id) };
+}
+
+const keysOf = (rows: readonly Row[], key: readonly string[]) =>
+  rows.map((row) => rowKey(row, key));
+
+/** As the API sorts them: numbers as numbers, all else as text. */
+function lastKeyFirst(key: readonly string[]) {
+  return (one: Row, other: Row): number => {
+    for (const column of key) {
+      const [a, b] = [one[column], other[column]];
+      if (typeof a === 'number' && typeof b === 'number') {
+        if (a !== b) return b - a;
+      } else if (String(a) !== String(b)) return String(a) < String(b) ? 1 : -1;
+    }
+    return 0;
+  };
 }

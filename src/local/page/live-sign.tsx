@@ -1,7 +1,7 @@
 import { type ReactNode, useEffect, useRef, useState } from 'react';
 import type { Status } from '../../client/connect.ts';
 import { useRowcast } from '../../react/react.ts';
-import { cutWire, wire } from './wire.ts';
+import { cutLeftMs, cutWire, isReplayed } from './wire.ts';
 
 const CUT_MS = 5000;
 
@@ -17,8 +17,8 @@ export function LiveSign(): ReactNode {
   const replayed = useRef(0);
   const [caughtUp, setCaughtUp] = useState('');
   const { status, lastUpdate } = useRowcast({
-    onMessage() {
-      if (status !== 'live') replayed.current++;
+    onMessage({ id }) {
+      if (isReplayed(id)) replayed.current++;
     },
     onReady({ first, recovered }) {
       if (!first && status !== 'live')
@@ -50,9 +50,7 @@ export function LiveSign(): ReactNode {
 
 /** Long enough to insert a row meanwhile and to see it replayed. */
 function CutButton(): ReactNode {
-  const [secondsLeft, setSecondsLeft] = useState(() =>
-    Math.max(0, Math.ceil((wire.cutUntil - Date.now()) / 1000)),
-  );
+  const [secondsLeft, setSecondsLeft] = useState(() => Math.ceil(cutLeftMs() / 1000));
   useEffect(() => {
     if (secondsLeft === 0) return;
     const timer = setTimeout(() => setSecondsLeft(secondsLeft - 1), 1000);

@@ -1,13 +1,11 @@
 import { type KeyboardEvent, type ReactNode, useId, useState } from 'react';
-import type { Field } from './tables.ts';
-
-type Values = Readonly<Record<string, unknown>>;
+import { type Column, cellText, isLong, type Row } from './tables.ts';
 
 export interface RowFormProps {
   readonly label: string;
-  readonly fields: readonly Field[];
+  readonly columns: readonly Column[];
   /** The row that is edited, as it is now. */
-  readonly row?: Values;
+  readonly row?: Row;
   readonly action: string;
   /** Gets what was filled in, or of a row what was changed. */
   readonly save: (row: Record<string, string>) => Promise<unknown>;
@@ -20,7 +18,7 @@ export interface RowFormProps {
  */
 export function RowForm({
   label,
-  fields,
+  columns,
   row = {},
   action,
   save,
@@ -30,20 +28,19 @@ export function RowForm({
   const [began] = useState(row);
   const [error, setError] = useState<string>();
   const [saving, setSaving] = useState(false);
-  const text = (values: Values, { column }: Field) => String(values[column] ?? '');
-  const outdated = fields
-    .filter((field) => text(began, field) !== text(row, field))
-    .map((field) => field.label);
+  const outdated = columns
+    .map(({ name }) => name)
+    .filter((name) => cellText(began[name]) !== cellText(row[name]));
 
   const submit = async (form: HTMLFormElement) => {
     const filled = new FormData(form);
-    const changed = fields.filter((field) => filled.get(field.column) !== text(began, field));
+    const changed = columns
+      .map(({ name }) => name)
+      .filter((name) => filled.get(name) !== cellText(began[name]));
     setSaving(true);
     try {
       if (changed.length > 0 || !cancel)
-        await save(
-          Object.fromEntries(changed.map(({ column }) => [column, String(filled.get(column))])),
-        );
+        await save(Object.fromEntries(changed.map((name) => [name, String(filled.get(name))])));
       setError(undefined);
       if (cancel) return cancel();
       form.reset();
@@ -73,24 +70,21 @@ export function RowForm({
       }}
       onKeyDown={onKeyDown}
     >
-      {fields.map((field, i) => {
-        const Control = field.multiline ? 'textarea' : 'input';
+      {columns.map((column, i) => {
+        const Control = isLong(column) ? 'textarea' : 'input';
+        const { name } = column;
         return (
-          <label
-            key={field.column}
-            htmlFor={id + field.column}
-            className={field.multiline ? 'wide' : ''}
-          >
-            <span>{field.label}</span>
+          <label key={name} htmlFor={id + name} className={isLong(column) ? 'wide' : ''}>
+            <span>{name}</span>
             <Control
-              id={id + field.column}
-              name={field.column}
-              defaultValue={text(began, field)}
-              required={field.required === true}
+              id={id + name}
+              name={name}
+              defaultValue={cellText(began[name])}
+              required={column.required}
               // After Edit, the first field has the focus.
               autoFocus={cancel !== undefined && i === 0}
               autoComplete="off"
-              {...(field.multiline && { rows: 1 })}
+              {...(isLong(column) && { rows: 1 })}
             />
           </label>
         );
