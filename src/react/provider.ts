@@ -72,7 +72,10 @@ export function RowcastProvider<Map extends object = Record<string, unknown>>({
   const { url, rooms = [] } = options;
   const joined = rooms.join();
   // biome-ignore lint/correctness/useExhaustiveDependencies: a feed is made for a url and rooms
-  const shared = useMemo(() => new SharedFeed(() => connectLatest(latest)), [url, joined]);
+  const shared = useMemo(
+    () => new SharedFeed(() => connectLatest(latest), options.cursor ?? undefined),
+    [url, joined],
+  );
   useEffect(() => shared.hold(), [shared]);
   return createElement(Context.Provider, { value: shared }, children);
 }
@@ -136,13 +139,16 @@ class SharedFeed implements ListFeed, Store<RowcastState> {
   /** The last. */
   ready: Ready | undefined;
   readonly #connect: () => Feed;
+  readonly #from: string | undefined;
   readonly #changes = new Listeners<[]>();
   #state: RowcastState = { ...NOTHING_YET, reconnect: () => this.#feed?.reconnect() };
   #feed: Feed | undefined;
   #holders = 0;
 
-  constructor(connect: () => Feed) {
+  /** @param from the cursor that it will go on from: components ask before it is opened */
+  constructor(connect: () => Feed, from: string | undefined) {
     this.#connect = connect;
+    this.#from = from;
   }
 
   readonly state = (): RowcastState => this.#state;
@@ -154,7 +160,7 @@ class SharedFeed implements ListFeed, Store<RowcastState> {
   }
 
   get cursor(): string | undefined {
-    return this.#feed?.cursor;
+    return this.#feed ? this.#feed.cursor : this.#from;
   }
 
   get delivered(): ReadonlySet<string> {

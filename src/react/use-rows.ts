@@ -53,7 +53,7 @@ class RowsStore<Row extends object> implements Store<RowsState<Row>> {
     const { initial = [] } = options;
     this.#initial = {
       rows: 'rows' in initial ? initial.rows : initial,
-      status: 'loading',
+      status: options.initial ? 'stale' : 'loading',
       error: null,
       exact: null,
       refresh: async () => this.#list?.refresh(),

@@ -132,6 +132,31 @@ test('another listKey is another list, with what fetch is then; a selection may 
   await expect.poll(() => text('p')).toBe('b,b');
 });
 
+test('a page that a server rendered goes on from its cursor, and fetches nothing', async () => {
+  const { world, root, options, insert, text, fetches } = await start();
+  await insert('rendered');
+  const initial = await options.fetch({ signal: AbortSignal.abort() });
+  await insert('since');
+  const provider = {
+    url: world.gateway.websocketUrl,
+    WebSocket: WebSocket as never,
+    cursor: (initial as { cursor: string }).cursor,
+  };
+  root.render(
+    createElement(
+      StrictMode,
+      null,
+      createElement(
+        RowcastProvider<Record<string, unknown>>,
+        provider,
+        createElement(Contents, { options: { ...options, initial }, key: 1 }),
+      ),
+    ),
+  );
+  await expect.poll(() => text('p')).toBe('live: rendered,since');
+  expect(fetches()).toBe(1);
+});
+
 test('a server renders the rows that it was given, and a hook without a provider says what is missing', async () => {
   const { options } = await start();
   const initial = { rows: [{ id: 1, content: 'rendered' }], cursor: '1.00000000' };
@@ -140,7 +165,7 @@ test('a server renders the rows that it was given, and a hook without a provider
     { url: 'wss://host/stage' },
     createElement(Contents, { options: { ...options, initial }, key: 1 }),
   );
-  expect(renderToString(page)).toBe('<p>loading: rendered</p>');
+  expect(renderToString(page)).toBe('<p>stale: rendered</p>');
   expect(() => renderToString(createElement(Contents, { options }))).toThrow(
     'useRows: there is no <RowcastProvider> above this component',
   );
