@@ -135,13 +135,13 @@ set search_path = pg_catalog, pg_temp as $$
 $$;
 
 -- Refuses anything that is no list of audience terms. With `templates`, a term may name columns:
--- user:<recipient_id>.
+-- user:<recipient_id>. Whom a term with `!` names is left out, whatever else reaches him.
 create function rowcast.check_audience(audience text[], templates boolean) returns void
 language plpgsql immutable
 set search_path = pg_catalog, pg_temp as $$
 declare
   term text;
-  terms constant text := 'all, user:ID, room:NAME, role:NAME or connection:ID.';
+  terms constant text := 'all, user:ID, room:NAME, role:NAME or connection:ID; !user:ID leaves out.';
 begin
   if coalesce(cardinality(audience), 0) = 0 then
     perform rowcast.refuse('audience is empty', 'Name at least one term: ' || terms);
@@ -159,7 +159,7 @@ begin
         rowcast.max_audience_bytes()));
   end if;
   foreach term in array audience loop
-    if term is null or term !~ '^(all|(user|room|role|connection):.+)$' then
+    if term is null or term !~ '^(all|!?(user|room|role|connection):.+)$' then
       perform rowcast.refuse(
         format('%s is not an audience term', quote_nullable(left(term, 100))),
         'A term is ' || terms);
@@ -174,6 +174,11 @@ begin
         'A column stands in angle brackets: user:<recipient_id>.');
     end if;
   end loop;
+  if not exists (select from unnest(audience) t where t not like '!%') then
+    perform rowcast.refuse(
+      format('audience %s leaves out, and reaches nobody', left(audience::text, 100)),
+      'Name who is reached as well: {all,!user:7}.');
+  end if;
 end $$;
 
 -- The columns that audience terms name.
@@ -554,8 +559,7 @@ set search_path = pg_catalog, pg_temp as $$
     case when dynamic then format('else reach := %s; end if;', v.new_audience) end,
     -- An audience that loses sight of a row hears of it too.
     case when dynamic then 'if tg_op = ''UPDATE'' then' end,
-    case when dynamic then
-      format('  reach := array(select distinct unnest(reach || %s));', v.old_audience) end,
+    case when dynamic then format('  reach := %s;', v.either_audience) end,
     case when dynamic then 'end if;' end,
     case when not v.first then v.fill end,
     case when w.columns is not null then v.unless_changed end,
@@ -572,6 +576,12 @@ set search_path = pg_catalog, pg_temp as $$
     rowcast.audience_is_virtual(w) as first,
     rowcast.audience_sql(w, 'old') as old_audience,
     rowcast.audience_sql(w, 'new') as new_audience,
+    -- Left out is whom both leave out.
+    format(case when array_to_string(w.audience, ' ') ~ '(^| )!'
+      then 'array(select distinct t from unnest(reach || %1$s) t '
+        'where t not like ''!%%'' or t = any (reach) and t = any (%1$s))'
+      else 'array(select distinct unnest(reach || %s))' end, rowcast.audience_sql(w, 'old'))
+      as either_audience,
     format('if tg_op = ''UPDATE'' and not (%s) then return null; end if;', rowcast.changed_sql(w))
       as unless_changed,
     nullif(concat_ws(E'\n      ',

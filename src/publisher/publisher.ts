@@ -56,7 +56,10 @@ export class Sender<Messages extends object> {
     this.#schemas = schemas;
   }
 
-  /** @param audience terms: `all`, `user:ID`, `room:NAME`, `role:NAME`, `connection:ID` */
+  /**
+   * @param audience terms: `all`, `user:ID`, `room:NAME`, `role:NAME`, `connection:ID`; `!user:ID` and
+   * so on leave out
+   */
   async send<Type extends keyof Messages & string>(
     type: Type,
     data: Messages[Type],

@@ -1,4 +1,4 @@
-import { type Addressee, normalTerm, termsOf } from '../protocol/audience.ts';
+import { type Addressee, leftOutBy, normalTerm, termsOf } from '../protocol/audience.ts';
 
 /**
  * Who is reached by a term. Members are found by what an event names, so that its cost follows its
@@ -29,13 +29,18 @@ export class AudienceIndex<Member extends object> {
     }
   }
 
-  /** Each member once, however many of the terms reach it. */
+  /** Each member once, however many of the terms reach it, and none that one leaves out. */
   reach(audience: readonly string[]): Iterable<Member> {
     if (audience.length === 1) return this.#members(audience[0] as string);
-    if (audience.includes('all')) return this.#members('all');
+    const leftOut = audience.map(leftOutBy).filter((term) => term !== undefined);
+    const all = audience.includes('all');
+    if (all && leftOut.length === 0) return this.#members('all');
     const union = new Set<Member>();
-    for (const term of audience) {
+    for (const term of all ? ['all'] : audience) {
       for (const member of this.#members(term)) union.add(member);
+    }
+    for (const term of leftOut) {
+      for (const member of this.#members(term)) union.delete(member);
     }
     return union;
   }

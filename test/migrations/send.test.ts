@@ -20,6 +20,7 @@ test('send() and its short forms, with ids of any type', async () => {
     [`send_to_room('lobby', 'x', '{"n": 1.0}')`, ['room:lobby']],
     [`send_to_room(7, 'x', '{"n": 1.0}')`, ['room:7']],
     [`send_to_role('admin', 'x', '{"n": 1.0}')`, ['role:admin']],
+    [`send('x', '{"n": 1.0}', '{all,!user:1}')`, ['all', '!user:1']],
     [`send_to_connection('L0SM9cOFvHcCIhw=', 'x', '{"n": 1.0}')`, ['connection:L0SM9cOFvHcCIhw=']],
   ];
   for (const [n, [call]] of calls.entries())
@@ -48,6 +49,8 @@ test.each([
   [`send('pong', '1')`, /type pong is Rowcast's own/],
   [`send('x', '1', '{user:}')`, /'user:' is not an audience term/],
   [`send('x', '1', '{}')`, /audience is empty/],
+  [`send('x', '1', '{all,!all}')`, /'!all' is not an audience term/],
+  [`send('x', '1', '{!user:1}')`, /audience {!user:1} leaves out, and reaches nobody/],
   [`send('x', '1', null)`, /audience is empty/],
   [`send('x', '1', array['user:' || repeat('x', 300)])`, /longer than 200 bytes/],
   [`send('x', to_json(repeat('x', 131072)))`, /131074 bytes of data fit no message/],

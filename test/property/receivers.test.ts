@@ -39,6 +39,15 @@ const template = fc.oneof(
   fc.tuple(kind, column).map(([k, c]) => `${k}:<${c}>`),
   fc.tuple(kind, column, column).map(([k, c, d]) => `${k}:<${c}>-<${d}>`),
 );
+/** A term that leaves out a name; no term is longer than 200 bytes. */
+const without = fc
+  .tuple(kind, name)
+  .map(([k, n]) => `!${k}:${n}`)
+  .filter((term) => term.length <= 200);
+const exception = fc.oneof(
+  without,
+  fc.tuple(kind, column).map(([k, c]) => `!${k}:<${c}>`),
+);
 const member = fc.record({
   userId: name,
   rooms: fc.uniqueArray(name, { maxLength: 3 }),
@@ -54,6 +63,7 @@ const change = fc.oneof(
   fc.record({
     what: fc.constant('send' as const),
     terms: fc.array(fc.tuple(kind, name), { minLength: 1, maxLength: 3 }),
+    without: fc.array(without, { maxLength: 1 }),
   }),
 );
 const phase = fc.record({
@@ -66,7 +76,12 @@ const phase = fc.record({
   changes: fc.array(change, { minLength: 1, maxLength: 8 }),
 });
 const scenario = fc.record({
-  audience: fc.array(template, { minLength: 1, maxLength: 3 }),
+  audience: fc
+    .tuple(
+      fc.array(template, { minLength: 1, maxLength: 3 }),
+      fc.array(exception, { maxLength: 1 }),
+    )
+    .map((terms) => terms.flat()),
   columns: fc.option(fc.constantFrom(['id'], ['id', 'a']), { nil: null }),
   phases: fc.array(phase, { minLength: 1, maxLength: 3 }),
 });
@@ -83,6 +98,17 @@ function termsOfRow(audience: readonly string[], row: Row): string[] {
   });
 }
 
+/** An update is for whom the row before or after it is for. */
+function isFor({ audiences }: Expected, connectionId: string, each: Member): boolean {
+  const is = (term: string) => reaches(term, connectionId, each);
+  const without = audiences.map((terms) => terms.filter((term) => term.startsWith('!')));
+  const leavesOut = (term: string) => without.every((terms) => terms.includes(term));
+  return (
+    audiences.flat().some((term) => !term.startsWith('!') && is(term)) &&
+    !without.flat().some((term) => leavesOut(term) && is(term.slice(1)))
+  );
+}
+
 function reaches(term: string, connectionId: string, { userId, rooms, roles }: Member): boolean {
   if (term === 'all') return true;
   const [kind, ...rest] = term.split(':');
@@ -93,10 +119,10 @@ function reaches(term: string, connectionId: string, { userId, rooms, roles }: M
   return kind === 'connection' && connectionId === name;
 }
 
-/** One event by the model: its type, its terms, and the keys of its data. */
+/** One event by the model: its type, its audiences (two of an update), and the keys of its data. */
 interface Expected {
   readonly type: string;
-  readonly terms: readonly string[];
+  readonly audiences: readonly (readonly string[])[];
   readonly keys: readonly string[];
 }
 
@@ -166,17 +192,18 @@ class Scenario {
     a?: string | null;
     b?: string | null;
     terms?: [Kind, string][];
+    without?: string[];
   }): Promise<void> {
     const keys = this.#columns ?? ['id', 'a', 'b'];
-    const { a = null, b = null, terms } = change;
+    const { a = null, b = null, terms, without = [] } = change;
     const row = this.rows[(change.row ?? 0) % (this.rows.length || 1)];
     const table = this.#table;
     const audience = this.#audience;
     if (change.what === 'send' && terms) {
-      const audienceOfMessage = terms.map(([k, n]) => `${k}:${n}`);
+      const audienceOfMessage = [...terms.map(([k, n]) => `${k}:${n}`), ...without];
       await this.#logged(`select rowcast.send('note', '{"n":1}', $1)`, [audienceOfMessage], {
         type: 'note',
-        terms: audienceOfMessage,
+        audiences: [audienceOfMessage],
         keys: ['n'],
       });
     } else if (change.what === 'insert') {
@@ -184,7 +211,7 @@ class Scenario {
       this.rows.push(fresh);
       await this.#logged(`insert into ${table} values ($1, $2, $3)`, [fresh.id, a, b], {
         type: 'NEW_T',
-        terms: termsOfRow(audience, fresh),
+        audiences: [termsOfRow(audience, fresh)],
         keys,
       });
     } else if (change.what === 'update' && row) {
@@ -204,7 +231,7 @@ class Scenario {
           ? null
           : {
               type: 'UPDATE_T',
-              terms: [...termsOfRow(audience, before), ...termsOfRow(audience, row)],
+              audiences: [termsOfRow(audience, before), termsOfRow(audience, row)],
               keys,
             },
       );
@@ -212,7 +239,7 @@ class Scenario {
       this.rows.splice(this.rows.indexOf(row), 1);
       await this.#logged(`delete from ${table} where id = $1`, [row.id], {
         type: 'DELETE_T',
-        terms: termsOfRow(audience, row),
+        audiences: [termsOfRow(audience, row)],
         keys,
       });
     }
@@ -257,15 +284,14 @@ class Scenario {
         const expected = frame.id === undefined ? undefined : this.events.get(frame.id);
         if (frame.id === undefined || expected === undefined) continue;
         expect(
-          expected.terms.some((term) => reaches(term, connectionId, each)),
+          isFor(expected, connectionId, each),
           `${payload} for ${connectionId} of ${JSON.stringify(each)}`,
         ).toBe(true);
         expect([frame.type, Object.keys(frame.data ?? {})]).toEqual([expected.type, expected.keys]);
         if (phase.has(frame.id)) received.push(frame.id);
       }
       const due = [...this.events].filter(
-        ([eventId, { terms }]) =>
-          phase.has(eventId) && terms.some((term) => reaches(term, connectionId, each)),
+        ([eventId, expected]) => phase.has(eventId) && isFor(expected, connectionId, each),
       );
       expect(received, JSON.stringify(each)).toEqual(due.map(([eventId]) => eventId));
     }
