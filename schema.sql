@@ -132,6 +132,23 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.append(type text, data json, audience text[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  event_id bigint;
+begin
+  insert into rowcast.event (type, audience, data) values (type, audience, data)
+  returning id into event_id;
+  if not pg_try_advisory_xact_lock_shared(rowcast.lock_class(), rowcast.doorbell_lock()) then
+    perform rowcast.ring('rowcast_send');
+  end if;
+  return event_id;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.append_1(text, text[], json, json, json, text)
  RETURNS text
  LANGUAGE plpgsql
@@ -659,7 +676,8 @@ CREATE OR REPLACE FUNCTION rowcast.check_audience(audience text[], templates boo
 AS $function$
 declare
   term text;
-  terms constant text := 'all, user:ID, room:NAME, role:NAME or connection:ID; !user:ID leaves out.';
+  terms constant text :=
+    'all, user:ID, room:NAME, role:NAME or connection:ID; !user:ID and so on leave out.';
 begin
   if coalesce(cardinality(audience), 0) = 0 then
     perform rowcast.refuse('audience is empty', 'Name at least one term: ' || terms);
@@ -970,6 +988,22 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.disconnect(term text, reason text DEFAULT NULL::text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  if octet_length(reason) > 200 then
+    perform rowcast.refuse(
+      format('reason has %s bytes', octet_length(reason)), 'At most 200, for people to read.');
+  end if;
+  perform rowcast.check_audience(array[term], false);
+  return rowcast.append('DISCONNECT', to_json(reason), array[term]);
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.doorbell_holders(OUT pid integer, OUT role name, OUT application text)
  RETURNS SETOF record
  LANGUAGE sql
@@ -1209,7 +1243,7 @@ CREATE OR REPLACE FUNCTION rowcast.is_own_type(type text)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE
-AS $function$ select type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'pong') $function$
+AS $function$ select type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'DISCONNECT', 'pong') $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.is_watched(target regclass)
@@ -1799,8 +1833,6 @@ CREATE OR REPLACE FUNCTION rowcast.send(type text, data json, audience text[] DE
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-declare
-  event_id bigint;
 begin
   if type is null or type !~ '^[^[:cntrl:][:space:]]{1,100}$' then
     perform rowcast.refuse(
@@ -1816,12 +1848,7 @@ begin
       'program_limit_exceeded');
   end if;
   perform rowcast.check_audience(audience, false);
-  insert into rowcast.event (type, audience, data) values (type, audience, data)
-  returning id into event_id;
-  if not pg_try_advisory_xact_lock_shared(rowcast.lock_class(), rowcast.doorbell_lock()) then
-    perform rowcast.ring('rowcast_send');
-  end if;
-  return event_id;
+  return rowcast.append(type, data, audience);
 end $function$
 ;
 

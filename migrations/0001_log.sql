@@ -96,7 +96,7 @@ values (rowcast.database_identity(), rowcast.timeline());
 
 -- Types of frames that only the relay makes.
 create function rowcast.is_own_type(type text) returns boolean language sql immutable
-as $$ select type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'pong') $$;
+as $$ select type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'DISCONNECT', 'pong') $$;
 
 -- Bytes of an event's audience as it is stored: a thousand users whose ids are uuids.
 create function rowcast.max_audience_bytes() returns integer language sql immutable

@@ -141,7 +141,8 @@ language plpgsql immutable
 set search_path = pg_catalog, pg_temp as $$
 declare
   term text;
-  terms constant text := 'all, user:ID, room:NAME, role:NAME or connection:ID; !user:ID leaves out.';
+  terms constant text :=
+    'all, user:ID, room:NAME, role:NAME or connection:ID; !user:ID and so on leave out.';
 begin
   if coalesce(cardinality(audience), 0) = 0 then
     perform rowcast.refuse('audience is empty', 'Name at least one term: ' || terms);

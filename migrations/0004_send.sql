@@ -3,12 +3,25 @@
 -- may send; no other role has it until it is granted.
 -- Locks: none.
 
+-- Appends to the log for functions that have checked what they append.
+create function rowcast.append(type text, data json, audience text[]) returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp as $$
+declare
+  event_id bigint;
+begin
+  insert into rowcast.event (type, audience, data) values (type, audience, data)
+  returning id into event_id;
+  if not pg_try_advisory_xact_lock_shared(rowcast.lock_class(), rowcast.doorbell_lock()) then
+    perform rowcast.ring('rowcast_send');
+  end if;
+  return event_id;
+end $$;
+
 create function rowcast.send(
   type text, data json, audience text[] default '{all}'
 ) returns bigint language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
-declare
-  event_id bigint;
 begin
   if type is null or type !~ '^[^[:cntrl:][:space:]]{1,100}$' then
     perform rowcast.refuse(
@@ -24,12 +37,7 @@ begin
       'program_limit_exceeded');
   end if;
   perform rowcast.check_audience(audience, false);
-  insert into rowcast.event (type, audience, data) values (type, audience, data)
-  returning id into event_id;
-  if not pg_try_advisory_xact_lock_shared(rowcast.lock_class(), rowcast.doorbell_lock()) then
-    perform rowcast.ring('rowcast_send');
-  end if;
-  return event_id;
+  return rowcast.append(type, data, audience);
 end $$;
 
 create function rowcast.broadcast(type text, data json) returns bigint language sql
@@ -69,8 +77,25 @@ create function rowcast.send_to_connection(connection_id text, type text, data j
 language sql
 as $$ select rowcast.send_to('connection', connection_id, type, data) $$;
 
+-- Closes the connections of a term that were made before. An event of the log that only the relay
+-- reads, in commit order: what was committed before is delivered first, nothing after it. To throw
+-- people out is more than to send: who may do it is granted it.
+create function rowcast.disconnect(term text, reason text default null) returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp as $$
+begin
+  if octet_length(reason) > 200 then
+    perform rowcast.refuse(
+      format('reason has %s bytes', octet_length(reason)), 'At most 200, for people to read.');
+  end if;
+  perform rowcast.check_audience(array[term], false);
+  return rowcast.append('DISCONNECT', to_json(reason), array[term]);
+end $$;
+revoke all on function rowcast.disconnect(text, text) from public;
+
 -- Down Migration
 -- Locks: none.
+drop function rowcast.disconnect(text, text);
 drop function rowcast.send_to_connection(text, text, json);
 drop function rowcast.send_to_role(text, text, json);
 drop function rowcast.send_to_room(anynonarray, text, json);
@@ -80,3 +105,4 @@ drop function rowcast.send_to_user(text, text, json);
 drop function rowcast.send_to(text, text, text, json);
 drop function rowcast.broadcast(text, json);
 drop function rowcast.send(text, json, text[]);
+drop function rowcast.append(text, json, text[]);

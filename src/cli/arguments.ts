@@ -36,11 +36,16 @@ export function ago(value: string): number {
   return Number(count) * (UNIT_SECONDS[unit] as number);
 }
 
-/** One more of a list of audience terms, spelled as rowcast.send() takes them. */
-export function terms(value: string, before: readonly string[] = []): readonly string[] {
+/** An audience term, spelled as rowcast.send() takes it. */
+export function term(value: string): string {
   if (!/^(all|(user|room|role|connection):.+)$/s.test(value))
     throw new InvalidArgumentError(
       'A term is all, user:ID, room:NAME, role:NAME or connection:ID.',
     );
-  return [...before, value];
+  return value;
+}
+
+/** One more of a list of audience terms. */
+export function terms(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, term(value)];
 }

@@ -1,7 +1,8 @@
 import { Command } from 'commander';
-import { ago, count, direction, eventId, port, terms } from './arguments.ts';
+import { ago, count, direction, eventId, port, term, terms } from './arguments.ts';
 import { type CommandContext, findDev, withContext } from './context.ts';
 import { dev } from './dev.ts';
+import { disconnect } from './disconnect.ts';
 import { doctor } from './doctor.ts';
 import { migrateDatabase } from './migrate.ts';
 import { endWithReader, run } from './process.ts';
@@ -108,6 +109,15 @@ function addInspection(program: Command, env: NodeJS.ProcessEnv): void {
     .option(...DIR)
     .action((id: string, { dir, json = false }) =>
       look(dir, (context) => trace(context, id, { json })),
+    );
+  program
+    .command('disconnect')
+    .description('close the connections of a term; whoever has a good token may come back')
+    .argument('<term>', 'all, user:42, room:lobby …', term)
+    .option('--reason <text>', 'for the people whose connections they are')
+    .option(...DIR)
+    .action((who: string, { dir, reason = null }) =>
+      look(dir, (context) => disconnect(context, who, reason)),
     );
 }
 

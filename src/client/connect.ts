@@ -125,16 +125,19 @@ class ReconnectingFeed implements Feed {
 
   async waitFor(tx: string, timeoutMs = 10_000): Promise<void> {
     if (this.delivered.has(tx)) return;
-    const stops: (() => void)[] = [];
     await new Promise<void>((resolve, reject) => {
-      const late = () => reject(new Error(`rowcast: nothing of transaction ${tx} came`));
-      const timer = setTimeout(late, timeoutMs);
-      stops.push(
-        () => clearTimeout(timer),
-        this.onMessage((message) => message.tx === tx && resolve()),
-        this.onReady(({ recovered }) => recovered || resolve()),
-      );
-    }).finally(() => stops.forEach((stop) => void stop()));
+      const over = (error?: Error) => {
+        timer.stop();
+        stopMessages();
+        stopReadies();
+        if (error) reject(error);
+        else resolve();
+      };
+      const timer = new Timer();
+      const stopMessages = this.onMessage((message) => message.tx === tx && over());
+      const stopReadies = this.onReady(({ recovered }) => recovered || over());
+      timer.set(timeoutMs, () => over(new Error(`rowcast: nothing of transaction ${tx} came`)));
+    });
   }
 
   reconnect(): void {
@@ -194,7 +197,11 @@ class ReconnectingFeed implements Feed {
 
   #receive(connection: Connection, frame: Frame): void {
     if (frame.type === 'READY') this.#ready(connection, frame);
-    else if (frame.id !== undefined && frame.type !== undefined && !this.#delivery.knows(frame)) {
+    else if (frame.type === 'DISCONNECT') {
+      // Its token may not say any more what is allowed: the next one is to be fresh.
+      this.#tokenRefused = true;
+      connection.end('lost', `disconnected: ${frame.reason}`);
+    } else if (frame.id !== undefined && frame.type !== undefined && !this.#delivery.knows(frame)) {
       connection.delivered = true;
       this.#delivery.event(frame as Event);
     }

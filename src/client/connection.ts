@@ -44,11 +44,11 @@ export class Connection {
     this.#settings = settings;
     this.#events = events;
     this.#timer.set(settings.connectTimeoutMs, () =>
-      this.#end('unreachable', 'no connection in time'),
+      this.end('unreachable', 'no connection in time'),
     );
     Promise.resolve()
       .then(() => this.#connect(from))
-      .catch((error: unknown) => this.#end('unreachable', 'no connection', error));
+      .catch((error: unknown) => this.end('unreachable', 'no connection', error));
   }
 
   get open(): boolean {
@@ -74,6 +74,13 @@ export class Connection {
     this.#socket?.close(NORMAL);
   }
 
+  /** Ends it with a report. */
+  end(outcome: Ending['outcome'], message: string, cause?: unknown): void {
+    if (this.over) return;
+    this.close();
+    this.#events.ended({ outcome, error: new Error(`rowcast: ${message}`, { cause }) });
+  }
+
   async #connect({
     cursor,
     refused,
@@ -85,7 +92,7 @@ export class Connection {
     const { getToken, tokenIn, url } = this.#settings;
     const token = await getToken?.({ refused });
     if (this.over) return;
-    if (token === null || token === '') return this.#end('refused', 'getToken has no token');
+    if (token === null || token === '') return this.end('refused', 'getToken has no token');
     const target = new URL(url);
     if (cursor) target.searchParams.set('cursor', cursor);
     if (token && tokenIn === 'query') target.searchParams.set('token', token);
@@ -111,7 +118,7 @@ export class Connection {
       return new this.#settings.WebSocket(url, protocols);
     } catch (error) {
       if ((error as Error).name !== 'SyntaxError') throw error;
-      this.#end('refused', "the token cannot travel as a subprotocol; see tokenIn: 'query'", error);
+      this.end('refused', "the token cannot travel as a subprotocol; see tokenIn: 'query'", error);
       return undefined;
     }
   }
@@ -151,22 +158,22 @@ export class Connection {
       // A page that was frozen runs its timers before what the socket has received: it asks once
       // more.
       if (Date.now() - pingedAt > 2 * pongTimeoutMs + 1000) this.#ping();
-      else this.#end('lost', 'the server does not answer pings');
+      else this.end('lost', 'the server does not answer pings');
     });
   }
 
   #closed(): void {
     if (this.#open) {
-      this.#end('lost', 'the connection was closed');
+      this.end('lost', 'the connection was closed');
       return;
     }
     if (this.over) return;
     this.#timer.set(this.#settings.connectTimeoutMs, () =>
-      this.#end('unreachable', 'the server cannot be reached'),
+      this.end('unreachable', 'the server cannot be reached'),
     );
     this.#isThere().then(
-      () => this.#end('refused', 'the server refuses the handshake (401, 403, 429 or 5xx)'),
-      (error: unknown) => this.#end('unreachable', 'the server cannot be reached', error),
+      () => this.end('refused', 'the server refuses the handshake (401, 403, 429 or 5xx)'),
+      (error: unknown) => this.end('unreachable', 'the server cannot be reached', error),
     );
   }
 
@@ -181,12 +188,6 @@ export class Connection {
       signal: this.#over.signal,
     };
     await fetch(`${origin.replace('ws', 'http')}${pathname}`, request);
-  }
-
-  #end(outcome: Ending['outcome'], message: string, cause?: unknown): void {
-    if (this.over) return;
-    this.close();
-    this.#events.ended({ outcome, error: new Error(`rowcast: ${message}`, { cause }) });
   }
 }
 

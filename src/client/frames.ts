@@ -12,6 +12,8 @@ export interface Frame {
   readonly tx?: string;
   readonly cursor?: string;
   readonly recovered?: boolean;
+  /** Why the connection is closed, where somebody has called rowcast.disconnect(). */
+  readonly reason?: string | null;
 }
 
 /**

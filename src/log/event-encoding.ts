@@ -1,4 +1,4 @@
-import { eventFrame, truncatedFrame } from '../protocol/frame.ts';
+import { DISCONNECT, disconnectFrame, eventFrame, truncatedFrame } from '../protocol/frame.ts';
 import type { LoggedEvent } from './logged-event.ts';
 
 /**
@@ -6,6 +6,7 @@ import type { LoggedEvent } from './logged-event.ts';
  * `maxFrameBytes`.
  */
 export function encodeEvent(event: LoggedEvent, cursor: string, maxFrameBytes: number): Buffer {
+  if (event.type === DISCONNECT) return Buffer.from(disconnectFrame(event.data));
   const parts = { ...event, tx: event.xid, cursor };
   if (!event.oversize) {
     const payload = Buffer.from(eventFrame(parts));

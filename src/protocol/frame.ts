@@ -49,6 +49,14 @@ export function readyFrame(cursor: string, recovered: boolean): string {
   return `{"type":"READY","cursor":"${cursor}","recovered":${recovered}}`;
 }
 
+/** The type of the event that rowcast.disconnect() appends, and of the frame that it becomes. */
+export const DISCONNECT = 'DISCONNECT';
+
+/** The last frame of a connection: it is closed. @param reason JSON text of a text, or null */
+export function disconnectFrame(reason: string | null): string {
+  return `{"type":"${DISCONNECT}","reason":${reason ?? 'null'}}`;
+}
+
 /**
  * Around what waits for one connection, for clients that asked with `?batch=1`; commas go between
  * the events.

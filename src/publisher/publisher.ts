@@ -57,8 +57,8 @@ export class Sender<Messages extends object> {
   }
 
   /**
-   * @param audience terms: `all`, `user:ID`, `room:NAME`, `role:NAME`, `connection:ID`; `!user:ID` and
-   * so on leave out
+   * @param audience terms: `all`, `user:ID`, `room:NAME`, `role:NAME`, `connection:ID`; `!user:ID`
+   * and so on leave out
    */
   async send<Type extends keyof Messages & string>(
     type: Type,

@@ -57,4 +57,6 @@ export interface AddressedEvent {
   readonly audience: readonly string[];
   /** The frame in UTF-8; called once at most, when somebody is reached. */
   encode(): Buffer;
+  /** Where it is given, the frame is the last one of those for which it is true. */
+  closes?(connection: Connection): boolean;
 }

@@ -17,6 +17,10 @@ const WAITING_BYTES = 16;
 
 /** A lane's oldest frame may hold up the cursor for this long, and with it a takeover's repeats. */
 const SLOW_MS = 1000;
+
+/** A connection that is to be closed has so long for what waits for it. */
+const LAST_FRAMES_MS = 5000;
+
 /**
  * Gives a frame to the connections of its audience, each through a lane of its own;
  * post-scheduler.ts gives the lanes their turns. A frame is settled for a connection when it was
@@ -132,17 +136,9 @@ export class Fanout {
     const settlement = new Settlement(windowStart);
     for (const event of events) {
       const { id, audience } = event;
-      let frame: OutgoingFrame | undefined;
-      let reached = 0;
-      for (const lane of this.#live.reach(audience)) {
-        frame ??= {
-          payload: new Payload(event.encode(), id === undefined ? [] : [id]),
-          settlement,
-          direct: !audience.includes('all'),
-        };
-        this.#scheduler.enqueue(lane, frame);
-        reached++;
-      }
+      const reached = event.closes
+        ? this.#dismiss(event, windowStart)
+        : this.#enqueue(event, settlement);
       if (id !== undefined) this.#events.emit('dispatched', id, audience, reached);
     }
     settlement.seal();
@@ -150,6 +146,41 @@ export class Fanout {
     const bytes = settlement.pending * WAITING_BYTES;
     this.#scheduler.pump();
     return { bytes, settled: settlement.done };
+  }
+
+  #enqueue(event: AddressedEvent, settlement: Settlement): number {
+    let frame: OutgoingFrame | undefined;
+    let reached = 0;
+    for (const lane of this.#live.reach(event.audience)) {
+      frame ??= { payload: payloadOf(event), settlement, direct: !event.audience.includes('all') };
+      this.#scheduler.enqueue(lane, frame);
+      reached++;
+    }
+    return reached;
+  }
+
+  /** Their last frame: what waits for them goes out before it, and nothing comes after. */
+  #dismiss(event: AddressedEvent, windowStart: CursorSnapshot | undefined): number {
+    const lanes = [...this.#live.reach(event.audience)].filter(({ connection }) =>
+      event.closes?.(connection),
+    );
+    for (const lane of lanes) {
+      const { connection, oldestLive } = lane;
+      this.#leaveLive(lane);
+      this.#owner?.unservable(connection, oldestLive?.windowStart ?? windowStart);
+      this.closeAfter(connection, this.send(connection, [payloadOf(event)]));
+    }
+    return lanes.length;
+  }
+
+  /** Closes the socket once its last frames are settled, or after a moment. */
+  closeAfter(connection: Connection, settled: Promise<void>): void {
+    const close = () => {
+      late.cancel();
+      if (this.has(connection)) void this.close(connection);
+    };
+    const late = this.#clock.after(LAST_FRAMES_MS, close).unref();
+    void settled.then(close);
   }
 
   /** Sends frames to one connection, live or not. @returns when all are settled */
@@ -246,6 +277,10 @@ export class Fanout {
     this.#owner?.ended(connection);
     this.#events.emit('ended', connection, why);
   }
+}
+
+function payloadOf(event: AddressedEvent): Payload {
+  return new Payload(event.encode(), event.id === undefined ? [] : [event.id]);
 }
 
 export interface FanoutDeps extends PostSchedulerDeps {

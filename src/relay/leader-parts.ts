@@ -158,6 +158,7 @@ export class LeaderParts {
       floor: () => this.retention.floor,
       readFloor: () => this.retention.readFloor(),
       announce: (connections, upTo) => this.recipients.announce(connections, upTo),
+      dismiss: (connection, sent) => this.recipients.dismiss(connection, sent),
       goLive: (connection) => this.#dispatcher.arrive(connection),
       betweenReads: (work) => this.drain.betweenReads(work),
       fail: this.fail,

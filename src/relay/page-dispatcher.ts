@@ -6,6 +6,7 @@ import { pageBytes } from '../log/pages-in-flight.ts';
 import type { Snapshot } from '../log/snapshot.ts';
 import type { Fanout } from '../pusher/fanout.ts';
 import type { CursorTokens } from './cursor-tokens.ts';
+import { closes, isDisconnect } from './disconnect.ts';
 import type { LeaderEvents } from './relay-events.ts';
 
 /** Gives the pages of the log to the fan-out, and lets connections go live between windows. */
@@ -29,6 +30,9 @@ export class PageDispatcher {
         id: event.id,
         audience: event.audience,
         encode: () => encodeEvent(event, cursor, maxFrameBytes),
+        ...(isDisconnect(event) && {
+          closes: (connection: Connection) => closes(event, connection),
+        }),
       })),
       from.snapshot,
     );

@@ -120,6 +120,12 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
     this.#apply(recipient, 'unservable', upTo);
   }
 
+  /** Its last frames were sent: its socket is closed after them. */
+  dismiss(connection: Connection, sent: Promise<void>): void {
+    this.unservable(connection, undefined);
+    this.#deps.fanout.closeAfter(connection, sent);
+  }
+
   ended(connection: Connection): void {
     this.#endIncarnation(connection);
     this.#deps.directory.gone(connection);

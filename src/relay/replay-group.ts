@@ -11,6 +11,7 @@ import { AudienceIndex } from '../pusher/audience-index.ts';
 import type { Fanout } from '../pusher/fanout.ts';
 import { Payload } from '../pusher/payload.ts';
 import type { CursorTokens } from './cursor-tokens.ts';
+import { closes, isDisconnect } from './disconnect.ts';
 import { PageSending } from './page-sending.ts';
 
 /** Members that have not got a page after this go on as a group of their own. */
@@ -151,15 +152,21 @@ export class ReplayGroup {
   #send(page: Page): PageSending<Member> {
     const { fanout, maxFrameBytes } = this.#deps;
     const frames = new Map<Member, Payload[]>();
+    const leaving = new Set<Member>();
     // Nothing that a cursor is made of changes while a page is sent.
     const cursors = new Map(
       Array.from(this.#members, (member) => [member, this.#cursorOf(member)]),
     );
     for (const event of page.events) {
       const xid = BigInt(event.xid);
+      const isLast = isDisconnect(event);
       const encoded = new Map<string, Payload>();
       for (const member of this.#audience.reach(event.audience)) {
-        if (member.has.sees(xid)) continue;
+        if (member.has.sees(xid) || leaving.has(member)) continue;
+        if (isLast) {
+          if (!closes(event, member.connection)) continue;
+          leaving.add(member);
+        }
         const cursor = cursors.get(member) as string;
         const payload =
           encoded.get(cursor) ?? new Payload(encodeEvent(event, cursor, maxFrameBytes), [event.id]);
@@ -174,10 +181,17 @@ export class ReplayGroup {
       this.#deps.events.emit('replayed', payloads.length);
       const delivered = fanout.send(member.connection, payloads);
       member.sent += payloads.length;
-      if (member.sent <= this.#deps.maxEvents) sent.set(member, delivered);
+      if (leaving.has(member)) this.#dismiss(member, delivered);
+      else if (member.sent <= this.#deps.maxEvents) sent.set(member, delivered);
       else this.#giveUp(member);
     }
     return new PageSending(sent);
+  }
+
+  /** Somebody has called rowcast.disconnect(): what was before that is on its way. */
+  #dismiss(member: Member, sent: Promise<void>): void {
+    this.#leave(member);
+    this.#deps.dismiss(member.connection, sent);
   }
 
   /** To fetch anew is less than to hear all of it. */
@@ -295,6 +309,8 @@ export interface ReplayGroupDeps {
   readFloor(): Promise<void>;
   /** Resolves once it is committed that these have everything up to there. */
   announce(connections: readonly Connection[], upTo: Snapshot): Promise<void>;
+  /** Closes it once what was sent is settled. */
+  dismiss(connection: Connection, sent: Promise<void>): void;
   /** From the next window on the connection gets what is dispatched. */
   goLive(connection: Connection): void;
   /** Runs between two reads of the log. */

@@ -99,3 +99,26 @@ test('reconnect() makes a new connection with a new token', async () => {
   await world.sql(`select rowcast.send_to_user('ada', 'direct', '1')`);
   await feed.received(1);
 });
+
+test('a feed that is disconnected says why, asks for a fresh token, and comes back to what it missed', async () => {
+  const world = await World.start({ auth });
+  await world.relay();
+  const attempts: boolean[] = [];
+  const feed = openFeed(world.gateway.websocketUrl, {
+    getToken: ({ refused }) => {
+      attempts.push(refused);
+      return token('bob');
+    },
+  });
+  await feed.reaches('live');
+  await world.sql(
+    `select rowcast.disconnect('user:bob', 'your role has changed'), rowcast.broadcast('news', '1')`,
+  );
+  await feed.isReady(2);
+  expect(feed.errors.map(({ message }) => message)).toEqual([
+    'rowcast: disconnected: your role has changed',
+  ]);
+  expect(attempts).toEqual([false, true]);
+  expect(feed.messages.map(({ type }) => type)).toEqual(['news']);
+  expect(feed.readies[1]).toMatchObject({ recovered: true });
+});

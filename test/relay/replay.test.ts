@@ -64,6 +64,7 @@ async function start(
     announce: async (connections) => {
       announced.push(...connections.map(({ connectionId }) => connectionId));
     },
+    dismiss: (each, sent) => fanout.closeAfter(each, sent),
     goLive: (each) => fanout.goLive(each),
     betweenReads: (work) => work(),
     fail: (error) => {
