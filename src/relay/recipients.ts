@@ -36,6 +36,7 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
     this.#deps = deps;
     this.#record = new TakeoverRecord({
       history: deps.history,
+      inheritance: deps.inheritance,
       servedUntilMs: deps.servedUntilMs,
       knownUntilMs: () => deps.directory.asOf,
     });

@@ -2,6 +2,7 @@ import type { CommittedCursor } from '../log/cursor-store.ts';
 import { dispatchedUpTo, type Position } from '../log/event-log.ts';
 import { Snapshot } from '../log/snapshot.ts';
 import { Exceptions, nameOf } from './exceptions.ts';
+import type { Inheritance } from './inheritance.ts';
 import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
 import type { Recipient } from './recipient.ts';
 
@@ -64,12 +65,16 @@ export class TakeoverRecord {
     const isNews = this.#named === null;
     this.#named ??= this.#name();
     const { exceptions, pins, unnamed, servedUntilMs } = this.#named;
+    // The leader before may have known of a change of rooms that an old directory does not show:
+    // until the table is read, some may be missing something from the start on.
+    const { start, beganMs } = this.#deps.inheritance;
+    const unread = this.#deps.knownUntilMs() < beganMs ? [start] : [];
     // Within a window that is read page by page, an unnamed recipient may be missing any page.
-    const held = unnamed.filter((pin) => !dispatchedUpTo(settled).isWithin(pin));
+    const held = [...unnamed, ...unread].filter((pin) => !dispatchedUpTo(settled).isWithin(pin));
     return {
       position:
         held.length === 0 ? settled : { snapshot: Snapshot.meet([settled.snapshot, ...held]) },
-      delivered: Snapshot.meet([settled.snapshot, ...pins]),
+      delivered: Snapshot.meet([settled.snapshot, ...pins, ...unread]),
       exceptions: isNews ? exceptions.toString() : null,
       served: {
         untilMs: servedUntilMs,
@@ -145,6 +150,7 @@ interface Named {
 }
 
 export interface TakeoverRecordDeps {
+  readonly inheritance: Pick<Inheritance, 'start' | 'beganMs'>;
   readonly history: PositionHistory;
   /** As the leader before left it, epoch ms. */
   readonly servedUntilMs: number;

@@ -127,6 +127,17 @@ test('a served connection whose item is changed goes on from the last read of th
   expect(joins.at(-1)?.from?.text).toBe('50:50:');
 });
 
+test('until a leader has read the table once, its cursor stays where it began: rooms may have changed that the leader before knew of', async () => {
+  const old = connection(2 * HOUR_MS);
+  const { directory, record, now } = start({ connections: [old], readAtMs: Date.now() - 5000 });
+  const before = record(at(100));
+  expect([before.position.snapshot.text, before.delivered.text]).toEqual(['50:50:', '50:50:']);
+  await expect.poll(() => Date.now()).toBeGreaterThan(now);
+  directory.upToDate(now);
+  const after = record(at(100));
+  expect([after.position.snapshot.text, after.delivered.text]).toEqual(['100:100:', '100:100:']);
+});
+
 test('a leader passes a doubt on until READY has said that something may be missing', () => {
   const young = connection(1000);
   const before = new Exceptions();
