@@ -51,6 +51,14 @@ create table rowcast.cursor (
   updated_at timestamp with time zone default now() not null
 ) with (fillfactor=50);
 
+create table rowcast.disconnected (
+  event_id bigint not null,
+  xid xid8 default pg_current_xact_id() not null,
+  at timestamp with time zone default clock_timestamp() not null,
+  term text not null,
+  reason json
+);
+
 create table rowcast.event (
   id bigint generated always as identity not null,
   xid xid8 default pg_current_xact_id() not null,
@@ -97,6 +105,8 @@ alter table rowcast.cursor add constraint cursor_check CHECK ((((until IS NULL) 
 
 alter table rowcast.cursor add constraint cursor_pkey PRIMARY KEY (consumer);
 
+alter table rowcast.disconnected add constraint disconnected_pkey PRIMARY KEY (event_id);
+
 alter table rowcast.event add constraint event_pkey PRIMARY KEY (id);
 
 alter table rowcast.installation add constraint installation_only_row_check CHECK (only_row);
@@ -106,6 +116,8 @@ alter table rowcast.installation add constraint installation_pkey PRIMARY KEY (o
 alter table rowcast.lease add constraint lease_only_row_check CHECK (only_row);
 
 alter table rowcast.lease add constraint lease_pkey PRIMARY KEY (only_row);
+
+CREATE INDEX disconnected_at_idx ON rowcast.disconnected USING btree (at);
 
 CREATE INDEX event_problem_idx ON rowcast.event USING btree (source, id) WHERE (problem IS NOT NULL);
 
@@ -994,13 +1006,18 @@ CREATE OR REPLACE FUNCTION rowcast.disconnect(term text, reason text DEFAULT NUL
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
+declare
+  event_id bigint;
 begin
   if octet_length(reason) > 200 then
     perform rowcast.refuse(
       format('reason has %s bytes', octet_length(reason)), 'At most 200, for people to read.');
   end if;
   perform rowcast.check_audience(array[term], false);
-  return rowcast.append('DISCONNECT', to_json(reason), array[term]);
+  event_id := rowcast.append('DISCONNECT', to_json(reason), array[term]);
+  insert into rowcast.disconnected (event_id, at, term, reason)
+  select e.id, e.occurred_at, term, e.data from rowcast.event e where e.id = event_id;
+  return event_id;
 end $function$
 ;
 
@@ -1085,6 +1102,14 @@ AS $function$
   select string_agg(part[1] || coalesce(slots ->> part[2], ''), '' order by place)
   from regexp_matches(template || '{{}}', '(.*?)\{\{(\w*)\}\}', 'g') with ordinality m (part, place)
 $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.forget_disconnected()
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$ delete from rowcast.disconnected where at < now() - interval '3 hours' $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.forget_dropped()
@@ -1748,6 +1773,7 @@ begin
   select count(*), count(*) filter (where g.waits) into removed, undelivered from gone g;
   -- In this transaction, so that no crash keeps it from the clients.
   if undelivered > 0 then perform rowcast.void_cursors(); end if;
+  perform rowcast.forget_disconnected();
   select i.floor into remove_old.floor from rowcast.installation i;
 end $function$
 ;
@@ -2331,6 +2357,8 @@ CREATE TRIGGER "!rowcast_update" AFTER UPDATE ON public.messages FOR EACH ROW EX
 CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.capture FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();
 
 CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.cursor FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();
+
+CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.disconnected FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();
 
 CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.event FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();
 

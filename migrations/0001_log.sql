@@ -135,6 +135,18 @@ alter table rowcast.event set (
 comment on table rowcast.event is
   'The log: committed events, in the order of id within a window.';
 
+-- Calls of rowcast.disconnect() that a connection may still be missing: no connection is older than
+-- two hours at API Gateway. The log has each of them as an event; where a replay does not read all
+-- of the log, it looks here (src/relay/replay-group.ts).
+create table rowcast.disconnected (
+  event_id bigint primary key,
+  xid xid8 not null default pg_current_xact_id(),
+  at timestamptz not null default clock_timestamp(),
+  term text not null,
+  reason json
+);
+create index disconnected_at_idx on rowcast.disconnected (at);
+
 -- The relay's place in the log. Everything that `snapshot` sees was delivered to everybody, but for
 -- those that `exceptions` names.
 -- until, after_id, through_id: a backlog is delivered page by page. `until` is the end of its
@@ -307,10 +319,12 @@ begin
   execute format('alter table %s enable replica trigger keep_apart', target);
 end $$;
 select rowcast.keep_apart(t)
-from unnest('{rowcast.event,rowcast.cursor,rowcast.installation}'::regclass[]) t;
+from unnest('{rowcast.event,rowcast.disconnected,rowcast.cursor,rowcast.installation}'::regclass[])
+  t;
 select rowcast.make_private(t) from to_regclass('rowcast.migrations') t where t is not null;
 select rowcast.make_private(t) from unnest(
-  '{rowcast.event,rowcast.cursor,rowcast.installation,rowcast.lease}'::regclass[]) t;
+  '{rowcast.event,rowcast.disconnected,rowcast.cursor,rowcast.installation,rowcast.lease}'
+  ::regclass[]) t;
 select rowcast.keep_apart(t) from to_regclass('rowcast.migrations') t where t is not null;
 
 -- Voids the cursors of all clients: those that are connected, and those that come back, hear
@@ -365,6 +379,11 @@ begin
   end if;
 end $$;
 
+-- Whoever may remove events may have old calls removed.
+create function rowcast.forget_disconnected() returns void language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$ delete from rowcast.disconnected where at < now() - interval '3 hours' $$;
+
 -- Removes rows that are older than `keep` and delivered, or older than `keep_undelivered` in any
 -- case; at most `batch` rows a call, the oldest first. Writers never wait for it: it touches only
 -- rows that nobody writes any more. A row that a wrong clock has stamped in the future counts as
@@ -417,6 +436,7 @@ begin
   select count(*), count(*) filter (where g.waits) into removed, undelivered from gone g;
   -- In this transaction, so that no crash keeps it from the clients.
   if undelivered > 0 then perform rowcast.void_cursors(); end if;
+  perform rowcast.forget_disconnected();
   select i.floor into remove_old.floor from rowcast.installation i;
 end $$;
 
@@ -424,6 +444,7 @@ end $$;
 -- Locks: the log's own tables only. Waits for writers that are just appending.
 set local lock_timeout = '5s';
 drop function rowcast.remove_old(interval, interval, integer);
+drop function rowcast.forget_disconnected();
 drop function rowcast.adopt(boolean);
 drop function rowcast.rotate_cursor_key();
 drop function rowcast.void_cursors();
@@ -437,6 +458,7 @@ drop function rowcast.doorbell_holders();
 drop function rowcast.lease_time();
 drop table rowcast.lease;
 drop table rowcast.cursor;
+drop table rowcast.disconnected;
 drop table rowcast.event;
 drop function rowcast.max_message_bytes();
 drop function rowcast.max_audience_bytes();

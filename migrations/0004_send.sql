@@ -83,13 +83,18 @@ as $$ select rowcast.send_to('connection', connection_id, type, data) $$;
 create function rowcast.disconnect(term text, reason text default null) returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp as $$
+declare
+  event_id bigint;
 begin
   if octet_length(reason) > 200 then
     perform rowcast.refuse(
       format('reason has %s bytes', octet_length(reason)), 'At most 200, for people to read.');
   end if;
   perform rowcast.check_audience(array[term], false);
-  return rowcast.append('DISCONNECT', to_json(reason), array[term]);
+  event_id := rowcast.append('DISCONNECT', to_json(reason), array[term]);
+  insert into rowcast.disconnected (event_id, at, term, reason)
+  select e.id, e.occurred_at, term, e.data from rowcast.event e where e.id = event_id;
+  return event_id;
 end $$;
 revoke all on function rowcast.disconnect(text, text) from public;
 

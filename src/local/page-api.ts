@@ -53,7 +53,7 @@ async function list(database: pg.Pool, { name, key, columns }: Table): Promise<A
   // As page/live-rows.ts sorts them: numbers as numbers, all else as text.
   const order = key.map((column) => {
     const type = columns.find((each) => each.name === column)?.type ?? '';
-    const isNumber = /int|numeric|real|double/.test(type);
+    const isNumber = /^(smallint|integer|bigint|numeric|real|double)/.test(type);
     return `${quoted(column)}${isNumber ? '' : '::text collate "C"'} desc`;
   });
   const { rows } = await database.query<{ json: string }>(

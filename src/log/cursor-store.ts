@@ -52,7 +52,6 @@ export class CursorStore {
       installation: row.installation,
       floor: BigInt(row.floor),
       refetchBeforeMs: Number(row.refetch_before),
-      nextXid: BigInt(row.xmax),
       commits: Number(row.commits),
       cursorKeys: {
         current: Buffer.from(row.cursor_key, 'hex'),
@@ -193,8 +192,6 @@ export interface StoredCursor {
   readonly floor: bigint;
   /** Connections made before are to fetch again, epoch ms; -Infinity where there are none. */
   readonly refetchBeforeMs: number;
-  /** No transaction from here on had begun when the cursor was read. */
-  readonly nextXid: bigint;
   /** Commits of this row, of all relays. */
   readonly commits: number;
   /** Sign the cursors of clients (relay/cursor-tokens.ts). */

@@ -11,6 +11,9 @@ export function isDisconnect({ type }: LoggedEvent): boolean {
  * A connection that was made after the call stays: whoever comes back with an old cursor is
  * replayed the event, too. (One clock is API Gateway's, the other Postgres's.)
  */
-export function closes({ timestamp }: LoggedEvent, { connectedAt }: Connection): boolean {
+export function closes(
+  { timestamp }: Pick<LoggedEvent, 'timestamp'>,
+  { connectedAt }: Connection,
+): boolean {
   return connectedAt < Number(timestamp);
 }

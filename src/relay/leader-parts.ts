@@ -11,6 +11,7 @@ import type { Lease } from '../listener/lease.ts';
 import type { Notifications } from '../listener/notification-listener.ts';
 import { Wakeup } from '../listener/wakeup.ts';
 import type { CommittedCursor, CursorStore, StoredCursor } from '../log/cursor-store.ts';
+import { readDisconnected } from '../log/disconnected.ts';
 import { DrainLoop } from '../log/drain-loop.ts';
 import { EventLog } from '../log/event-log.ts';
 import { LogLag } from '../log/log-lag.ts';
@@ -148,7 +149,6 @@ export class LeaderParts {
       fanout: this.fanout,
       history: this.#history,
       cursors: this.#cursors,
-      nextXid: stored.nextXid,
       refetchBeforeMs: stored.refetchBeforeMs,
       maxFrameBytes: settings.maxFrameBytes,
       maxEvents: settings.replayMaxEvents,
@@ -158,6 +158,7 @@ export class LeaderParts {
       floor: () => this.retention.floor,
       readFloor: () => this.retention.readFloor(),
       announce: (connections, upTo) => this.recipients.announce(connections, upTo),
+      disconnected: (until, sinceMs) => readDisconnected(replaySession, until, sinceMs),
       dismiss: (connection, sent) => this.recipients.dismiss(connection, sent),
       goLive: (connection) => this.#dispatcher.arrive(connection),
       betweenReads: (work) => this.drain.betweenReads(work),

@@ -2,11 +2,12 @@ import type { Logger } from 'pino';
 import type { Clock } from '../clock.ts';
 import type { Connection } from '../connections/connection.ts';
 import type { Emitter } from '../events.ts';
+import type { Disconnect } from '../log/disconnected.ts';
 import { encodeEvent } from '../log/event-encoding.ts';
 import { dispatchedUpTo, type EventLog, type Page, type Position } from '../log/event-log.ts';
 import type { Snapshot } from '../log/snapshot.ts';
 import { termsOf } from '../protocol/audience.ts';
-import { readyFrame } from '../protocol/frame.ts';
+import { disconnectFrame, readyFrame } from '../protocol/frame.ts';
 import { AudienceIndex } from '../pusher/audience-index.ts';
 import type { Fanout } from '../pusher/fanout.ts';
 import { Payload } from '../pusher/payload.ts';
@@ -40,6 +41,8 @@ export class ReplayGroup {
   /** The terms of all members; null where they are too many. */
   #terms: readonly string[] | null = null;
   #position: Position;
+  /** Nobody is left whom a call of rowcast.disconnect() meant that the group has not read. */
+  #hasDismissed = false;
 
   /** @param start the first window's beginning, or the middle of a window */
   constructor(
@@ -62,12 +65,14 @@ export class ReplayGroup {
     if (sending) await this.#untilSent(sending);
     for (const member of this.#members) this.#audience.add(member.connection, member);
     this.#terms = termsOfAll(this.#members);
+    await this.#dismissDisconnected(dispatchedUpTo(this.#deps.position()), false);
     for (let chases = 0; ; ) {
       for (const member of this.#members)
         if (!this.#deps.fanout.has(member.connection)) this.#leave(member);
       if (this.#members.size === 0) return;
       if (this.#position.backlog) await this.#readOn();
       else if (!this.#announced()) await this.#announce();
+      else if (!this.#hasDismissed) await this.#dismissDisconnected(this.#position.snapshot, true);
       else if (chases++ < CHASES) await this.#chase();
       else await this.#deps.betweenReads(() => this.#chase());
     }
@@ -108,6 +113,23 @@ export class ReplayGroup {
       member.has = until;
       member.announced = true;
     }
+  }
+
+  /**
+   * Calls that a replay does not come across: before its beginning, or removed from the log. Where
+   * retention removes one in its midst, the last look finds it.
+   * @param isLast the group has read all of the log
+   */
+  async #dismissDisconnected(until: Snapshot, isLast: boolean): Promise<void> {
+    const sinceMs = Math.min(...Array.from(this.#members, (each) => each.connection.connectedAt));
+    for (const call of await this.#deps.disconnected(until, sinceMs)) {
+      const isSkipped = ({ has }: Member) => isLast || call.isGone || has.sees(BigInt(call.xid));
+      const payload = new Payload(Buffer.from(disconnectFrame(call.data)), [call.id]);
+      for (const member of [...this.#audience.reach(call.audience)])
+        if (closes(call, member.connection) && isSkipped(member))
+          this.#dismiss(member, this.#deps.fanout.send(member.connection, [payload]));
+    }
+    this.#hasDismissed = isLast;
   }
 
   /** Reads the difference to where the log is read now. Goes live unless it is outdated by then. */
@@ -309,6 +331,8 @@ export interface ReplayGroupDeps {
   readFloor(): Promise<void>;
   /** Resolves once it is committed that these have everything up to there. */
   announce(connections: readonly Connection[], upTo: Snapshot): Promise<void>;
+  /** As log/disconnected.ts reads them. */
+  disconnected(until: Snapshot, sinceMs: number): Promise<readonly Disconnect[]>;
   /** Closes it once what was sent is settled. */
   dismiss(connection: Connection, sent: Promise<void>): void;
   /** From the next window on the connection gets what is dispatched. */

@@ -79,17 +79,22 @@ export class Replay {
   }
 
   /**
-   * Waits until the log is read up to what the member has. After a takeover it may not be, and to
-   * go back would bring a row again whose DELETE is known. A forged cursor may see what nobody ever
-   * will.
+   * Waits until the log is read up to what the member has. Its cursor may be a moment old
+   * (rowcast.snapshot()), or the log far behind after a takeover, and to go back would bring a row
+   * again whose DELETE is known. A cursor from the future is of this database before it was
+   * restored: a read that begins now does not reach it.
    */
   async #awaitReads(member: Member): Promise<void> {
     const { clock, position } = this.#deps;
     const deadline = clock.uptimeMs() + AHEAD_DEADLINE_MS;
-    while (this.#isAhead(member) && clock.uptimeMs() < deadline) {
-      // Wakes the drain loop, and lets it read.
+    let isBeyond = false;
+    while (this.#isAhead(member) && !isBeyond && clock.uptimeMs() < deadline) {
+      // Wakes the drain loop. Between the two it has read the log.
       await this.#deps.betweenReads(async () => undefined);
-      await pause(clock, AHEAD_POLL_MS, NEVER);
+      await this.#deps.betweenReads(async () => undefined);
+      const { backlog, snapshot } = position();
+      isBeyond = !backlog && member.start.xmax > snapshot.xmax;
+      if (!isBeyond) await pause(clock, AHEAD_POLL_MS, NEVER);
     }
     if (this.#isAhead(member)) {
       member.has = member.has.meet(dispatchedUpTo(position()));
@@ -101,7 +106,7 @@ export class Replay {
 
   /** Where a connection begins that has had nothing on it yet, as far as is known. */
   #beginOf({ connection, inDoubt }: Joining): Begin {
-    const { history, cursors, refetchBeforeMs, position, floor, nextXid } = this.#deps;
+    const { history, cursors, refetchBeforeMs, position, floor } = this.#deps;
     const connectedMs = connection.connectedAt - CLOCK_MARGIN_MS;
     const { snapshot, forgotten } = history.at(connectedMs);
     if (connection.cursor === undefined) {
@@ -112,9 +117,7 @@ export class Replay {
     const cursor = cursors.parse(connection.cursor);
     if (cursor) {
       const start = Snapshot.of(cursor);
-      // A cursor from the future is of this database before it was restored.
-      const past = start.xmax <= nextXid || start.xmax <= dispatchedUpTo(position()).xmax;
-      if (past && start.xmax >= floor()) return { start, fromItsCursor: true };
+      if (start.xmax >= floor()) return { start, fromItsCursor: true };
     }
     return { start: snapshot, fromItsCursor: false };
   }
@@ -188,8 +191,6 @@ interface Begin {
 export interface ReplayDeps extends ReplayGroupDeps {
   readonly history: PositionHistory;
   readonly events: Emitter<ReplayEvents>;
-  /** No transaction from here on had begun when the leader did. */
-  readonly nextXid: bigint;
   /** Connections made before have missed something, epoch ms. */
   readonly refetchBeforeMs: number;
   readonly clock: Clock;

@@ -41,6 +41,8 @@ async function start(
   const start = feed.position.snapshot;
   const log = new EventLog({ session, pageRows: 100, maxDataBytes: 32_000 });
   const announced: string[] = [];
+  /** What each of the next reads of the log does. */
+  const reads: (() => Promise<void>)[] = [];
   const replay = new Replay({
     clock: systemClock,
     events: new EventEmitter<RelayEvents>(),
@@ -52,7 +54,6 @@ async function start(
       former: null,
     }),
     maxEvents: 50_000,
-    nextXid: start.xmax,
     refetchBeforeMs: Number.NEGATIVE_INFINITY,
     maxFrameBytes: 32_000,
     logger: silent,
@@ -64,9 +65,13 @@ async function start(
     announce: async (connections) => {
       announced.push(...connections.map(({ connectionId }) => connectionId));
     },
+    disconnected: async () => [],
     dismiss: (each, sent) => fanout.closeAfter(each, sent),
     goLive: (each) => fanout.goLive(each),
-    betweenReads: (work) => work(),
+    betweenReads: async (work) => {
+      await reads.shift()?.();
+      return work();
+    },
     fail: (error) => {
       throw error;
     },
@@ -82,7 +87,7 @@ async function start(
     fanout.open(connection);
     replay.join({ connection, from, inDoubt: false, ready: () => undefined });
   };
-  return { database, here, feed, log, posted, announced, join };
+  return { database, here, feed, log, posted, announced, join, reads };
 }
 
 const kinds = (posted: readonly string[]) =>
@@ -112,6 +117,9 @@ test('a connection that is ahead of the log waits until it is read, and does not
   const { database, here, feed, posted, join } = await start();
   await database.sql(`insert into messages (content) values ('old')`);
   const { snapshot } = await here();
+  // A window of many pages is read, whose end is before what it has.
+  const until = feed.position.snapshot;
+  feed.position = { snapshot: until, backlog: { until, afterId: '0', throughId: '9' } };
   join(snapshot);
   await database.sql(`insert into messages (content) values ('new')`);
   setTimeout(async () => {
@@ -119,6 +127,24 @@ test('a connection that is ahead of the log waits until it is read, and does not
   }, 200);
   await expect.poll(() => posted.at(-1)).toContain('READY');
   expect(kinds(posted)).toEqual(['new', 'READY']);
+});
+
+test('a cursor that is younger than the last read of the log is good; one from the future is not, and nobody waits for it', async () => {
+  const { database, here, feed, posted, join, reads } = await start();
+  await database.sql(`insert into messages (content) values ('old')`);
+  const { snapshot } = await here();
+  reads.push(
+    async () => undefined,
+    async () => {
+      feed.position = await here();
+    },
+  );
+  join(snapshot);
+  await expect.poll(() => posted.at(-1)).toContain('READY');
+  expect(posted.at(-1)).toContain('"recovered":true');
+  join(new Snapshot(10n ** 12n, 10n ** 12n, []));
+  await expect.poll(() => posted.at(-1)).toContain('"recovered":false');
+  expect(kinds(posted)).toEqual(['READY', 'READY']);
 });
 
 test('a connection whose replay is not whole is not announced: the next leader has to say so again', async () => {

@@ -139,6 +139,7 @@ export class SimulatedClient {
 
   /** An event of which it can be said for sure that this client must hear. */
   isDue(row: Row): boolean {
+    if (row.isDisconnect) return false;
     if (!this.#began || row.committedAt === undefined || this.#known.has(row)) return false;
     return row.audience.some(
       (term) =>
@@ -151,6 +152,13 @@ export class SimulatedClient {
   /** Rows that it should have and does not. */
   missing(rows: Iterable<Row>): Row[] {
     return [...rows].filter((row) => this.isDue(row) && !this.received.has(row));
+  }
+
+  /** A call that its connection is older than, and that meant it. */
+  isDisconnectedBy({ isDisconnect, committedAt, audience, occurredMs }: Row): boolean {
+    if (!isDisconnect || committedAt === undefined || !this.connection) return false;
+    if (this.connection.connectedAt >= occurredMs) return false;
+    return audience.some((term) => term === 'all' || term === `user:${this.userId}`);
   }
 
   /** Rows that a crash undid never were. */
@@ -232,6 +240,15 @@ export class SimulatedClient {
     const row = postgres.rows.find((each) => each.id === BigInt(id));
     // A crash has undone it since it was sent.
     if (!row) return;
+    const former = postgres.rows.find(
+      (each) =>
+        this.isDisconnectedBy(each) &&
+        // One that retention has removed undelivered is executed when the clients are told of that.
+        !each.removed &&
+        each.id < row.id &&
+        (each.committedAt ?? 0) < (row.committedAt ?? 0),
+    );
+    if (former) violated(`${this.userId} was sent ${id} after ${former.id} had disconnected it`);
     if (row.committedAt === undefined) violated(`${this.userId} was sent ${id}, not committed`);
     if (!row.audience.some((term) => this.#terms.has(term)))
       violated(`${this.userId} was sent ${id}, which is for ${row.audience}`);

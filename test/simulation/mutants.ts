@@ -141,4 +141,28 @@ export const MUTANTS: readonly Mutant[] = [
     find: "if (recipient) this.#apply(recipient, 'announced', upTo);",
     replace: '',
   },
+  {
+    name: 'a connection that was disconnected gets what is committed after that',
+    file: 'pusher/fanout.ts',
+    find: '      this.#leaveLive(lane);\n      this.#owner?.unservable',
+    replace: '      this.#owner?.unservable',
+  },
+  {
+    name: 'the next leader does not know whom this one was about to close',
+    file: 'pusher/fanout.ts',
+    find: 'this.#owner?.unservable(connection, oldestLive?.windowStart ?? windowStart);',
+    replace: '',
+  },
+  {
+    name: 'a call that a replay skips is never looked for',
+    file: 'relay/replay-group.ts',
+    find: 'await this.#dismissDisconnected(dispatchedUpTo(this.#deps.position()), false);',
+    replace: 'this.#hasDismissed = true;',
+  },
+  {
+    name: 'a connection is closed by calls that were before it',
+    file: 'relay/disconnect.ts',
+    find: 'return connectedAt < Number(timestamp);',
+    replace: 'return connectedAt > 0 && timestamp !== null;',
+  },
 ];

@@ -5,6 +5,8 @@ import type { VirtualTime } from './virtual-time.ts';
 export interface Row {
   readonly id: bigint;
   readonly xid: bigint;
+  /** Of an event that rowcast.disconnect() made. */
+  readonly isDisconnect?: true;
   /** The row of the user's table: its changes come in order. */
   readonly key: string;
   readonly audience: readonly string[];
@@ -147,8 +149,14 @@ export class SimulatedPostgres {
   }
 
   /** The capture trigger: appends to the log, and rings where the relay may be asleep. */
-  write(transaction: Transaction, key: string, audience: readonly string[]): Row {
+  write(
+    transaction: Transaction,
+    key: string,
+    audience: readonly string[],
+    kind: { isDisconnect?: true } = {},
+  ): Row {
     const row: Row = {
+      ...kind,
       id: this.#nextId++,
       xid: transaction.xid,
       key,

@@ -260,6 +260,8 @@ export class Simulation implements Surroundings, Network {
     for (const client of this.clients) {
       if (client.left) continue;
       if (!client.isReady) return `${client.userId} is not READY`;
+      const call = this.postgres.committedRows().find((row) => client.isDisconnectedBy(row));
+      if (call) return `${client.userId} stays although ${call.id} disconnects it`;
       const [missing] = client.missing(this.postgres.committedRows());
       if (missing) return `${client.userId} never got ${missing.id} (xid ${missing.xid})`;
     }

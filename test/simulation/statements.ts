@@ -23,9 +23,9 @@ function asEvent(row: Row, found: number): Record<string, unknown> {
   return {
     id: String(row.id),
     xid: String(row.xid),
-    type: 'CHANGE',
+    type: row.isDisconnect ? 'DISCONNECT' : 'CHANGE',
     audience: row.audience,
-    data: `{"key":"${row.key}"}`,
+    data: row.isDisconnect ? null : `{"key":"${row.key}"}`,
     old: null,
     oversize: false,
     key: null,
@@ -95,6 +95,16 @@ function readPage(postgres: SimulatedPostgres, values: Values): Answer {
   return rows.map((row) => asEvent(row, rows.length));
 }
 
+function readDisconnected(postgres: SimulatedPostgres, [until, sinceMs]: Values): Answer {
+  const { floor } = postgres.installation;
+  const seen = Snapshot.parse(String(until));
+  return postgres
+    .committedRows()
+    .filter(({ isDisconnect, occurredMs }) => isDisconnect && occurredMs >= Number(sinceMs))
+    .filter(({ xid }) => seen.sees(xid) || xid < floor)
+    .map((row) => ({ ...asEvent(row, 1), isGone: row.xid < floor }));
+}
+
 function readCursor(postgres: SimulatedPostgres): Answer {
   const { cursor, installation } = postgres;
   return [
@@ -144,6 +154,7 @@ export const STATEMENTS: Readonly<Record<string, Statement>> = {
   read_fresh: readFresh,
   read_bounds: readBounds,
   read_page: readPage,
+  read_disconnected: readDisconnected,
   notice_installation: () => [],
   read_cursor: readCursor,
   commit_cursor: commitCursor,

@@ -113,6 +113,17 @@ export const ACTIONS: Readonly<Record<StepKind, Action>> = {
   rooms(simulation, { who, how }) {
     connected(simulation, who)?.moveTo(how < 0.3 ? [] : [pick(ROOMS, (how * 10) % 1) as string]);
   },
+  // In the transaction of somebody, or in one of its own.
+  disconnect(simulation, { who, how }) {
+    const { transactions, postgres } = simulation;
+    const open = how < 0.3 ? pick(transactions, (who * 11) % 1) : undefined;
+    const transaction = open ?? postgres.begin();
+    const user = pick(simulation.clients, who)?.userId as string;
+    const audience = how > 0.9 ? ['all'] : [`user:${user}`];
+    const { id } = postgres.write(transaction, 'none', audience, { isDisconnect: true });
+    simulation.trace(`${id} disconnects ${audience}`);
+    if (!open) postgres.commit(transaction);
+  },
   slowOne(simulation, { who, how }) {
     const { connection } = connected(simulation, who) ?? {};
     const trouble = pick(TROUBLES, how * 1.4 > 1 ? 0 : how);
