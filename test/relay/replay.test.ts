@@ -41,7 +41,7 @@ async function start(
   const start = feed.position.snapshot;
   const log = new EventLog({ session, pageRows: 100, maxDataBytes: 32_000 });
   const announced: string[] = [];
-  /** What each of the next reads of the log does. */
+  /** Each is done by the next read of the log. */
   const reads: (() => Promise<void>)[] = [];
   const replay = new Replay({
     clock: systemClock,

@@ -5,7 +5,7 @@ import type { VirtualTime } from './virtual-time.ts';
 export interface Row {
   readonly id: bigint;
   readonly xid: bigint;
-  /** Of an event that rowcast.disconnect() made. */
+  /** The event is one of rowcast.disconnect(). */
   readonly isDisconnect?: true;
   /** The row of the user's table: its changes come in order. */
   readonly key: string;
