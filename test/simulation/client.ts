@@ -243,7 +243,7 @@ export class SimulatedClient {
     const former = postgres.rows.find(
       (each) =>
         this.isDisconnectedBy(each) &&
-        // A call that retention has removed undelivered is executed when the clients are told of that.
+        // A call that retention has removed undelivered waits until the clients are told of that.
         !each.removed &&
         each.id < row.id &&
         (each.committedAt ?? 0) < (row.committedAt ?? 0),
