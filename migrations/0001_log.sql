@@ -379,7 +379,7 @@ begin
   end if;
 end $$;
 
--- Whoever may remove events may have old calls removed.
+-- A role that may remove events may have old calls removed, without a right on the table.
 create function rowcast.forget_disconnected() returns void language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$ delete from rowcast.disconnected where at < now() - interval '3 hours' $$;
