@@ -207,8 +207,16 @@ export class SimulatedClient {
   #receive(frame: Frame): void {
     this.#checkCursor(frame);
     if (frame.type === 'READY') this.#ready(frame);
+    else if (frame.type === 'DISCONNECT') this.#disconnect();
     else if (frame.id !== undefined && !this.#delivery.knows(frame))
       this.#delivery.event(frame as Event);
+  }
+
+  /** Only by a call that its connection is older than. */
+  #disconnect(): void {
+    const { rows, undone } = this.#around.postgres;
+    if (![...rows, ...undone].some((row) => this.isDisconnectedBy(row)))
+      this.#around.violated(`${this.userId} was disconnected by no call`);
   }
 
   #ready({ recovered, cursor }: Frame): void {

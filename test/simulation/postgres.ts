@@ -72,6 +72,8 @@ const QUIET_MS = 30_000;
  */
 export class SimulatedPostgres {
   readonly rows: Row[] = [];
+  /** A crash undid them, and they may have been sent before. */
+  readonly undone: Row[] = [];
   readonly running = new Map<bigint, Transaction>();
   lease: LeaseRow | null = null;
   /** Holds the doorbell's lock. */
@@ -299,6 +301,7 @@ export class SimulatedPostgres {
       this.rows.splice(this.rows.indexOf(row), 1);
     const undone = this.rows.filter((row) => this.#unflushed.has(row.xid));
     for (const row of undone) this.rows.splice(this.rows.indexOf(row), 1);
+    this.undone.push(...undone);
     for (const xid of this.#unflushed) this.#aborted.add(xid);
     for (const xid of this.#aborted) if (xid >= this.#flushedXid) this.#aborted.delete(xid);
     this.#unflushed.clear();
