@@ -274,7 +274,7 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     const row = page.locator('li', { hasText: 'to be traced' });
     await row.getByRole('button', { name: /^Trace/ }).press('Enter');
     const dialog = page.getByRole('dialog');
-    await dialog.getByText('1 delivered').waitFor();
+    await dialog.getByText(/of alice, by all: .* delivered in \d+ ms/s).waitFor();
     await screenshot(page, 'trace');
     await page.keyboard.press('Escape');
     await dialog.waitFor({ state: 'detached' });

@@ -1,6 +1,9 @@
 import { createContext, type ReactNode, useContext, useEffect, useRef, useState } from 'react';
 import { fetchTrace } from './api.ts';
 
+/** A dialog that is open shows what becomes of the event. */
+const ASK_EVERY_MS = 1000;
+
 const Open = createContext<(eventId: string) => void>(() => undefined);
 
 /** The dialog that shows the way of an event, for the buttons below this. */
@@ -28,13 +31,15 @@ export function TraceButton({ eventId, of }: { eventId: string; of: string }): R
 
 function TraceDialog({ eventId, close }: { eventId: string; close: () => void }): ReactNode {
   const dialog = useRef<HTMLDialogElement>(null);
-  const [asked, setAsked] = useState(0);
   const [text, setText] = useState('…');
   useEffect(() => dialog.current?.showModal(), []);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: asked again by a click
+  // The browser has a frame before the relay has heard that it was delivered.
   useEffect(() => {
-    fetchTrace(eventId).then(setText, (error: Error) => setText(error.message));
-  }, [eventId, asked]);
+    const ask = () => fetchTrace(eventId).then(setText, (error: Error) => setText(error.message));
+    void ask();
+    const asking = setInterval(ask, ASK_EVERY_MS);
+    return () => clearInterval(asking);
+  }, [eventId]);
   return (
     <dialog ref={dialog} onClose={close} aria-label={`The way of event ${eventId}`}>
       <pre>{text}</pre>
@@ -42,9 +47,6 @@ function TraceDialog({ eventId, close }: { eventId: string; close: () => void })
         As <code>rowcast trace {eventId}</code> prints it.
       </p>
       <div className="row-actions">
-        <button type="button" onClick={() => setAsked(asked + 1)}>
-          Again
-        </button>
         <button type="button" className="primary" onClick={() => dialog.current?.close()}>
           Close
         </button>
