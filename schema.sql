@@ -419,6 +419,7 @@ begin
         if exact then image := case when pg_column_size(old) <= 262144 then row_to_json(row(rowcast.exactly(old.id, null::pg_catalog.int8), rowcast.exactly(old.sender, null::pg_catalog.text), rowcast.exactly(old.recipient, null::pg_catalog.text), rowcast.exactly(old.content, null::pg_catalog.text), rowcast.exactly(old.status, null::pg_catalog.text), rowcast.exactly(old.created_at, null::pg_catalog.timestamptz), rowcast.exactly(old.updated_at, null::pg_catalog.timestamptz))::rowcast.row_1) end; else image := case when pg_column_size(old) <= 262144 then rowcast.json_of(tg_relid, NULL::text[], old) end; end if;
       else
         if exact then image := case when pg_column_size(new) <= 262144 then row_to_json(row(rowcast.exactly(new.id, null::pg_catalog.int8), rowcast.exactly(new.sender, null::pg_catalog.text), rowcast.exactly(new.recipient, null::pg_catalog.text), rowcast.exactly(new.content, null::pg_catalog.text), rowcast.exactly(new.status, null::pg_catalog.text), rowcast.exactly(new.created_at, null::pg_catalog.timestamptz), rowcast.exactly(new.updated_at, null::pg_catalog.timestamptz))::rowcast.row_1) end; else image := case when pg_column_size(new) <= 262144 then rowcast.json_of(tg_relid, NULL::text[], new) end; end if;
+        if tg_op = 'UPDATE' then if exact then if row(old.id)::record *<> row(new.id)::record then previous := (select row_to_json(r.*) from (select rowcast.exactly(old.id, null::pg_catalog.int8) as id) r); end if; else previous := rowcast.former_key(tg_relid, NULL, old, new); end if; end if;
       end if;
       problem := null;
     exception when others or assert_failure then
@@ -501,6 +502,7 @@ begin
         if exact then image := case when pg_column_size(old) <= 262144 then row_to_json(row(rowcast.exactly(old.id, null::pg_catalog.int8), rowcast.exactly(old.title, null::pg_catalog.text), rowcast.exactly(old.details, null::pg_catalog.text), rowcast.exactly(old.status, null::pg_catalog.text), rowcast.exactly(old.reporter, null::pg_catalog.text), rowcast.exactly(old.created_at, null::pg_catalog.timestamptz), rowcast.exactly(old.updated_at, null::pg_catalog.timestamptz))::rowcast.row_2) end; else image := case when pg_column_size(old) <= 262144 then rowcast.json_of(tg_relid, NULL::text[], old) end; end if;
       else
         if exact then image := case when pg_column_size(new) <= 262144 then row_to_json(row(rowcast.exactly(new.id, null::pg_catalog.int8), rowcast.exactly(new.title, null::pg_catalog.text), rowcast.exactly(new.details, null::pg_catalog.text), rowcast.exactly(new.status, null::pg_catalog.text), rowcast.exactly(new.reporter, null::pg_catalog.text), rowcast.exactly(new.created_at, null::pg_catalog.timestamptz), rowcast.exactly(new.updated_at, null::pg_catalog.timestamptz))::rowcast.row_2) end; else image := case when pg_column_size(new) <= 262144 then rowcast.json_of(tg_relid, NULL::text[], new) end; end if;
+        if tg_op = 'UPDATE' then if exact then if row(old.id)::record *<> row(new.id)::record then previous := (select row_to_json(r.*) from (select rowcast.exactly(old.id, null::pg_catalog.int8) as id) r); end if; else previous := rowcast.former_key(tg_relid, NULL, old, new); end if; end if;
       end if;
       problem := null;
     exception when others or assert_failure then
@@ -969,7 +971,7 @@ AS $function$
     '  ' || rowcast.image_sql(w, 'image', 'new'),
     case when w.include_old then
       format('  if tg_op = ''UPDATE'' then %s end if;', rowcast.image_sql(w, 'previous', 'old'))
-      end,
+      else '  ' || rowcast.former_key_sql(w) end,
     'end if;')
   from (select
     rowcast.audience_is_virtual(w) as first,
@@ -1129,6 +1131,41 @@ begin
     perform rowcast.drop_function(gone);
   end loop;
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.former_key(relation regclass, columns text[], former record, latter record)
+ RETURNS json
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  key text[] := rowcast.key_columns(relation, columns);
+  before json := case when key <> '{}' then rowcast.json_of(relation, key, former) end;
+begin
+  return case when before::text <> rowcast.json_of(relation, key, latter)::text then before end;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.former_key_sql(w rowcast.capture)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select 'if tg_op = ''UPDATE'' then ' || case when rowcast.is_exact(w) then (
+      select format('if exact then if row(%s)::record *<> row(%s)::record then previous := %s; '
+          'end if; else %s end if;',
+        string_agg(format('old.%I', c), ', ' order by c),
+        string_agg(format('new.%I', c), ', ' order by c),
+        rowcast.key_sql(w, 'old', true), now.sql)
+      from unnest(k.columns) c)
+    else now.sql end || ' end if;'
+  from (select rowcast.key_columns(w.target, w.columns) as columns) k
+  cross join lateral (select format('previous := rowcast.former_key(tg_relid, %s, old, new);',
+    quote_nullable(w.columns)) as sql) now
+  where k.columns <> '{}'
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.give(function text, role text)
@@ -1362,7 +1399,7 @@ begin
 end $function$
 ;
 
-CREATE OR REPLACE FUNCTION rowcast.key_columns(w rowcast.capture)
+CREATE OR REPLACE FUNCTION rowcast.key_columns(relation regclass, columns text[])
  RETURNS text[]
  LANGUAGE sql
  STABLE
@@ -1373,8 +1410,8 @@ AS $function$
   cross join unnest(i.indkey::int2[]) with ordinality k (attnum, place)
   join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
     and k.place <= i.indnkeyatts
-  where i.indrelid = w.target and i.indisprimary
-    and (w.columns is null or a.attname = any (w.columns))
+  where i.indrelid = relation and i.indisprimary
+    and (columns is null or a.attname = any (columns))
 $function$
 ;
 
@@ -1394,7 +1431,7 @@ AS $function$
       from unnest(k.columns) with ordinality u (name, place)
       join rowcast.exact_columns(w, record) c on c.name = u.name)
   end
-  from (select rowcast.key_columns(w) as columns) k
+  from (select rowcast.key_columns(w.target, w.columns) as columns) k
 $function$
 ;
 
@@ -1533,6 +1570,13 @@ CREATE OR REPLACE FUNCTION rowcast.max_message_bytes()
  LANGUAGE sql
  IMMUTABLE
 AS $function$select 131072$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.max_place_length()
+ RETURNS integer
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$select 2974$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.max_small_bytes()
@@ -1987,14 +2031,14 @@ begin
     xip := rowcast.unseen_on_standby(xmin, xmax);
     if xip is null then return '0.' || tag; end if;
   else
-    xip := array(select x::text::bigint from pg_snapshot_xip(seen) x);
     own := pg_current_xact_id_if_assigned()::text;
-    if own >= xmax then
-      xip := xip || array(select x from generate_series(xmax, own - 1) x);
-      xmax := own + 1;
-    end if;
+    xip := array(
+      select x::text::bigint from pg_snapshot_xip(seen) x
+      union select own where own < xmax
+      order by 1);
   end if;
   text_of_place := rowcast.place(xmin, xmax, xip);
+  if length(text_of_place) > rowcast.max_place_length() then return '0.' || tag; end if;
   mac := encode(substr(sha256(rowcast.padded(key, 92) || sha256(
     rowcast.padded(key, 54) || convert_to(text_of_place || '.' || tag, 'UTF8'))), 1, 12), 'base64');
   return text_of_place || '~' || translate(mac, '+/', '-_') || '.' || tag;

@@ -467,15 +467,16 @@ $$;
 
 -- The primary key's columns in their order, if they may leave the database. Columns that it
 -- INCLUDEs are not among them.
-create function rowcast.key_columns(w rowcast.capture) returns text[] language sql stable
+create function rowcast.key_columns(relation regclass, columns text[]) returns text[]
+language sql stable
 set search_path = pg_catalog, pg_temp as $$
   select coalesce(array_agg(a.attname::text order by k.place), '{}')
   from pg_index i
   cross join unnest(i.indkey::int2[]) with ordinality k (attnum, place)
   join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
     and k.place <= i.indnkeyatts
-  where i.indrelid = w.target and i.indisprimary
-    and (w.columns is null or a.attname = any (w.columns))
+  where i.indrelid = relation and i.indisprimary
+    and (columns is null or a.attname = any (columns))
 $$;
 
 -- SQL for JSON of the key of one row: as the catalogs say, or in the shape that was watched, which
@@ -493,7 +494,37 @@ set search_path = pg_catalog, pg_temp as $$
       from unnest(k.columns) with ordinality u (name, place)
       join rowcast.exact_columns(w, record) c on c.name = u.name)
   end
-  from (select rowcast.key_columns(w) as columns) k
+  from (select rowcast.key_columns(w.target, w.columns) as columns) k
+$$;
+
+-- JSON of the key that an update has changed, as the catalogs say; null where it has not.
+create function rowcast.former_key(
+  relation regclass, columns text[], former record, latter record
+) returns json language plpgsql stable
+set search_path = pg_catalog, pg_temp as $$
+declare
+  key text[] := rowcast.key_columns(relation, columns);
+  before json := case when key <> '{}' then rowcast.json_of(relation, key, former) end;
+begin
+  return case when before::text <> rowcast.json_of(relation, key, latter)::text then before end;
+end $$;
+
+-- The statement that sets `previous` to the key that an update has changed: whoever has the former
+-- row would keep it. It compares as stored, like changed_sql().
+create function rowcast.former_key_sql(w rowcast.capture) returns text language sql stable
+set search_path = pg_catalog, pg_temp as $$
+  select 'if tg_op = ''UPDATE'' then ' || case when rowcast.is_exact(w) then (
+      select format('if exact then if row(%s)::record *<> row(%s)::record then previous := %s; '
+          'end if; else %s end if;',
+        string_agg(format('old.%I', c), ', ' order by c),
+        string_agg(format('new.%I', c), ', ' order by c),
+        rowcast.key_sql(w, 'old', true), now.sql)
+      from unnest(k.columns) c)
+    else now.sql end || ' end if;'
+  from (select rowcast.key_columns(w.target, w.columns) as columns) k
+  cross join lateral (select format('previous := rowcast.former_key(tg_relid, %s, old, new);',
+    quote_nullable(w.columns)) as sql) now
+  where k.columns <> '{}'
 $$;
 
 -- SQL that says whether an update changed anything that leaves the database, or who hears of it. It
@@ -571,7 +602,7 @@ set search_path = pg_catalog, pg_temp as $$
     '  ' || rowcast.image_sql(w, 'image', 'new'),
     case when w.include_old then
       format('  if tg_op = ''UPDATE'' then %s end if;', rowcast.image_sql(w, 'previous', 'old'))
-      end,
+      else '  ' || rowcast.former_key_sql(w) end,
     'end if;')
   from (select
     rowcast.audience_is_virtual(w) as first,
@@ -748,8 +779,10 @@ drop function rowcast.compute_sql(rowcast.capture, boolean);
 drop function rowcast.audience_is_virtual(rowcast.capture);
 drop function rowcast.virtual_sql(rowcast.capture, text);
 drop function rowcast.changed_sql(rowcast.capture);
+drop function rowcast.former_key_sql(rowcast.capture);
+drop function rowcast.former_key(regclass, text[], record, record);
 drop function rowcast.key_sql(rowcast.capture, text, boolean);
-drop function rowcast.key_columns(rowcast.capture);
+drop function rowcast.key_columns(regclass, text[]);
 drop function rowcast.image_sql(rowcast.capture, text, text);
 drop function rowcast.stored_bytes_sql(rowcast.capture, text);
 drop function rowcast.has_shape_sql(rowcast.capture);

@@ -4,6 +4,9 @@
 -- Rights: a role with USAGE on schema rowcast may call snapshot(). It signs the place where the
 -- caller is, and no other.
 
+-- MAX_CURSOR_LENGTH - TAG_LENGTH of src/protocol/cursor.ts: API Gateway takes URLs of 4,096 bytes.
+create function rowcast.max_place_length() returns integer language sql immutable as 'select 2974';
+
 -- The place of a snapshot, as src/protocol/cursor.ts writes it. Equal gaps in a row are a run; the
 -- first gap, from xmin, begins none.
 create function rowcast.place(xmin bigint, xmax bigint, xip bigint[]) returns text
@@ -66,7 +69,8 @@ end $$;
 -- fetched by the same statement, goes on exactly there.
 --     select coalesce(json_agg(m), '[]') as rows, rowcast.snapshot() as cursor from messages m
 -- Stable, so that the snapshot is that statement's. What the calling transaction itself has written
--- counts as seen. On a standby that lags too much: a cursor that names no place.
+-- counts as in flight, because it may write more: it comes again. On a standby that lags too much,
+-- or with more in flight than a URL holds: a cursor that names no place.
 create function rowcast.snapshot() returns text language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp as $$
 declare
@@ -85,14 +89,14 @@ begin
     xip := rowcast.unseen_on_standby(xmin, xmax);
     if xip is null then return '0.' || tag; end if;
   else
-    xip := array(select x::text::bigint from pg_snapshot_xip(seen) x);
     own := pg_current_xact_id_if_assigned()::text;
-    if own >= xmax then
-      xip := xip || array(select x from generate_series(xmax, own - 1) x);
-      xmax := own + 1;
-    end if;
+    xip := array(
+      select x::text::bigint from pg_snapshot_xip(seen) x
+      union select own where own < xmax
+      order by 1);
   end if;
   text_of_place := rowcast.place(xmin, xmax, xip);
+  if length(text_of_place) > rowcast.max_place_length() then return '0.' || tag; end if;
   mac := encode(substr(sha256(rowcast.padded(key, 92) || sha256(
     rowcast.padded(key, 54) || convert_to(text_of_place || '.' || tag, 'UTF8'))), 1, 12), 'base64');
   return text_of_place || '~' || translate(mac, '+/', '-_') || '.' || tag;
@@ -107,3 +111,4 @@ drop function rowcast.unseen_on_standby(bigint, bigint);
 drop function rowcast.without_events(bigint[]);
 drop function rowcast.padded(bytea, integer);
 drop function rowcast.place(bigint, bigint, bigint[]);
+drop function rowcast.max_place_length();

@@ -126,17 +126,21 @@ class ReconnectingFeed implements Feed {
   async waitFor(tx: string, timeoutMs = 10_000): Promise<void> {
     if (this.delivered.has(tx)) return;
     await new Promise<void>((resolve, reject) => {
+      const timer = new Timer();
       const over = (error?: Error) => {
         timer.stop();
-        stopMessages();
-        stopReadies();
+        for (const stop of stops) stop();
         if (error) reject(error);
         else resolve();
       };
-      const timer = new Timer();
-      const stopMessages = this.onMessage((message) => message.tx === tx && over());
-      const stopReadies = this.onReady(({ recovered }) => recovered || over());
-      timer.set(timeoutMs, () => over(new Error(`rowcast: nothing of transaction ${tx} came`)));
+      const none = () => over(new Error(`rowcast: nothing of transaction ${tx} came`));
+      const stops = [
+        // The others of its WebSocket message come first.
+        this.onMessage((message) => message.tx === tx && queueMicrotask(over)),
+        this.onReady(({ recovered }) => recovered || over()),
+        this.onStatus(() => this.#closed && none()),
+      ];
+      timer.set(this.#closed ? 0 : timeoutMs, none);
     });
   }
 
@@ -157,7 +161,7 @@ class ReconnectingFeed implements Feed {
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<Message> {
-    return iterator((listener) => this.#messages.add(listener), this.#closing.signal);
+    return iterator((listener) => this.onMessage(listener), this.#closing.signal);
   }
 
   get #closed(): boolean {
@@ -295,7 +299,7 @@ class ReconnectingFeed implements Feed {
 
   #show(status: Status, error?: Error): void {
     const shown = status === 'connecting' && !isOnline() ? 'offline' : status;
-    if (shown === this.status && !error) return;
+    if (shown === this.status && !error && !this.#closed) return;
     this.status = shown;
     this.#statuses.call(shown, error);
   }

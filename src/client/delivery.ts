@@ -13,7 +13,7 @@ export type Event = Frame & { readonly id: string; readonly type: string };
 export class Delivery {
   /** Everything before it was delivered. */
   cursor: string | undefined;
-  /** The last transactions of which messages were delivered. */
+  /** The last transactions of which messages were delivered, since the last loss. */
   readonly delivered = new Set<string>();
   readonly #deps: DeliveryDeps;
   /**
@@ -34,11 +34,12 @@ export class Delivery {
   }
 
   /**
-   * The server may send again, under other ids, what it has sent before: the application fetches
-   * anew anyway.
+   * The server may send again, under other ids, what it has sent before, or be of another database:
+   * the application fetches anew anyway.
    */
   forget(): void {
     this.#ids.clear();
+    this.delivered.clear();
   }
 
   /** The oldest is forgotten first. */
@@ -94,7 +95,7 @@ export class Delivery {
     this.#fetching = false;
     if (signal.aborted) return;
     const { truncated: _, ...whole } = event;
-    this.#deliver(row === undefined || row === null ? event : { ...whole, data: row });
+    this.#deliver(row ? { ...whole, data: row, fetched: true } : event);
     this.#next();
   }
 }

@@ -20,7 +20,10 @@ export interface Feed<Map extends object = Record<string, unknown>>
    * `cursor` of the last message handled.
    */
   readonly cursor: string | undefined;
-  /** The last transactions (`maxRememberedIds`) of which messages were delivered. */
+  /**
+   * The last transactions (`maxRememberedIds`) of which messages were delivered, since the feed was
+   * last not `recovered`.
+   */
   readonly delivered: ReadonlySet<string>;
   /** Messages of one type. Each of these returns a function that stops it. */
   on<Type extends keyof Map & string>(
@@ -34,9 +37,11 @@ export interface Feed<Map extends object = Record<string, unknown>>
   onStatus(listener: (status: Status, error?: Error) => void): () => void;
   /**
    * Resolves once the messages of a transaction are here, or the feed says to fetch anew: an
-   * optimistic change may go then. At once where they were.
+   * optimistic change may go then. At once where they were. Those of a large transaction may come
+   * in several WebSocket messages; it waits for the first.
    * @param tx as `Message.tx`; the API that wrote returns it
-   * @param timeoutMs rejects after it: nothing that was written may be for this client
+   * @param timeoutMs rejects after it: nothing that was written may be for this client. Rejects
+   * when the feed is closed
    */
   waitFor(tx: string, timeoutMs?: number): Promise<void>;
   /**

@@ -9,6 +9,7 @@ export interface Frame {
   readonly id?: string;
   readonly data?: unknown;
   readonly truncated?: boolean;
+  readonly fetched?: boolean;
   readonly tx?: string;
   readonly cursor?: string;
   readonly recovered?: boolean;
@@ -27,7 +28,7 @@ export function framesOf(message: string, dataAsText: boolean): readonly Frame[]
       return elements(message, BATCH_START.length).map(frameWithText);
     }
     const frame = JSON.parse(message) as Frame & { events?: Frame[] };
-    return (frame.type === 'BATCH' && frame.events ? frame.events : [frame]).filter(Boolean);
+    return (frame.events ?? [frame]).filter(Boolean);
   } catch {
     return [];
   }

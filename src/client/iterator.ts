@@ -1,5 +1,3 @@
-import { Queue } from './queue.ts';
-
 /**
  * Messages from now on, one by one; those that the loop has not taken yet are kept. Ends, after
  * those, when the signal aborts, and at once when the loop is left.
@@ -8,40 +6,39 @@ export function iterator<Item>(
   listen: (listener: (item: Item) => void) => () => void,
   signal: AbortSignal,
 ): AsyncIterableIterator<Item> {
-  const kept = new Queue<{ item: Item }>();
-  const asking = new Queue<(result: IteratorResult<Item, undefined>) => void>();
-  let over = signal.aborted;
-  const answer = (done: (result: IteratorResult<Item, undefined>) => void): boolean => {
-    const next = kept.take();
-    if (next) done({ value: next.item, done: false });
-    else if (over) done({ value: undefined, done: true });
-    return next !== undefined || over;
-  };
-  const end = () => {
-    over = true;
-    stop();
-    signal.removeEventListener('abort', end);
-    for (let ask = asking.take(); ask; ask = asking.take()) answer(ask);
-  };
+  let kept: Item[] = [];
+  let isLeft = signal.aborted;
+  let wake = () => {};
   const stop = listen((item) => {
-    const ask = asking.take();
-    if (ask) ask({ value: item, done: false });
-    else kept.push({ item });
+    kept.push(item);
+    wake();
   });
-  if (over) stop();
-  else signal.addEventListener('abort', end);
-  return {
-    next: () =>
-      new Promise((resolve) => {
-        if (!answer(resolve)) asking.push(resolve);
-      }),
-    return: async () => {
-      while (kept.take());
-      end();
-      return { value: undefined, done: true };
-    },
-    [Symbol.asyncIterator]() {
-      return this;
-    },
+  const closed = () => wake();
+  signal.addEventListener('abort', closed);
+  const end = () => {
+    stop();
+    signal.removeEventListener('abort', closed);
+    isLeft = true;
+    wake();
   };
+  const items = (async function* () {
+    while (!isLeft) {
+      const taken = kept;
+      kept = [];
+      for (const item of taken) if (!isLeft) yield item;
+      if (kept.length > 0) continue;
+      if (signal.aborted) end();
+      else
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+    }
+  })();
+  // A generator's own return() waits for the item that next() waits for.
+  return Object.assign(items, {
+    return: async () => {
+      end();
+      return { value: undefined, done: true as const };
+    },
+  });
 }

@@ -16,9 +16,14 @@ interface Envelope<Type> {
 
 export interface WholeMessage<Type, Data> extends Envelope<Type> {
   readonly data: Data;
-  /** The row before an update or delete, where the table is watched with `include_old`. */
-  readonly old?: Data;
+  /**
+   * The row before an update or delete, where the table is watched with `include_old`; else the
+   * former primary key, where an update has changed it.
+   */
+  readonly old?: Partial<Data>;
   readonly truncated?: false;
+  /** It was too large to send: `fetchRow` brought the row, which may be newer than the message. */
+  readonly fetched?: true;
 }
 
 /**

@@ -104,7 +104,7 @@ export function settingsOf(options: ConnectOptions) {
   const WebSocket =
     options.WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
   if (!WebSocket) throw new TypeError('connect: no global WebSocket (Node before 22): pass one');
-  const wrong = rooms.find((room) => room.trim() !== room || room === '' || room.includes(','));
+  const wrong = rooms.find((room) => /^$|^\s|\s$|,/.test(room));
   if (wrong !== undefined)
     throw new TypeError(
       `connect: rooms: ${JSON.stringify(wrong)} is empty or has commas or outer spaces`,

@@ -13,6 +13,7 @@
  * came during the fetch is applied to its rows, which may be newer: `exact` is false.
  */
 import type { Status } from '../client/feed.ts';
+import { Listeners } from '../client/listeners.ts';
 import type { Ready } from '../client/message.ts';
 import { type ClientCursor, parseCursor } from '../protocol/cursor.ts';
 import { isWithin, sees } from '../protocol/snapshot.ts';
@@ -21,10 +22,11 @@ import { Rows, type RowsOptions } from './rows.ts';
 
 export { isTable };
 
-/** Messages that are kept during a fetch; when there are more, it is made again. */
+/** Messages that are kept during a fetch; when there are more, it begins anew. */
 const MAX_KEPT = 10_000;
-const RETRY_MS = 500;
-const MAX_RETRY_MS = 30_000;
+/** The first retry comes within this; each further within twice the time before, up to 29 s. */
+const RETRY_MS = 450;
+const MAX_DOUBLINGS = 6;
 
 export interface ListOptions<Row extends object> extends RowsOptions<Row> {
   /** As in the types of its messages: `ORDER` for NEW_ORDER. */
@@ -63,7 +65,10 @@ export interface LiveList<Row> {
   readonly exact: boolean | null;
   /** Called after each change of rows or status. @returns stops it */
   subscribe(listener: () => void): () => void;
-  /** Fetches again, now; resolves when that is over. */
+  /**
+   * Fetches again: resolves when a fetch that began after the call has brought rows, or failed as
+   * `error` says.
+   */
   refresh(): Promise<void>;
   close(): void;
 }
@@ -82,7 +87,10 @@ interface ListMessage {
   readonly type: string;
   readonly data: unknown;
   readonly old?: unknown;
+  /** It has the key alone. */
   readonly truncated?: boolean | undefined;
+  /** Its row may be newer than itself. */
+  readonly fetched?: boolean | undefined;
   readonly tx?: string | undefined;
 }
 
@@ -95,15 +103,15 @@ export function liveList<Row extends object>(
 }
 
 class FetchedList<Row extends object> implements LiveList<Row> {
-  rows!: readonly Row[];
-  status!: ListStatus;
+  rows: readonly Row[] = [];
+  declare status: ListStatus;
   error: Error | null = null;
   exact: boolean | null = null;
   readonly #feed: ListFeed;
   readonly #options: ListOptions<Row>;
-  readonly #rows: Rows<Row>;
-  readonly #listeners = new Set<() => void>();
+  readonly #listeners = new Listeners<[]>();
   readonly #stops: (() => void)[];
+  #rows: Rows<Row>;
   /** The snapshot that the rows are of; null where that is not known. */
   #seen: ClientCursor | null = null;
   /** While a fetch is to come: messages since `#keep()`. */
@@ -113,43 +121,49 @@ class FetchedList<Row extends object> implements LiveList<Row> {
    * to be kept; undefined before the feed says where it is.
    */
   #covers: ((place: ClientCursor) => boolean) | undefined;
-  #fetching: Promise<void> | null = null;
-  #abort: AbortController | undefined;
   /** The rows are of one moment, and messages go on from there. */
   #isWhole = false;
+  #refreshing: Promise<void> | null = null;
+  /** Another fetch is to follow the one that goes on. */
+  #wanted = false;
+  #abort: AbortController | undefined;
   #failures = 0;
+  /** The error of which listeners have heard. */
+  #shown: Error | null = null;
   #retry: ReturnType<typeof setTimeout> | undefined;
 
   constructor(feed: ListFeed, options: ListOptions<Row>) {
     this.#feed = feed;
     this.#options = options;
     this.#rows = new Rows(options);
-    // A feed that says where it is before it is READY goes on from there.
-    let goesOn = feed.cursor !== undefined;
+    this.#keep();
+    if (options.initial) this.#take(options.initial);
     this.#stops = [
-      feed.onMessage((message) => this.#hear(message)),
-      feed.onReady(({ first, recovered }) => {
-        if (!recovered || (first && !goesOn)) this.#restart();
-        goesOn = false;
+      feed.onMessage((message) => {
+        if (!isTable(options.entity, message)) return;
+        if ((this.#kept?.push(message) ?? 0) > MAX_KEPT) this.#restart();
+        this.#apply(message);
+        this.#changed();
+      }),
+      feed.onReady(({ recovered }) => {
+        // A feed that said where it was before it was READY has gone on from there.
+        if (!recovered || !this.#covers) this.#restart();
         this.#changed();
       }),
       feed.onStatus(() => this.#changed()),
     ];
-    if (goesOn) this.#keep();
-    if (options.initial) this.#take(options.initial);
-    else if (goesOn) void this.refresh();
+    if (this.#covers && !this.#isWhole) void this.refresh();
     this.#show();
   }
 
   subscribe(listener: () => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#listeners.add(listener);
   }
 
   refresh(): Promise<void> {
-    if (!this.#kept) this.#keep();
-    this.#fetching ??= this.#fetch();
-    return this.#fetching;
+    this.#wanted = true;
+    this.#refreshing ??= this.#refresh();
+    return this.#refreshing;
   }
 
   close(): void {
@@ -161,95 +175,97 @@ class FetchedList<Row extends object> implements LiveList<Row> {
 
   #restart(): void {
     this.#isWhole = false;
-    this.#abort?.abort();
-    this.#fetching = null;
     this.#keep();
+    this.#abort?.abort();
     void this.refresh();
   }
 
   #keep(): void {
     this.#kept = [];
-    const from = parseCursor(this.#feed.cursor ?? '');
+    const { cursor } = this.#feed;
+    if (cursor === undefined) return;
+    const from = parseCursor(cursor);
     const delivered = [...this.#feed.delivered];
-    this.#covers = (place) => {
-      const { installation, snapshot } = place;
-      // A cursor of the feed's that names no place proves nothing: a primary's snapshot is newer.
-      const least = from ?? place;
-      const seen = this.#seen?.installation === installation ? this.#seen : place;
-      return (
-        least.installation === installation &&
-        isWithin(least.snapshot, snapshot) &&
-        isWithin(seen.snapshot, snapshot) &&
-        delivered.every((tx) => sees(snapshot, BigInt(tx)))
-      );
-    };
+    // A cursor of the feed's that names no place proves nothing: a primary's snapshot is newer.
+    this.#covers = ({ installation, snapshot }) =>
+      [from, this.#seen].every((at) =>
+        at?.installation === installation ? isWithin(at.snapshot, snapshot) : !at || at !== from,
+      ) && delivered.every((tx) => sees(snapshot, BigInt(tx)));
+  }
+
+  async #refresh(): Promise<void> {
+    while (this.#wanted && this.#stops[0]) {
+      this.#wanted = false;
+      await this.#fetch();
+    }
+    this.#refreshing = null;
   }
 
   async #fetch(): Promise<void> {
     clearTimeout(this.#retry);
-    const abort = new AbortController();
-    const { signal } = abort;
-    this.#abort = abort;
+    if (!this.#kept) this.#keep();
+    this.#abort = new AbortController();
+    const { signal } = this.#abort;
+    // A fetch that does not heed its signal holds nothing up.
+    const aborted = new Promise<never>((resolve) => {
+      signal.onabort = resolve as never;
+    });
     try {
-      const fetched = await this.#options.fetch({ signal });
-      if (!signal.aborted) this.#take(fetched);
-    } catch (error) {
-      if (!signal.aborted) this.#again(error as Error);
+      const fetched = await Promise.race([this.#options.fetch({ signal }), aborted]);
+      if (signal.aborted || this.#take(fetched)) return;
+      this.error = null;
+    } catch (reason) {
+      if (signal.aborted) return;
+      this.error = reason instanceof Error ? reason : new Error(`${reason}`);
     }
+    this.#changed();
+    // Before the feed has told where it is, its READY brings the next fetch about.
+    if (!this.#covers) return;
+    const most = RETRY_MS * 2 ** Math.min(this.#failures++, MAX_DOUBLINGS);
+    this.#retry = setTimeout(() => this.refresh(), Math.random() * most);
   }
 
-  #take(fetched: Fetched<Row>): void {
-    const { rows, cursor }: Page<Row> = 'rows' in fetched ? fetched : { rows: fetched };
+  /** @returns the rows are of one moment, from which messages go on */
+  #take(fetched: Fetched<Row>): boolean {
+    const { rows = fetched as readonly Row[], cursor } = fetched as Partial<Page<Row>>;
     const place = parseCursor(cursor ?? '');
-    const isStale = !this.#covers || (cursor && !(place && this.#covers(place)));
+    // Without a snapshot, the rows of a fetch are newer than its beginning; rows that were there
+    // before any fetch may be of any time.
+    const isWhole = this.#covers && (place ? this.#covers(place) : !cursor && this.#abort);
     // Rows that lag are shown where there are none yet: later ones could be older still.
-    if (!isStale || this.exact === null) {
-      this.#rows.replace(rows);
-      this.#seen = place;
-      this.exact = !!place;
-    }
-    if (isStale) {
-      this.#again(null);
-      return;
+    if (!isWhole && this.exact !== null) return false;
+    this.#rows = new Rows(this.#options, rows);
+    this.#seen = place;
+    this.exact = !!place;
+    if (!isWhole) {
+      this.rows = this.#rows.sorted;
+      return false;
     }
     const kept = this.#kept ?? [];
-    this.#kept = this.#fetching = this.error = null;
+    this.#kept = this.error = null;
     this.#failures = 0;
     this.#isWhole = true;
     for (const message of kept) this.#apply(message);
     this.#changed();
+    return true;
   }
 
-  /** Later. Before the feed has told where it is, its READY brings the next fetch about. */
-  #again(error: Error | null): void {
-    this.#fetching = null;
-    this.error = error;
-    const most = Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** this.#failures++);
-    if (this.#covers) this.#retry = setTimeout(() => this.refresh(), Math.random() * most);
-    this.#changed();
-  }
-
-  #hear(message: ListMessage): void {
-    if (!isTable(this.#options.entity, message)) return;
-    this.#kept?.push(message);
-    if (this.#kept && this.#kept.length > MAX_KEPT) this.#keep();
-    this.#apply(message);
-    this.#changed();
-  }
-
-  #apply({ type, data, old, truncated, tx }: ListMessage): void {
+  #apply({ type, data, old, truncated, fetched, tx }: ListMessage): void {
     if (!this.#isWhole || (tx && this.#seen && sees(this.#seen.snapshot, BigInt(tx)))) return;
-    const row = this.#rowOf(data);
-    if (type[0] === 'T') this.#rows.clear();
-    else if (row && type[0] === 'D') this.#rows.delete(row);
-    else if (row && !truncated) this.#rows.put(row, this.#rowOf(old));
-    else this.#isWhole = false;
-    if (!this.#isWhole || this.#rows.isShort) void this.refresh();
-  }
-
-  #rowOf(data: unknown): Partial<Row> | null {
     const { parse = JSON.parse } = this.#options;
-    return (typeof data === 'string' ? parse(data) : data) as Partial<Row> | null;
+    const rowOf = (image: unknown) =>
+      (typeof image === 'string' ? parse(image) : image) as Partial<Row>;
+    try {
+      const row = rowOf(data);
+      if (type[0] === 'T') this.#rows = new Rows(this.#options);
+      else if (type[0] === 'D') this.#rows.delete(row);
+      else this.#isWhole = !truncated && !fetched && this.#rows.put(row, old ? rowOf(old) : row);
+    } catch {
+      // It has not the list's key, or the application's own functions do not take it.
+      this.#isWhole = false;
+    }
+    // Kept messages are applied again to the rows that the fetch brings.
+    if ((!this.#isWhole || this.#rows.isShort) && !this.#kept) void this.refresh();
   }
 
   /** Listeners hear of all that one WebSocket message changed at once. */
@@ -258,18 +274,16 @@ class FetchedList<Row extends object> implements LiveList<Row> {
   }
 
   #show(): void {
-    const rows = this.#rows.sorted;
-    const status = this.#status();
-    if (rows === this.rows && status === this.status) return;
+    // A part of what one WebSocket message changed may be a state that the table never had.
+    const rows = this.#isWhole ? this.#rows.sorted : this.rows;
+    let status: ListStatus = this.#isWhole && this.#feed.status === 'live' ? 'live' : 'stale';
+    if (this.exact === null) status = 'loading';
+    if (this.error) status = 'error';
+    if (!this.#stops[0]) status = 'closed';
+    if (rows === this.rows && status === this.status && this.error === this.#shown) return;
     this.rows = rows;
     this.status = status;
-    for (const listener of this.#listeners) listener();
-  }
-
-  #status(): ListStatus {
-    if (this.#stops.length === 0) return 'closed';
-    if (this.error) return 'error';
-    if (this.exact === null) return 'loading';
-    return !this.#isWhole || this.#feed.status !== 'live' ? 'stale' : 'live';
+    this.#shown = this.error;
+    this.#listeners.call();
   }
 }

@@ -4,82 +4,74 @@ export class Rows<Row extends object> {
    * There may be rows after the last: the list was cut to its limit, or a fetch filled it. A row
    * that sorts after the last is then not known to be the next.
    */
-  more = false;
+  #more = false;
+  /** The most that there were: a fetch may bring fewer than the limit that `where` lets in. */
+  #most = 0;
   readonly #byKey = new Map<string, Row>();
   readonly #options: RowsOptions<Row>;
+  /** Undefined where there is none: no number is more than that. */
+  readonly #limit: number;
   #sorted: readonly Row[] | undefined;
 
-  /** @throws TypeError that names the option */
-  constructor(options: RowsOptions<Row>) {
+  /** @throws TypeError that names the option, or a column that a row lacks */
+  constructor(options: RowsOptions<Row>, rows: readonly Row[] = []) {
     this.#options = options;
+    this.#limit = options.limit as number;
     if (options.limit && !options.compare) throw new TypeError('liveList: limit needs compare');
+    for (const row of rows) this.put(row);
+    this.#more ||= rows.length >= this.#limit;
   }
 
-  /** Fewer than the limit, where there are more. */
+  /** One has left, and there may be another in its place. */
   get isShort(): boolean {
-    return this.more && this.#byKey.size < this.#limit;
+    return this.#more && this.#byKey.size < this.#most;
   }
 
   /** The same array until something changes. */
   get sorted(): readonly Row[] {
-    if (!this.#sorted) {
-      const rows = [...this.#byKey.values()];
-      this.#sorted = this.#options.compare ? rows.sort(this.#options.compare) : rows;
-    }
+    // A sort keeps the order of equals.
+    const { compare = () => 0 } = this.#options;
+    this.#sorted ??= [...this.#byKey.values()].sort(compare);
     return this.#sorted;
-  }
-
-  replace(rows: readonly Row[]): void {
-    this.clear();
-    for (const row of rows) this.put(row);
-    this.more ||= rows.length >= this.#limit;
   }
 
   /**
    * @param data columns that are new; the others stay
-   * @param old the row before, where it is known: its key may be another
+   * @param old the row before, or its key
+   * @returns false, and does nothing, where the key has changed: where keys are shifted or swapped,
+   * the row that has the former key by now may be another
    */
-  put(data: Partial<Row>, old?: Partial<Row> | null): void {
+  put(data: Partial<Row>, old = data): boolean {
     const key = this.#keyOf(data);
+    if (this.#keyOf(old) !== key) return false;
     const before = this.#byKey.get(key);
     const row = { ...before, ...data } as Row;
-    if (old && this.#keyOf(old) !== key) this.delete(old);
-    if (this.#options.where?.(row) === false || this.#isBeyond(row, before)) {
+    const { where, compare } = this.#options;
+    if (where && !where(row)) {
       this.delete(row);
-      return;
+      return true;
     }
     this.#byKey.set(key, row);
     this.#sorted = undefined;
-    if (this.#byKey.size > this.#limit) {
-      this.more = true;
+    const isForward = before && (compare?.(row, before) as number) <= 0;
+    if (
+      this.#byKey.size > this.#limit ||
+      // Rows that are not here may come before one that has become the last.
+      (this.#more && !isForward && this.sorted.at(-1) === row)
+    ) {
+      this.#more = true;
       this.delete(this.sorted.at(-1) as Row);
     }
+    this.#most = Math.max(this.#most, this.#byKey.size);
+    return true;
   }
 
   delete(row: Partial<Row>): void {
     if (this.#byKey.delete(this.#keyOf(row))) this.#sorted = undefined;
   }
 
-  clear(): void {
-    this.more = false;
-    this.#sorted = undefined;
-    this.#byKey.clear();
-  }
-
-  /** Rows that are not here may come before it. */
-  #isBeyond(row: Row, before: Row | undefined): boolean {
-    const { compare } = this.#options;
-    if (!this.more || !compare || (before && compare(row, before) <= 0)) return false;
-    const last = this.sorted.filter((each) => each !== before).at(-1);
-    return !last || compare(row, last) > 0;
-  }
-
   #keyOf(row: Partial<Row>): string {
     return rowKey(row, this.#options.key);
-  }
-
-  get #limit(): number {
-    return this.#options.limit ?? Number.POSITIVE_INFINITY;
   }
 }
 
@@ -88,16 +80,22 @@ export function rowKey<Row extends object>(
   row: Partial<Row>,
   key: RowsOptions<Row>['key'],
 ): string {
-  const columns = [key ?? 'id'].flat() as (keyof Row)[];
-  const missing = columns.find((column) => row[column] === undefined);
-  if (missing) throw new TypeError(`liveList: no ${String(missing)} in a row; see key`);
-  return columns.map((column) => row[column]).join('\0');
+  return ([key?.length ? key : 'id'].flat() as (keyof Row)[])
+    .map((column) => {
+      if (row[column] === undefined)
+        throw new TypeError(`liveList: no ${column as string} in a row; see key`);
+      return row[column];
+    })
+    .join('\0');
 }
 
 export interface RowsOptions<Row> {
-  /** Columns that name a row; `id` by default. */
+  /**
+   * Columns that name a row; `id` by default. They are the primary key, or never change: else the
+   * table is watched with `include_old`.
+   */
   readonly key?: (keyof Row & string) | readonly (keyof Row & string)[] | undefined;
-  /** Rows for which it is false are not in the list, and leave it when they become so. */
+  /** Rows for which it is not true are not in the list, and leave it when they become so. */
   readonly where?: ((row: Row) => boolean) | undefined;
   /** As for Array.sort; without it rows are in the order in which they came. */
   readonly compare?: ((one: Row, other: Row) => number) | undefined;

@@ -83,16 +83,18 @@ export function parseCursor(token: string): ClientCursor | null {
   const xmin = BigInt(first);
   const xmax = xmin + span;
   const xip: bigint[] = [];
+  let xid = xmin;
   for (let i = 0; i < gaps.length; i++) {
-    const isRun = gaps[i] === 0n && i > 0;
-    const times = isRun ? (gaps[++i] ?? 0n) : 1n;
-    const gap = isRun ? (gaps[++i] ?? 0n) : (gaps[i] as bigint);
-    for (let n = 0n; n < times; n++) {
-      const xid = (xip.at(-1) ?? xmin) + gap;
+    let gap = gaps[i] as bigint;
+    let times = 1n;
+    if (i > 0 && !gap) {
+      times = gaps[++i] ?? 0n;
+      gap = gaps[++i] ?? 0n;
+    }
+    for (; times > 0n; times--) {
+      xid += gap;
       // A forged token may say anything: what is in flight lies between, each once.
-      if (xid >= xmax || (xip.length > 0 && gap === 0n) || xip.length === MAX_IN_FLIGHT)
-        return null;
-      xip.push(xid);
+      if (xid >= xmax || xid === xip.at(-1) || xip.push(xid) > MAX_IN_FLIGHT) return null;
     }
   }
   return { snapshot: { xmin, xmax, xip }, installation };

@@ -1,8 +1,8 @@
 import type { CursorSnapshot } from './cursor.ts';
 
 /** The transaction is over as far as `snapshot` knows (committed or not). */
-export function sees({ xmin, xmax, xip }: CursorSnapshot, xid: bigint): boolean {
-  return xid < xmin || (xid < xmax && xip[countBelow(xip, xid)] !== xid);
+export function sees({ xmax, xip }: CursorSnapshot, xid: bigint): boolean {
+  return xid < xmax && xip[countBelow(xip, xid)] !== xid;
 }
 
 /**

@@ -73,7 +73,7 @@ export function RowcastProvider<Map extends object = Record<string, unknown>>({
   const joined = rooms.join();
   // biome-ignore lint/correctness/useExhaustiveDependencies: a feed is made for a url and rooms
   const shared = useMemo(
-    () => new SharedFeed(() => connectLatest(latest), options.cursor ?? undefined),
+    () => new SharedFeed((cursor) => connectLatest(latest, cursor), options.cursor ?? undefined),
     [url, joined],
   );
   useEffect(() => shared.hold(), [shared]);
@@ -138,15 +138,16 @@ class SharedFeed implements ListFeed, Store<RowcastState> {
   readonly readies = new Listeners<[Ready]>();
   /** The last. */
   ready: Ready | undefined;
-  readonly #connect: () => Feed;
-  readonly #from: string | undefined;
+  readonly #connect: (cursor: string | undefined) => Feed;
+  /** Where the next feed goes on from. */
+  #from: string | undefined;
   readonly #changes = new Listeners<[]>();
   #state: RowcastState = { ...NOTHING_YET, reconnect: () => this.#feed?.reconnect() };
   #feed: Feed | undefined;
   #holders = 0;
 
   /** @param from the cursor that it will go on from: components ask before it is opened */
-  constructor(connect: () => Feed, from: string | undefined) {
+  constructor(connect: (cursor: string | undefined) => Feed, from: string | undefined) {
     this.#connect = connect;
     this.#from = from;
   }
@@ -187,6 +188,7 @@ class SharedFeed implements ListFeed, Store<RowcastState> {
       this.#holders--;
       setTimeout(() => {
         if (this.#holders > 0) return;
+        this.#from = this.cursor;
         this.#feed?.close();
         this.#feed = undefined;
       });
@@ -194,7 +196,7 @@ class SharedFeed implements ListFeed, Store<RowcastState> {
   }
 
   #open(): Feed {
-    const feed = this.#connect();
+    const feed = this.#connect(this.#from);
     const show = (status: Status, error: Error | null) =>
       this.#change({ status, error, isConnected: status === 'live' || status === 'replaying' });
     show(feed.status, null);
@@ -221,9 +223,13 @@ class SharedFeed implements ListFeed, Store<RowcastState> {
  * Callbacks are looked up when they are called: a component makes new ones each time it is
  * rendered, or has them later.
  */
-function connectLatest(latest: { readonly current: ConnectOptions }): Feed {
+function connectLatest(
+  latest: { readonly current: ConnectOptions },
+  cursor: string | undefined,
+): Feed {
   return connect({
     ...latest.current,
+    cursor,
     getToken: (attempt) => latest.current.getToken?.(attempt),
     fetchRow: async (...args) => latest.current.fetchRow?.(...args),
   });

@@ -66,13 +66,13 @@ class RowsStore<Row extends object> implements Store<RowsState<Row>> {
 
   readonly subscribe = (changed: () => void): (() => void) => {
     this.#subscribers++;
-    this.#list ??= liveList(this.#feed, this.#options);
+    this.#list ??= this.#open();
     const list = this.#list;
     const show = () => {
       const { rows, status, error, exact } = list;
-      const { refresh } = this.#initial;
-      if (rows === this.#state.rows && status === this.#state.status) return;
-      this.#state = { rows, status, error, exact, refresh };
+      const shown = this.#state;
+      if (rows === shown.rows && status === shown.status && error === shown.error) return;
+      this.#state = { ...this.#initial, rows, status, error, exact };
       changed();
     };
     const stop = list.subscribe(show);
@@ -87,4 +87,13 @@ class RowsStore<Row extends object> implements Store<RowsState<Row>> {
       });
     };
   };
+
+  /** The rows that were shown last stay until there are better: `initial` is of long ago. */
+  #open(): LiveList<Row> {
+    const { exact, rows } = this.#state;
+    return liveList(
+      this.#feed,
+      exact === null ? this.#options : { ...this.#options, initial: rows },
+    );
+  }
 }

@@ -25,10 +25,17 @@ export function rowcastCollectionOptions<Row extends object>({
   ...options
 }: RowcastCollectionOptions<Row>): CollectionConfig<Row, string> {
   const keyOf = (row: Row) => rowKey(row, options.key);
+  // A collection that was cleaned up and starts again begins with a fetch.
+  let { initial } = options;
+  const sync = (collection: Collection<Row>) => {
+    const stop = follow(feed, { ...options, initial }, keyOf, collection);
+    initial = undefined;
+    return stop;
+  };
   return {
     id: id ?? `rowcast-${options.entity}`,
     getKey: keyOf,
-    sync: { rowUpdateMode: 'full', sync: (collection) => follow(feed, options, keyOf, collection) },
+    sync: { rowUpdateMode: 'full', sync },
   };
 }
 
@@ -44,21 +51,32 @@ function follow<Row extends object>(
   const list = liveList(feed, options);
   let known = new Map<string, Row>();
   let rows: readonly Row[] = [];
+  let isTruncated = false;
+  const stop = feed.onMessage(({ type }) => {
+    isTruncated ||= type === `TRUNCATE_${options.entity}`;
+  });
   const show = () => {
     if (list.rows !== rows && list.rows.length + known.size > 0) {
       const next = new Map(list.rows.map((row) => [keyOf(row), row]));
       begin();
-      if (next.size === 0) truncate();
-      else for (const change of changesOf(known, next)) write(change);
+      if (isTruncated) {
+        truncate();
+        known = new Map();
+      }
+      for (const change of changesOf(known, next)) write(change);
       commit();
       known = next;
     }
+    isTruncated = false;
     rows = list.rows;
     if (list.status === 'live') markReady();
   };
   list.subscribe(show);
   show();
-  return () => list.close();
+  return () => {
+    stop();
+    list.close();
+  };
 }
 
 type Change<Row> = { readonly type: 'insert' | 'update' | 'delete'; readonly value: Row };

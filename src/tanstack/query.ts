@@ -33,9 +33,11 @@ export function syncQuery<Row extends object>(
   { feed, queryKey, ...options }: SyncQueryOptions<Row>,
 ): SyncedQuery<Row> {
   const list = liveList<Row>(feed, options);
-  list.subscribe(() => {
+  const show = () => {
     if (list.exact !== null) cache.setQueryData(queryKey, list.rows);
-  });
+  };
+  list.subscribe(show);
+  show();
   return {
     query: {
       queryKey,
@@ -43,6 +45,7 @@ export function syncQuery<Row extends object>(
       queryFn: async () => {
         await list.refresh();
         if (list.error) throw list.error;
+        if (list.status === 'closed') throw new Error('syncQuery: stopped; make another');
         return list.rows;
       },
       staleTime: Number.POSITIVE_INFINITY,

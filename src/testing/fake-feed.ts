@@ -4,7 +4,7 @@ import type { ConnectOptions, WebSocketLike } from '../client/options.ts';
 
 /** The installation that its cursors name. */
 const TAG = 'fa4efeed';
-const FIRST_TX = 1000;
+const FIRST_TX = 1000n;
 
 /** A frame as the relay would send it; what is left out is made up. */
 export interface FakeFrame {
@@ -22,11 +22,14 @@ export interface FakeFrame {
 export interface FakeFeed<Map extends object = Record<string, unknown>> {
   /** The real client, on a socket that is none. */
   readonly feed: Feed<Map>;
-  /** The server sends frames: one, or several in one message. They wait for the socket to open. */
+  /**
+   * The server sends frames: one, or several in one message. They wait for a socket that is open,
+   * such as the next after `feed.reconnect()`.
+   */
   push(...frames: readonly FakeFrame[]): void;
   /** From here on the feed is live. */
   ready(ready?: { readonly recovered?: boolean }): void;
-  /** The connection is lost; the feed makes another at once. */
+  /** The connection is lost, with what waits for it; the feed makes another at once. */
   cut(): void;
   /** As `rowcast.snapshot()`: sees all that was pushed. */
   snapshot(): string;
@@ -42,20 +45,23 @@ export interface FakeFeed<Map extends object = Record<string, unknown>> {
 export function fakeFeed<Map extends object = Record<string, unknown>>(
   options: Partial<ConnectOptions<Map>> = {},
 ): FakeFeed<Map> {
+  /** The feed's last. */
   let socket: FakeSocket | undefined;
   let waiting: string[] = [];
   let count = 0;
-  const cursor = () => `${FIRST_TX + count}.${TAG}`;
+  let nextTx = FIRST_TX;
+  const cursor = () => `${nextTx}.${TAG}`;
+  const deliver = () => {
+    while (socket?.isOpen && waiting.length > 0) socket.receive(waiting.shift() as string);
+  };
   const send = (message: string) => {
-    if (socket) socket.receive(message);
-    else waiting.push(message);
+    waiting.push(message);
+    deliver();
   };
   class Socket extends FakeSocket {
     constructor() {
-      super(() => {
-        socket = this;
-        for (const message of waiting.splice(0)) this.receive(message);
-      });
+      super(deliver);
+      socket = this;
     }
   }
   const settings: unknown = {
@@ -70,9 +76,9 @@ export function fakeFeed<Map extends object = Record<string, unknown>>(
     push(...frames) {
       const start = cursor();
       const made = frames.map(({ data = null, ...frame }) => {
-        const id = String(++count);
-        const tx = String(FIRST_TX + count - 1);
-        return { id, data, timestamp: Date.now(), tx, cursor: start, ...frame };
+        const tx = frame.tx ?? String(nextTx);
+        if (BigInt(tx) >= nextTx) nextTx = BigInt(tx) + 1n;
+        return { id: String(++count), data, timestamp: Date.now(), cursor: start, ...frame, tx };
       });
       send(JSON.stringify(made.length === 1 ? made[0] : { type: 'BATCH', events: made }));
     },
@@ -81,8 +87,7 @@ export function fakeFeed<Map extends object = Record<string, unknown>>(
     },
     cut() {
       waiting = [];
-      socket?.end();
-      socket = undefined;
+      socket?.cut();
     },
     snapshot: cursor,
   };
@@ -92,12 +97,16 @@ type Listener = (event: { readonly data?: unknown }) => void;
 
 /** Opens by itself. */
 class FakeSocket implements WebSocketLike {
+  isOpen = false;
   readonly #listeners = new Map<string, Set<Listener>>();
+  #isCut = false;
 
   constructor(opened: () => void) {
     queueMicrotask(() => {
+      this.isOpen = true;
       this.#call('open', {});
-      opened();
+      if (this.#isCut) this.cut();
+      else opened();
     });
   }
 
@@ -110,7 +119,11 @@ class FakeSocket implements WebSocketLike {
     this.#call('message', { data });
   }
 
-  end(): void {
+  /** Once it is open: a handshake that fails is another matter. */
+  cut(): void {
+    this.#isCut = true;
+    if (!this.isOpen) return;
+    this.isOpen = false;
     this.#call('close', {});
   }
 
@@ -120,6 +133,7 @@ class FakeSocket implements WebSocketLike {
 
   close(): void {
     this.#listeners.clear();
+    this.isOpen = false;
   }
 
   #call(type: string, event: { readonly data?: unknown }): void {

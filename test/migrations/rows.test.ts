@@ -196,3 +196,28 @@ test('an update is addressed by the old row and the new, a delete by the old', a
     [],
   ]);
 });
+
+test('an update of the primary key tells the former key, and no other update does', async () => {
+  await sql('create table seat ("row" int, n int, guest text, primary key (n, "row"))');
+  await sql('create table hidden (id int primary key, n int)');
+  await sql(`select rowcast.watch('seat')`);
+  await sql(`select rowcast.watch('hidden', columns => '{n}')`);
+  await sql(`insert into seat values (1, 1, 'ann')`);
+  await sql('insert into hidden values (1, 1)');
+  await sql(`update seat set guest = 'bob'; update hidden set id = 2, n = 2`);
+  await sql(`update seat set n = 2, guest = 'cy'`);
+  // The catalogs say how to make JSON of rows from here on.
+  await sql('alter table seat rename "row" to "the Row"');
+  await sql(`update seat set guest = 'di'`);
+  await sql('update seat set "the Row" = 7');
+  const updates = await sql(
+    `select data::text, old::text from rowcast.event where type like 'UPDATE%' order by id`,
+  );
+  expect(updates).toEqual([
+    { data: '{"row":1,"n":1,"guest":"bob"}', old: null },
+    { data: '{"n":2}', old: null },
+    { data: '{"row":1,"n":2,"guest":"cy"}', old: '{"n":1,"row":1}' },
+    { data: '{"the Row":1,"n":2,"guest":"di"}', old: null },
+    { data: '{"the Row":7,"n":2,"guest":"di"}', old: '{"n":2,"the Row":1}' },
+  ]);
+});

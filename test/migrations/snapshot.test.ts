@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
-import { formatCursor } from '../../src/protocol/cursor.ts';
+import { formatCursor, MAX_CURSOR_LENGTH } from '../../src/protocol/cursor.ts';
 import { CursorTokens } from '../../src/relay/cursor-tokens.ts';
 import { TestDatabase } from '../support/postgres/database.ts';
 
@@ -68,22 +68,46 @@ test('it is of the very statement that fetches the list, signed, and names every
   for (const writer of [...writers, blocked]) writer.release();
 });
 
-test('a transaction that has written sees itself', async () => {
+test('a transaction that has written may write more: it is in flight for its own snapshot', async () => {
   const { database, tokens } = await start();
   const [one, other] = [await database.client(), await database.client()];
+  const place = async () => {
+    const { rows } = await one.query<{ cursor: string; own: string }>(
+      `with written as (insert into messages (content) values ('mine') returning 1)
+       select rowcast.snapshot() as cursor, pg_current_xact_id()::text as own`,
+    );
+    const { cursor, own } = rows[0] as { cursor: string; own: string };
+    return { seen: tokens.parse(cursor), own: BigInt(own) };
+  };
   await other.query(`begin; insert into messages (content) values ('earlier')`);
-  await one.query(`begin; insert into messages (content) values ('mine')`);
+  await one.query('begin');
+  const first = await place();
+  expect(first.seen?.xmax).toBeLessThanOrEqual(first.own);
+  // From here on others that began later are over.
   await other.query('commit');
-  const { rows } = await one.query(
-    'select rowcast.snapshot() as cursor, pg_current_xact_id()::text as own',
-  );
+  await database.sql(`insert into messages (content) values ('later')`);
+  const second = await place();
   await one.query('commit');
-  const { cursor, own } = rows[0] as { cursor: string; own: string };
-  const place = tokens.parse(cursor);
-  expect(place?.xmax).toBeGreaterThan(BigInt(own));
-  expect(place?.xip).not.toContain(BigInt(own));
+  expect(second.seen?.xmax).toBeGreaterThan(second.own);
+  expect(second.seen?.xip).toContain(second.own);
   one.release();
   other.release();
+});
+
+test('a snapshot with more in flight than a URL holds names no place', async () => {
+  const { database } = await start();
+  const place = (count: number) =>
+    database
+      .sql<{ length: number; most: number }>(
+        `select length(rowcast.place(1, 10000000, array(
+           select (n * (n + 1) / 2)::bigint from generate_series(1, $1::int) n))) as length,
+           rowcast.max_place_length() as most`,
+        [count],
+      )
+      .then(([row]) => row as { length: number; most: number });
+  const { length, most } = await place(600);
+  expect([length <= most, (await place(900)).length > most]).toEqual([true, true]);
+  expect(most).toBe(MAX_CURSOR_LENGTH - 26);
 });
 
 test('whoever may use the schema may ask for a snapshot, and can sign nothing else', async () => {

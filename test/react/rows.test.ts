@@ -1,4 +1,4 @@
-import { createElement, StrictMode, useState } from 'react';
+import { Activity, type ActivityProps, createElement, StrictMode, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import { renderToString } from 'react-dom/server';
 import { expect, onTestFinished, test } from 'vitest';
@@ -155,6 +155,35 @@ test('a page that a server rendered goes on from its cursor, and fetches nothing
   );
   await expect.poll(() => text('p')).toBe('live: rendered,since');
   expect(fetches()).toBe(1);
+});
+
+test('a component that was hidden for a while shows what it showed last, and not what a server had rendered', async () => {
+  const { world, options, show, insert, text } = await start();
+  await insert('rendered');
+  const initial = await options.fetch({ signal: AbortSignal.abort() });
+  await world.sql(`update messages set content = 'changed'`);
+  const shown: (string | undefined)[] = [];
+  const Recorded = () => {
+    const { rows, status } = useRows({ ...options, initial });
+    shown.push(rows.map(({ content }) => content).join());
+    return createElement('p', null, status);
+  };
+  let setMode: (mode: 'hidden' | 'visible') => void = () => undefined;
+  const Page = () => {
+    const [mode, set] = useState<'hidden' | 'visible'>('visible');
+    setMode = set;
+    return createElement(Activity, { mode } as ActivityProps, createElement(Recorded));
+  };
+  show(createElement(Page, { key: 1 }));
+  await expect.poll(() => shown.at(-1)).toBe('changed');
+  setMode('hidden');
+  await expect.poll(() => world.gateway.connections.size).toBe(1);
+  await new Promise((closed) => setTimeout(closed));
+  await world.sql(`update messages set content = 'meanwhile'`);
+  const before = shown.length;
+  setMode('visible');
+  await expect.poll(() => [text('p'), shown.at(-1)]).toEqual(['live', 'meanwhile']);
+  expect(shown.slice(before)).not.toContain('rendered');
 });
 
 test('a server renders the rows that it was given, and a hook without a provider says what is missing', async () => {

@@ -84,25 +84,94 @@ test('an optimistic insert stays until the messages of its transaction are there
   await orders.cleanup();
 });
 
+test('a collection that loses its last row is not truncated; TRUNCATE does it', async () => {
+  const { feed, push, ready, fetch, entity } = start();
+  const options = rowcastCollectionOptions<Order>({ feed, entity, fetch });
+  const truncated: string[] = [];
+  const { sync } = options.sync;
+  const orders = createCollection({
+    ...options,
+    sync: {
+      ...options.sync,
+      sync: (given) =>
+        sync({
+          ...given,
+          truncate: () => {
+            truncated.push('truncate');
+            given.truncate();
+          },
+        }),
+    },
+  });
+  ready();
+  await orders.preload();
+  const ids = () => orders.toArray.map(({ id }) => String(id)).sort();
+  push({ type: 'DELETE_ORDER', data: { id: 1 } }, { type: 'DELETE_ORDER', data: { id: 2 } });
+  await expect.poll(ids).toEqual([]);
+  expect(truncated).toEqual([]);
+  push({ type: 'NEW_ORDER', data: { id: 4, status: 'new' } });
+  await expect.poll(ids).toEqual(['4']);
+  push({ type: 'TRUNCATE_ORDER' }, { type: 'NEW_ORDER', data: { id: 5, status: 'new' } });
+  await expect.poll(ids).toEqual(['5']);
+  expect(truncated).toEqual(['truncate']);
+});
+
+test('a collection that starts again does not show what it was given at first', async () => {
+  const { feed, push, ready, fetch, entity, snapshot } = start();
+  ready();
+  await expect.poll(() => feed.status).toBe('live');
+  const initial = { rows: [{ id: '7', status: 'long ago' }], cursor: snapshot() };
+  const orders = createCollection(
+    rowcastCollectionOptions<Order>({ feed, entity, fetch, initial }),
+  );
+  await orders.preload();
+  expect(orders.toArray.map(({ id }) => id)).toEqual(['7']);
+  await orders.cleanup();
+  push({ type: 'DELETE_ORDER', data: { id: 7 } });
+  await orders.preload();
+  expect(orders.toArray.map(({ id }) => id).sort()).toEqual(['1', '2']);
+  await orders.cleanup();
+});
+
 test('a query of React Query has the rows of the table, is told of errors, and refetches when it is invalidated', async () => {
   const { feed, push, ready, fetch, fail, fetches, entity } = start();
   const client = new QueryClient({ defaultOptions: { queries: { retry: false } } });
-  fail(1);
   const queryKey = ['orders'];
   const orders = syncQuery<Order>(client, { feed, queryKey, entity, fetch });
   onTestFinished(() => orders.stop());
   const observer = new QueryObserver(client, orders.query);
   onTestFinished(observer.subscribe(() => undefined));
+  const seen: unknown[] = [];
+  observer.subscribe(({ data }) => seen.push(data?.length));
   const rows = () => observer.getCurrentResult().data?.map(({ id, status }) => `${id} ${status}`);
+  // READY ends the fetch that the query has begun, and makes another.
   ready();
-  await expect.poll(() => observer.getCurrentResult().error?.message).toBe('503');
   await expect.poll(rows).toEqual(['1 new', '2 new']);
+  expect(seen).not.toContain(0);
   push({ type: 'UPDATE_ORDER', data: { id: 2, status: 'paid' } });
   await expect.poll(rows).toEqual(['1 new', '2 paid']);
   const before = fetches();
   await client.invalidateQueries({ queryKey });
   await expect.poll(rows).toEqual(['1 new', '2 new']);
   expect(fetches()).toBe(before + 1);
+  fail(1);
+  const invalidated = client.invalidateQueries({ queryKey });
+  await expect.poll(() => observer.getCurrentResult().error?.message).toBe('503');
+  await invalidated;
+  await expect.poll(() => observer.getCurrentResult().status).toBe('success');
   orders.stop();
+  await expect(orders.query.queryFn()).rejects.toThrow('syncQuery: stopped');
   client.clear();
+});
+
+test('a query begins with the rows that a server has fetched', async () => {
+  const { feed, ready, fetch, fetches, entity, snapshot } = start();
+  ready();
+  await expect.poll(() => feed.status).toBe('live');
+  const initial = { rows: [{ id: '7', status: 'rendered' }], cursor: snapshot() };
+  const client = new QueryClient();
+  const orders = syncQuery<Order>(client, { feed, queryKey: ['o'], entity, fetch, initial });
+  expect(client.getQueryData(['o'])).toEqual(initial.rows);
+  expect(fetches()).toBe(0);
+  orders.stop();
 });

@@ -1,0 +1,54 @@
+import { expect, onTestFinished, test } from 'vitest';
+import { fakeFeed } from '../../src/testing/fake-feed.ts';
+
+function start() {
+  const fake = fakeFeed();
+  onTestFinished(() => fake.feed.close());
+  const heard: unknown[] = [];
+  fake.feed.onMessage(({ data }) => heard.push(data));
+  const statuses: string[] = [];
+  fake.feed.onStatus((status) => statuses.push(status));
+  return { ...fake, heard, statuses };
+}
+
+test('its snapshot sees transactions of any number', async () => {
+  const { push, snapshot, heard } = start();
+  push({ type: 'A', data: 1, tx: '5000' });
+  push({ type: 'A', data: 2, tx: '12' }, { type: 'A', data: 3 });
+  await expect.poll(() => heard).toEqual([1, 2, 3]);
+  expect(snapshot()).toMatch(/^5002\./);
+});
+
+test('frames wait for the next socket after a cut, reconnect() and a DISCONNECT, and before the first', async () => {
+  const { feed, push, ready, cut, heard } = start();
+  push({ type: 'A', data: 'lost' });
+  cut();
+  push({ type: 'A', data: 'early' });
+  ready();
+  await expect.poll(() => [feed.status, heard]).toEqual(['live', ['early']]);
+  feed.reconnect();
+  push({ type: 'A', data: 'after reconnect' });
+  await expect.poll(() => heard).toContain('after reconnect');
+  ready();
+  await expect.poll(() => feed.status).toBe('live');
+  push({ type: 'DISCONNECT' });
+  push({ type: 'A', data: 'after DISCONNECT' });
+  await expect.poll(() => heard).toContain('after DISCONNECT');
+  expect(heard).toEqual(['early', 'after reconnect', 'after DISCONNECT']);
+});
+
+test('waitFor hears all of a WebSocket message first, and is over when the feed is', async () => {
+  const { feed, push, ready, heard } = start();
+  ready();
+  let heardBy: unknown[] = [];
+  const waited = feed.waitFor('1000').then(() => {
+    heardBy = [...heard];
+  });
+  push({ type: 'A', data: 1, tx: '1000' }, { type: 'A', data: 2, tx: '1000' });
+  await waited;
+  expect(heardBy).toEqual([1, 2]);
+  const never = feed.waitFor('7');
+  feed.close();
+  await expect(never).rejects.toThrow('nothing of transaction 7 came');
+  await expect(feed.waitFor('7')).rejects.toThrow('nothing of transaction 7 came');
+});
