@@ -5,6 +5,8 @@ import {
   type CfnApi,
   CfnIntegration,
   CfnIntegrationResponse,
+  CfnModel,
+  CfnRoute,
   type CfnStage,
   WebSocketApi,
   type WebSocketRoute,
@@ -15,7 +17,7 @@ import {
   WebSocketMockIntegration,
 } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
 import type { TableV2 } from 'aws-cdk-lib/aws-dynamodb';
-import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import {
   Architecture,
   type CfnFunction,
@@ -28,9 +30,13 @@ import { FilterPattern, MetricFilter } from 'aws-cdk-lib/aws-logs';
 import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
 import { Construct } from 'constructs';
 import { PONG, unknownAction } from '../src/protocol/handshake.ts';
+import { ROOMS_ACTION, ROOMS_MODEL, roomsTemplate } from '../src/protocol/rooms-route.ts';
 import { logGroup } from './logs.ts';
 import { allow } from './rights.ts';
 import type { DeploySettings } from './settings.ts';
+
+/** All that the template of the route `rooms` names: its role may write nothing else. */
+const ROOMS_ATTRIBUTES = ['connectionId', 'wanted', 'wantedAt'];
 
 /** Made by `npm run build`: the very files that the tests run in the local gateway. */
 const BUNDLES = fileURLToPath(new URL('../dist/lambdas', import.meta.url));
@@ -42,8 +48,8 @@ const BUNDLES = fileURLToPath(new URL('../dist/lambdas', import.meta.url));
 const ROUTE_THROTTLE = { throttlingRateLimit: 2000, throttlingBurstLimit: 1000 };
 
 /**
- * The WebSocket API: `$connect` and `$disconnect` are Lambdas, `ping` and everything else are
- * answered by MOCK integrations.
+ * The WebSocket API: `$connect` and `$disconnect` are Lambdas, `rooms` writes to the table by
+ * itself, `ping` and everything else are answered by MOCK integrations.
  */
 export class RowcastWebSocketApi extends Construct {
   readonly api: WebSocketApi;
@@ -88,6 +94,7 @@ export class RowcastWebSocketApi extends Construct {
         integration: new WebSocketLambdaIntegration('Disconnect', disconnect),
       },
     });
+    const route = this.#rooms(table);
     this.#mock('ping', PONG);
     this.#mock('$default', unknownAction('$context.connectionId', '$context.requestId'));
     this.stage = new WebSocketStage(this, 'Stage', {
@@ -111,7 +118,7 @@ export class RowcastWebSocketApi extends Construct {
       },
     };
     // A setting of a route that is not there yet fails the deployment.
-    this.stage.node.addDependency(this.api);
+    this.stage.node.addDependency(this.api, route);
     if (settings.accessLogs) this.#logAccess(stage);
   }
 
@@ -189,6 +196,54 @@ export class RowcastWebSocketApi extends Construct {
       templateSelectionExpression: '200',
       responseTemplates: { '200': answer },
     });
+  }
+
+  /**
+   * API Gateway calls DynamoDB itself: the model lets a client's text through, the template makes
+   * the request of it, and the role can write its two attributes of a connection's item and no
+   * other (https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html).
+   */
+  #rooms(table: TableV2): CfnRoute {
+    const { apiId } = this.api;
+    const role = new Role(this, 'RoomsRole', {
+      assumedBy: new ServicePrincipal('apigateway.amazonaws.com'),
+    });
+    role.addToPolicy(
+      new PolicyStatement({
+        actions: ['dynamodb:UpdateItem'],
+        resources: [table.tableArn],
+        conditions: {
+          'ForAllValues:StringEquals': { 'dynamodb:Attributes': ROOMS_ATTRIBUTES },
+          StringEqualsIfExists: { 'dynamodb:ReturnValues': 'NONE' },
+        },
+      }),
+    );
+    const model = new CfnModel(this, 'RoomsModel', {
+      apiId,
+      name: 'Rooms',
+      contentType: 'application/json',
+      schema: ROOMS_MODEL,
+    });
+    const { region, partition } = Stack.of(this);
+    const integration = new CfnIntegration(this, 'RoomsIntegration', {
+      apiId,
+      integrationType: 'AWS',
+      integrationMethod: 'POST',
+      integrationUri: `arn:${partition}:apigateway:${region}:dynamodb:action/UpdateItem`,
+      credentialsArn: role.roleArn,
+      passthroughBehavior: 'NEVER',
+      templateSelectionExpression: '\\$default',
+      requestTemplates: { $default: roomsTemplate(table.tableName) },
+    });
+    const route = new CfnRoute(this, 'RoomsRoute', {
+      apiId,
+      routeKey: ROOMS_ACTION,
+      target: `integrations/${integration.ref}`,
+      modelSelectionExpression: '$default',
+      requestModels: { $default: 'Rooms' },
+    });
+    route.node.addDependency(model);
+    return route;
   }
 
   /** Who connected when, and with what result: nothing of the query, which may hold a token. */

@@ -29,15 +29,15 @@ const only = (template: Template, type: string) =>
 describe('the WebSocket API', () => {
   const { template } = synthesise(EXISTING);
 
-  test('has four routes: two Lambdas, and two that answer without one', () => {
+  test('has five routes: two Lambdas, and three that do without one', () => {
     const routes = only(template, 'AWS::ApiGatewayV2::Route').map(
       ({ Properties }) => Properties.RouteKey,
     );
-    expect(routes.sort()).toEqual(['$connect', '$default', '$disconnect', 'ping']);
+    expect(routes.sort()).toEqual(['$connect', '$default', '$disconnect', 'ping', 'rooms']);
     const kinds = only(template, 'AWS::ApiGatewayV2::Integration').map(
       ({ Properties }) => Properties.IntegrationType,
     );
-    expect(kinds.sort()).toEqual(['AWS_PROXY', 'AWS_PROXY', 'MOCK', 'MOCK']);
+    expect(kinds.sort()).toEqual(['AWS', 'AWS_PROXY', 'AWS_PROXY', 'MOCK', 'MOCK']);
   });
 
   test('answers ping with pong and anything else with an error, by all four parts that a MOCK route needs', () => {
@@ -65,6 +65,56 @@ describe('the WebSocket API', () => {
           RequestTemplates: { '200': '{"statusCode":200}' },
           TemplateSelectionExpression: '200',
         });
+  });
+
+  test('writes the rooms that a client asks for to its item: by model, template and a role that can do nothing else', () => {
+    const [[model]] = [Object.keys(template.findResources('AWS::ApiGatewayV2::Model'))];
+    template.hasResourceProperties('AWS::ApiGatewayV2::Model', {
+      Name: 'Rooms',
+      ContentType: 'application/json',
+      Schema: {
+        required: ['action', 'rooms'],
+        properties: { rooms: { type: 'string', maxLength: 13_000 } },
+      },
+    });
+    template.hasResource('AWS::ApiGatewayV2::Route', {
+      Properties: {
+        RouteKey: 'rooms',
+        ModelSelectionExpression: '$default',
+        RequestModels: { $default: 'Rooms' },
+        RouteResponseSelectionExpression: Match.absent(),
+      },
+      DependsOn: Match.arrayWith([model]),
+    });
+    const [integration] = only(template, 'AWS::ApiGatewayV2::Integration').filter(
+      ({ Properties }) => Properties.IntegrationType === 'AWS',
+    );
+    expect(integration?.Properties).toMatchObject({
+      IntegrationMethod: 'POST',
+      PassthroughBehavior: 'NEVER',
+      TemplateSelectionExpression: '\\$default',
+    });
+    expect(JSON.stringify(integration?.Properties.IntegrationUri)).toContain(
+      'dynamodb:action/UpdateItem',
+    );
+    const text = JSON.stringify(integration?.Properties.RequestTemplates);
+    expect(text).toContain("$input.json('$.rooms')");
+    expect(text).toContain('attribute_exists(connectionId)');
+    template.hasResourceProperties('AWS::IAM::Policy', {
+      PolicyDocument: {
+        Statement: [
+          {
+            Action: 'dynamodb:UpdateItem',
+            Effect: 'Allow',
+            Condition: {
+              'ForAllValues:StringEquals': {
+                'dynamodb:Attributes': ['connectionId', 'wanted', 'wantedAt'],
+              },
+            },
+          },
+        ],
+      },
+    });
   });
 
   test('runs its Lambdas on the current Node, arm64, 256 MB, 30 s, from the bundles, with logs that end', () => {
@@ -215,6 +265,7 @@ describe('the relay', () => {
       'dynamodb:DescribeTimeToLive',
       'dynamodb:PutItem',
       'dynamodb:Scan',
+      'dynamodb:UpdateItem',
       'ecr:BatchCheckLayerAvailability',
       'ecr:BatchGetImage',
       'ecr:GetAuthorizationToken',
@@ -299,7 +350,7 @@ test('each route leads to its own integration, and each MOCK to its own answer',
   const answers = Object.fromEntries(
     only(template, 'AWS::ApiGatewayV2::Route').map(({ Properties }) => {
       const target =
-        /"([^"]*(?:Connect|Disconnect|Ping|UnknownAction)[^"]*)"/.exec(
+        /"([^"]*(?:Connect|Disconnect|Ping|Rooms|UnknownAction)[^"]*)"/.exec(
           JSON.stringify(Properties.Target),
         )?.[1] ?? '';
       const response = responses.find(
@@ -311,7 +362,7 @@ test('each route leads to its own integration, and each MOCK to its own answer',
       const lambda = /WebSocket(Connect|Disconnect)[0-9A-F]{8}/.exec(uri)?.[1];
       return [
         Properties.RouteKey,
-        lambda ?? JSON.stringify(response?.Properties.ResponseTemplates),
+        lambda ?? JSON.stringify(response?.Properties.ResponseTemplates) ?? uri,
       ];
     }),
   );
@@ -319,6 +370,7 @@ test('each route leads to its own integration, and each MOCK to its own answer',
     $connect: 'Connect',
     $disconnect: 'Disconnect',
     ping: JSON.stringify({ '200': '{"type":"pong"}' }),
+    rooms: expect.stringContaining('UpdateItem'),
     $default: expect.stringContaining('ERROR'),
   });
 });

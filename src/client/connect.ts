@@ -13,12 +13,18 @@
  */
 import { Connection, type Ending } from './connection.ts';
 import { Delivery, type DeliveryDeps, type Event } from './delivery.ts';
-import type { Feed, Status } from './feed.ts';
+import type { Feed, Granted, Status } from './feed.ts';
 import type { Frame } from './frames.ts';
 import { iterator } from './iterator.ts';
 import { Listeners } from './listeners.ts';
 import type { Message, Ready } from './message.ts';
-import { type ConnectOptions, type Received, type Settings, settingsOf } from './options.ts';
+import {
+  type ConnectOptions,
+  type Received,
+  roomList,
+  type Settings,
+  settingsOf,
+} from './options.ts';
 import { retryDelayMs } from './retry.ts';
 import { Timer } from './timer.ts';
 import { isOnline, onWakeup } from './wakeup.ts';
@@ -26,7 +32,7 @@ import { isOnline, onWakeup } from './wakeup.ts';
 /** Between two attempts that somebody's looking brings about. */
 const WAKE_INTERVAL_MS = 2000;
 
-export type { Feed, Status } from './feed.ts';
+export type { Feed, Granted, Status } from './feed.ts';
 export type {
   Message,
   MessageOf,
@@ -61,12 +67,16 @@ class ReconnectingFeed implements Feed {
   readonly #messages = new Listeners<[Message]>();
   readonly #readies = new Listeners<[Ready]>();
   readonly #statuses = new Listeners<[Status, Error?]>();
+  readonly #answers = new Listeners<[Granted]>();
+  readonly #asking = new Timer();
   readonly #closing = new AbortController();
   readonly #retry = new Timer();
   readonly #renewal = new Timer();
   #connection: Connection | undefined;
   /** Takes the other's place once it is READY, or when the other ends. */
   #successor: Connection | undefined;
+  /** Rooms that were asked for last, by comma. */
+  #wish = '';
   /** Attempts in a row that did not come to READY; of successors, in a row too. */
   #failures = 0;
   #renewalFailures = 0;
@@ -82,7 +92,8 @@ class ReconnectingFeed implements Feed {
 
   constructor(options: ConnectOptions) {
     this.#settings = settingsOf(options);
-    const { signal } = this.#settings;
+    const { signal, url } = this.#settings;
+    this.#wish = url.searchParams.get('rooms') ?? '';
     this.#delivery = new Delivery({
       ...this.#settings,
       fetchRow: this.#settings.fetchRow as DeliveryDeps['fetchRow'],
@@ -144,6 +155,30 @@ class ReconnectingFeed implements Feed {
     });
   }
 
+  setRooms(rooms: readonly string[]): Promise<Granted> {
+    this.#wish = roomList(rooms);
+    this.#ask();
+    return new Promise((resolve, reject) => {
+      const closed = () => this.#closed && reject(new Error('rowcast: the feed is closed'));
+      const stops = [
+        this.#answers.add((granted) => {
+          for (const stop of stops) stop();
+          resolve(granted);
+        }),
+        this.onStatus(closed),
+      ];
+      closed();
+    });
+  }
+
+  join(room: string): Promise<Granted> {
+    return this.setRooms([...this.#rooms, room]);
+  }
+
+  leave(room: string): Promise<Granted> {
+    return this.setRooms(this.#rooms.filter((each) => each !== room));
+  }
+
   reconnect(): void {
     if (this.#closed) return;
     this.#drop();
@@ -156,6 +191,7 @@ class ReconnectingFeed implements Feed {
     this.#closing.abort();
     this.#retry.stop();
     this.#renewal.stop();
+    this.#asking.stop();
     this.#drop();
     this.#show('offline');
   }
@@ -178,10 +214,11 @@ class ReconnectingFeed implements Feed {
 
   #open(): Connection {
     this.#lastAttemptAt = Date.now();
-    const from = { cursor: this.cursor, refused: this.#tokenRefused };
+    const from = { cursor: this.cursor, refused: this.#tokenRefused, rooms: this.#wish };
     const connection: Connection = new Connection(this.#settings, from, {
       opened: () => {
         this.#tokenRefused = false;
+        if (connection.rooms !== this.#wish) this.#ask();
         if (connection === this.#connection) this.#show('replaying');
       },
       frames: (frames) => {
@@ -201,6 +238,11 @@ class ReconnectingFeed implements Feed {
 
   #receive(connection: Connection, frame: Frame): void {
     if (frame.type === 'READY') this.#ready(connection, frame);
+    else if (frame.type === 'ROOMS')
+      this.#delivery.afterwards(() => {
+        this.#delivery.cursor = frame.cursor ?? this.cursor;
+        if (frame.wanted === this.#wish) this.#answered(frame as Granted);
+      });
     else if (frame.type === 'DISCONNECT') {
       // Its token may not say any more what is allowed: the next one is to be fresh.
       this.#tokenRefused = true;
@@ -222,8 +264,25 @@ class ReconnectingFeed implements Feed {
       this.#delivery.cursor = cursor || undefined;
       connection.live = true;
       if (connection === this.#connection) this.#show('live');
+      if (connection.rooms === this.#wish) this.#answered({ rooms: this.#rooms, refused: [] });
       if (!this.#closed) this.#readies.call({ ...ready, cursor });
     });
+  }
+
+  get #rooms(): string[] {
+    return this.#wish.split(',').filter(Boolean);
+  }
+
+  /** Asks again where no answer comes. A connection that is not open yet asks as it connects. */
+  #ask(): void {
+    const connections = [this.#connection, this.#successor];
+    for (const connection of connections) if (connection?.open) connection.ask(this.#wish);
+    this.#asking.set(this.#settings.pongTimeoutMs, () => this.#ask());
+  }
+
+  #answered({ rooms, refused }: Granted): void {
+    this.#asking.clear();
+    this.#answers.call({ rooms, refused });
   }
 
   /** Another READY of the same connection makes it no younger. */

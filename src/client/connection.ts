@@ -24,6 +24,8 @@ export class Connection {
   ready = false;
   /** READY was delivered: all that was missed came before it. */
   live = false;
+  /** It has asked for these as it connected. */
+  readonly rooms: string;
   /** Messages came that had not come before; they may have moved the feed's cursor. */
   delivered = false;
   readonly #settings: Settings;
@@ -36,11 +38,8 @@ export class Connection {
   /** A ping is out. */
   #asked = false;
 
-  constructor(
-    settings: Settings,
-    from: { cursor: string | undefined; refused: boolean },
-    events: ConnectionEvents,
-  ) {
+  constructor(settings: Settings, from: ConnectionStart, events: ConnectionEvents) {
+    this.rooms = from.rooms;
     this.#settings = settings;
     this.#events = events;
     this.#timer.set(settings.connectTimeoutMs, () =>
@@ -67,6 +66,11 @@ export class Connection {
     if (this.#open && (again || !this.#asked)) this.#ping();
   }
 
+  /** Asks for rooms: the whole wish. */
+  ask(rooms: string): void {
+    this.#socket?.send(JSON.stringify({ action: 'rooms', rooms }));
+  }
+
   /** Ends it without a report. A dead socket can take minutes to close; nobody waits for it. */
   close(): void {
     this.#over.abort();
@@ -81,13 +85,7 @@ export class Connection {
     this.#events.ended({ outcome, error: new Error(`rowcast: ${message}`, { cause }) });
   }
 
-  async #connect({
-    cursor,
-    refused,
-  }: {
-    cursor: string | undefined;
-    refused: boolean;
-  }): Promise<void> {
+  async #connect({ cursor, refused, rooms }: ConnectionStart): Promise<void> {
     if (this.over) return;
     const { getToken, tokenIn, url } = this.#settings;
     const token = await getToken?.({ refused });
@@ -95,6 +93,8 @@ export class Connection {
     if (token === null || token === '') return this.end('refused', 'getToken has no token');
     const target = new URL(url);
     if (cursor) target.searchParams.set('cursor', cursor);
+    target.searchParams.delete('rooms');
+    if (rooms) target.searchParams.set('rooms', rooms);
     if (token && tokenIn === 'query') target.searchParams.set('token', token);
     const socket = this.#socketTo(
       target.href,
@@ -189,6 +189,14 @@ export class Connection {
     };
     await fetch(`${origin.replace('ws', 'http')}${pathname}`, request);
   }
+}
+
+interface ConnectionStart {
+  readonly cursor: string | undefined;
+  /** The last token was. */
+  readonly refused: boolean;
+  /** To join, by comma. */
+  readonly rooms: string;
 }
 
 export interface ConnectionEvents {

@@ -11,6 +11,13 @@ import type { Message, MessageOf, Ready } from './message.ts';
  */
 export type Status = 'connecting' | 'replaying' | 'live' | 'offline' | 'refused';
 
+/** Rooms that were asked for. */
+export interface Granted {
+  readonly rooms: readonly string[];
+  /** The token does not allow them, or they are no names of rooms. */
+  readonly refused: readonly string[];
+}
+
 /** Iterating over it gives each message from then on, and ends when the feed is closed. */
 export interface Feed<Map extends object = Record<string, unknown>>
   extends AsyncIterable<Message<Map>> {
@@ -44,6 +51,15 @@ export interface Feed<Map extends object = Record<string, unknown>>
    * when the feed is closed
    */
   waitFor(tx: string, timeoutMs?: number): Promise<void>;
+  /**
+   * The rooms to be in from now on, instead of those before. Resolves with what was granted, once
+   * all that is committed for them from then on arrives; after a later call with what that was
+   * granted. Rejects when the feed is closed.
+   */
+  setRooms(rooms: readonly string[]): Promise<Granted>;
+  /** The rooms that were asked for last, and this one. */
+  join(room: string): Promise<Granted>;
+  leave(room: string): Promise<Granted>;
   /**
    * A new connection with a new token, now: after signing in again. For another user, close this
    * feed and make one.

@@ -13,6 +13,10 @@ export interface Frame {
   readonly tx?: string;
   readonly cursor?: string;
   readonly recovered?: boolean;
+  /** Of ROOMS: what was asked for, and what of it was granted and not. */
+  readonly wanted?: string;
+  readonly rooms?: readonly string[];
+  readonly refused?: readonly string[];
   /** Why the connection is closed, where somebody has called rowcast.disconnect(). */
   readonly reason?: string | null;
 }

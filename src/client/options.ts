@@ -104,11 +104,6 @@ export function settingsOf(options: ConnectOptions) {
   const WebSocket =
     options.WebSocket ?? (globalThis as { WebSocket?: WebSocketConstructor }).WebSocket;
   if (!WebSocket) throw new TypeError('connect: no global WebSocket (Node before 22): pass one');
-  const wrong = rooms.find((room) => /^$|^\s|\s$|,/.test(room));
-  if (wrong !== undefined)
-    throw new TypeError(
-      `connect: rooms: ${JSON.stringify(wrong)} is empty or has commas or outer spaces`,
-    );
   for (const [name, value] of Object.entries(given))
     if (/Ms$|^max/.test(name) && !((value as number) >= 0))
       throw new TypeError(`connect: ${name} is a number of at least 0, not ${value}`);
@@ -130,6 +125,16 @@ export function settingsOf(options: ConnectOptions) {
   };
 }
 
+/** By comma, in NFC as the server has them, each once. @throws TypeError that names the room */
+export function roomList(rooms: readonly string[]): string {
+  const wrong = rooms.find((room) => /^$|^\s|\s$|,/.test(room));
+  if (wrong !== undefined)
+    throw new TypeError(
+      `connect: rooms: ${JSON.stringify(wrong)} is empty or has commas or outer spaces`,
+    );
+  return [...new Set(rooms.map((room) => room.normalize()))].join();
+}
+
 function endpoint(text: string, rooms: readonly string[]): URL {
   let url: URL | undefined;
   try {
@@ -142,6 +147,6 @@ function endpoint(text: string, rooms: readonly string[]): URL {
     throw new TypeError(`connect: url looks like wss://…/stage, not ${JSON.stringify(text)}`);
   url.hash = '';
   url.searchParams.set('batch', '1');
-  if (rooms.length > 0) url.searchParams.set('rooms', rooms.join());
+  if (rooms.length > 0) url.searchParams.set('rooms', roomList(rooms));
   return url;
 }

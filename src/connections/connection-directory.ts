@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Service } from '../service.ts';
-import { type Connection, hasSameAudience } from './connection.ts';
+import { type Connection, hasSameAudience, keepRoomsSince } from './connection.ts';
 
 /**
  * All open connections, in memory: an event costs DynamoDB nothing. A feed (scan-feed.ts,
@@ -134,8 +134,9 @@ export class ConnectionDirectory extends EventEmitter<DirectoryEvents> implement
   #change(known: Connection, connection: Connection): void {
     if (hasSameAudience(known, connection)) (known as { ttl: number }).ttl = connection.ttl;
     else {
-      this.#connections.set(connection.connectionId, connection);
-      this.emit('changed', known, connection);
+      const changed = keepRoomsSince(known, connection);
+      this.#connections.set(connection.connectionId, changed);
+      this.emit('changed', known, changed);
     }
   }
 

@@ -1,4 +1,5 @@
 import { MAX_CURSOR_LENGTH } from '../protocol/cursor.ts';
+import { judge, roomsIn } from './rooms.ts';
 
 /**
  * One open WebSocket connection, as the `$connect` Lambda stores it and the relay reads it
@@ -15,6 +16,16 @@ export interface Connection {
   readonly ttl: number;
   readonly rooms?: readonly string[];
   readonly roles?: readonly string[];
+  /** The patterns of rooms that its token allows; see rooms.ts. */
+  readonly allowed?: readonly string[];
+  /** Rooms that its client asked for last, by comma: `rooms` are those of them that it may have. */
+  readonly wanted?: string;
+  /** When it asked on the open socket, epoch ms by API Gateway. Each time it gets an answer. */
+  readonly wantedAt?: number;
+  /** Of those that it asked for; not stored. */
+  readonly refused?: readonly string[];
+  /** When it asked for rooms that it had not from the beginning, epoch ms; not stored. */
+  readonly roomsSince?: ReadonlyMap<string, number>;
   /** The cursor that the client resumes from; see protocol/cursor.ts. */
   readonly cursor?: string;
   /** The client unpacks BATCH frames. */
@@ -25,11 +36,12 @@ export interface Connection {
 
 /** The item in DynamoDB, where a set is absent instead of empty. */
 export function toItem(connection: Connection): Record<string, unknown> {
-  const { rooms, roles, cursor, batch, ...required } = connection;
+  const { rooms, roles, allowed, refused, roomsSince, cursor, batch, ...required } = connection;
   return {
     ...required,
     ...(rooms?.length ? { rooms: new Set(rooms) } : {}),
     ...(roles?.length ? { roles: new Set(roles) } : {}),
+    ...(allowed?.length ? { allowed: new Set(allowed) } : {}),
     ...(cursor ? { cursor } : {}),
     ...(batch ? { batch } : {}),
   };
@@ -40,11 +52,11 @@ export function toItem(connection: Connection): Record<string, unknown> {
  * not stop the others.
  */
 export function fromItem(item: Record<string, unknown>): Connection | null {
-  const { connectionId, userId, connectedAt, ttl, rooms, roles, cursor, batch } = item;
+  const { connectionId, userId, connectedAt, ttl, rooms, roles, allowed, cursor, batch } = item;
   if (typeof connectionId !== 'string' || !CONNECTION_ID.test(connectionId)) return null;
   if (!isName(userId)) return null;
   if (!isTime(connectedAt, Date.now() + CLOCK_AHEAD_MS) || !isTime(ttl, MAX_TTL)) return null;
-  if (!areNames(rooms) || !areNames(roles)) return null;
+  if (!areNames(rooms) || !areNames(roles) || !areNames(allowed)) return null;
   if (cursor !== undefined && (typeof cursor !== 'string' || cursor.length > MAX_CURSOR_LENGTH))
     return null;
   if (batch !== undefined && typeof batch !== 'boolean') return null;
@@ -55,9 +67,35 @@ export function fromItem(item: Record<string, unknown>): Connection | null {
     ttl,
     ...(rooms ? { rooms: [...rooms] } : {}),
     ...(roles ? { roles: [...roles] } : {}),
+    ...(allowed ? { allowed: [...allowed] } : {}),
+    ...roomsWanted(item, [...(rooms ?? [])], [...(allowed ?? [])]),
     ...(cursor === undefined ? {} : { cursor }),
     ...(batch ? { batch } : {}),
   };
+}
+
+/** The client's own words: nothing in them makes the item one that is no connection. */
+function roomsWanted(
+  { wanted, wantedAt }: Record<string, unknown>,
+  atFirst: readonly string[],
+  patterns: readonly string[],
+): Partial<Connection> {
+  if (typeof wanted !== 'string') return {};
+  const { rooms, refused } = judge(roomsIn(wanted), { names: atFirst, patterns });
+  if (!isTime(wantedAt, Date.now() + CLOCK_AHEAD_MS)) return { wanted, rooms, refused };
+  const later = rooms.filter((room) => !atFirst.includes(room));
+  const roomsSince = new Map(later.map((room) => [room, wantedAt]));
+  return { wanted, wantedAt, rooms, refused, roomsSince };
+}
+
+/** Rooms that it was in before, it has been in since then. */
+export function keepRoomsSince(before: Connection, now: Connection): Connection {
+  if (!now.roomsSince) return now;
+  const since = [...now.roomsSince].map(([room, ms]) => {
+    const was = before.rooms?.includes(room);
+    return [room, was ? (before.roomsSince?.get(room) ?? before.connectedAt) : ms] as const;
+  });
+  return { ...now, roomsSince: new Map(since) };
 }
 
 /** API Gateway's are base64; nothing in it means anything in a path or a header. */
@@ -93,15 +131,19 @@ function areNames(value: unknown): value is ReadonlySet<string> | undefined {
 }
 
 /**
- * Nothing has changed of who it is, what it may see and in which form. Its cursor counts only as it
- * joins.
+ * Nothing has changed of who it is, what it may see and in which form, and it has asked for no
+ * rooms since. Its cursor counts only as it joins.
  */
 export function hasSameAudience(one: Connection, other: Connection): boolean {
   return (
-    one.userId === other.userId &&
-    one.batch === other.batch &&
-    hasSame(one.rooms, other.rooms) &&
-    hasSame(one.roles, other.roles)
+    hasSameRest(one, other) && one.wantedAt === other.wantedAt && hasSame(one.rooms, other.rooms)
+  );
+}
+
+/** It is the same but for its rooms. */
+export function hasSameRest(one: Connection, other: Connection): boolean {
+  return (
+    one.userId === other.userId && one.batch === other.batch && hasSame(one.roles, other.roles)
   );
 }
 

@@ -1,4 +1,5 @@
 import type { JWTPayload } from 'jose';
+import { type AllowedRooms, isAllowed, patternsOf, roomsIn } from '../connections/rooms.ts';
 import { SUBPROTOCOL } from '../protocol/handshake.ts';
 import type { WebSocketEvent } from './event.ts';
 import { type Authentication, shown, withinLimits } from './identity.ts';
@@ -19,10 +20,15 @@ export class Authenticator {
 
   async authenticate(event: WebSocketEvent): Promise<Authentication> {
     const query = event.queryStringParameters ?? {};
-    const rooms = list(query.rooms?.normalize('NFC'));
+    const rooms = roomsIn(query.rooms ?? '');
     if (this.#tokens) return this.#tokens.authenticate(event, rooms);
     // AUTH_MODE=none: everybody is whom he says.
-    return withinLimits({ userId: query.userId || 'anonymous', rooms, roles: list(query.roles) });
+    return withinLimits({
+      userId: query.userId || 'anonymous',
+      rooms,
+      roles: list(query.roles),
+      allowed: ['*'],
+    });
   }
 }
 
@@ -47,51 +53,55 @@ class JwtAuthenticator {
         reason: 'no token; pass ?token= or the subprotocols "rowcast" and the token',
       };
     try {
-      return this.#identify(await this.#verifier.verify(token), rooms);
+      const isStrict = ['1', 'true'].includes(event.queryStringParameters?.strict ?? '');
+      return this.#identify(await this.#verifier.verify(token), rooms, isStrict);
     } catch (error) {
       return refusal(error);
     }
   }
 
-  #identify(claims: JWTPayload, rooms: readonly string[]): Authentication {
+  /** @param isStrict a room that the token does not allow costs the connection */
+  #identify(claims: JWTPayload, wanted: readonly string[], isStrict: boolean): Authentication {
     const { sub, exp } = claims;
     if (typeof sub !== 'string' || sub === '')
       return { allowed: false, status: 401, reason: "the token's sub is not a user id" };
-    const refused = rooms.length > 0 ? this.#refusedRoom(claims, rooms) : undefined;
-    if (refused !== undefined)
+    const allowed = this.#allowedRooms(claims, wanted.length > 0);
+    const refused = wanted.filter((room) => !isAllowed(room, allowed));
+    if (isStrict && refused[0] !== undefined)
       return {
         allowed: false,
         status: 403,
-        reason: `the token does not allow room ${shown(refused)}`,
+        reason: `the token does not allow room ${shown(refused[0])}`,
       };
     const roles = this.#names(claims, this.#settings.rolesClaim);
     return withinLimits({
       userId: sub,
-      rooms,
+      rooms: wanted.filter((room) => !refused.includes(room)),
       roles,
+      allowed: patternsOf(allowed),
+      ...(refused.length > 0 ? { wanted } : {}),
       ...(exp === undefined ? {} : { expiresAt: Math.floor(exp) }),
     });
   }
 
-  /** The first room that the token does not allow. */
-  #refusedRoom(claims: JWTPayload, rooms: readonly string[]): string | undefined {
+  /** @param isAsked a claim that is missing is worth a word */
+  #allowedRooms(claims: JWTPayload, isAsked: boolean): AllowedRooms {
     const { roomsClaim, roomPatternsClaim } = this.#settings;
-    const named = this.#names(claims, roomsClaim);
-    const patterns = roomPatternsClaim ? this.#names(claims, roomPatternsClaim) : named;
+    const named = this.#names(claims, roomsClaim, isAsked);
     // A room that a user named `team-*` is no pattern where these have a claim of their own.
-    return rooms.find(
-      (room) => !named.includes(room) && !patterns.some((pattern) => matches(pattern, room)),
-    );
+    return roomPatternsClaim
+      ? { names: named, patterns: this.#names(claims, roomPatternsClaim, isAsked) }
+      : { names: [], patterns: named };
   }
 
   /** In NFC, as the names that clients ask for. */
-  #names(claims: JWTPayload, name: string): string[] {
-    return strings(this.#claim(claims, name), name).map((entry) => entry.normalize('NFC'));
+  #names(claims: JWTPayload, name: string, isAsked = true): string[] {
+    return strings(this.#claim(claims, name, isAsked), name).map((entry) => entry.normalize('NFC'));
   }
 
-  #claim(claims: JWTPayload, name: string): unknown {
+  #claim(claims: JWTPayload, name: string, isAsked: boolean): unknown {
     const value = claimOf(claims, name);
-    if (value === undefined && !this.#missed.has(name)) {
+    if (value === undefined && isAsked && !this.#missed.has(name)) {
       this.#missed.add(name);
       this.#missing(name);
     }
@@ -122,11 +132,6 @@ export function subprotocols(event: WebSocketEvent): string[] {
     ([name]) => name.toLowerCase() === 'sec-websocket-protocol',
   )?.[1];
   return list(header);
-}
-
-/** `team-*` allows every room that starts with `team-`. */
-function matches(pattern: string, room: string): boolean {
-  return pattern.endsWith('*') ? room.startsWith(pattern.slice(0, -1)) : pattern === room;
 }
 
 function list(text: string | undefined): string[] {

@@ -9,6 +9,10 @@ import type { WebSocketAnswer, WebSocketHandler } from './event.ts';
 import { loadConnectSettings } from './settings.ts';
 import { networkOf } from './source-network.ts';
 
+/** A write costs a unit a kilobyte. */
+const MAX_ALLOWED_BYTES = 16_000;
+const MAX_ALLOWED = 1000;
+
 /** For HS256 (RFC 7518, 3.2). */
 const LEAST_SECRET_BYTES = 32;
 
@@ -27,7 +31,7 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
           logError({ event: 'connect_failed', connectionId, error: result.reason });
         return answer(result.status, result.reason);
       }
-      const { userId, rooms, roles, expiresAt } = result.identity;
+      const { userId, rooms, roles, allowed, wanted, expiresAt } = result.identity;
       const { connectionId, connectedAt } = event.requestContext;
       const { sourceIp } = event.requestContext.identity ?? {};
       const address =
@@ -49,6 +53,9 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
         ),
         rooms,
         roles,
+        ...(isSmall(allowed) ? { allowed } : {}),
+        // The relay tells the client which of them it may not have.
+        ...(wanted ? { wanted: wanted.join() } : {}),
         ...address,
         // A longer one is not ours, and its truncated rest does not parse either: the
         // client hears `recovered: false`.
@@ -68,6 +75,17 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
       return answer(500, 'the connection could not be stored');
     }
   };
+}
+
+/** A token may name thousands of rooms; its client may have those that it names as it connects. */
+function isSmall(allowed: readonly string[]): boolean {
+  if (allowed.length <= MAX_ALLOWED && Buffer.byteLength(allowed.join()) <= MAX_ALLOWED_BYTES)
+    return true;
+  logWarning({
+    event: 'rooms_claim_large',
+    message: `a token names more than ${MAX_ALLOWED} rooms, or ${MAX_ALLOWED_BYTES} bytes of them: its client can join none on the open socket; use patterns, such as team-*`,
+  });
+  return false;
 }
 
 /** Says which limit is reached; null where none is. */

@@ -1,10 +1,12 @@
+import { MAX_ROOM_BYTES, MAX_ROOMS } from '../connections/rooms.ts';
+
 /**
  * In UTF-8, so that a term of the log (rowcast.max_term_bytes()) can name every user, room and
  * role. A hundred rooms and roles of this length are 26 kB of an item's 400 kB.
  */
 const MAX_USER_ID_BYTES = 190;
-const MAX_NAMES = 100;
-const MAX_NAME_BYTES = 128;
+const MAX_NAMES = MAX_ROOMS;
+const MAX_NAME_BYTES = MAX_ROOM_BYTES;
 
 export type Authentication =
   | { readonly allowed: true; readonly identity: Identity }
@@ -14,6 +16,10 @@ export interface Identity {
   readonly userId: string;
   readonly rooms: readonly string[];
   readonly roles: readonly string[];
+  /** Patterns of the rooms that the token allows; see connections/rooms.ts. */
+  readonly allowed: readonly string[];
+  /** Rooms that it asked for, where it may not have all of them. */
+  readonly wanted?: readonly string[];
   /** Epoch seconds of the token's end. */
   readonly expiresAt?: number;
 }

@@ -88,7 +88,7 @@ export class DevSystem implements Service {
     const client = dynamoDbClient(dynamodb.endpoint);
     await createConnectionsTable(client, lambdas.table);
     const table = { client: DynamoDBDocumentClient.from(client), table: lambdas.table };
-    const gateway = await this.#startGateway(lambdas, new ConnectionStore(table), ports.gateway);
+    const gateway = await this.#startGateway(lambdas, table, ports.gateway);
     const page = new PageServer({
       port: ports.page,
       websocketUrl: gateway.websocketUrl,
@@ -133,12 +133,14 @@ export class DevSystem implements Service {
 
   async #startGateway(
     { auth, connectionTtlSeconds }: ConnectSettings,
-    store: ConnectionStore,
+    table: TableReader,
     port: number,
   ): Promise<LocalGateway> {
+    const store = new ConnectionStore(table);
     const gateway = new LocalGateway({
       stage: 'local',
       port,
+      table,
       connect: connectHandler({
         authenticator: new Authenticator(auth),
         store,

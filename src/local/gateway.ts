@@ -4,13 +4,16 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { type RawData, type WebSocket, WebSocketServer } from 'ws';
+import type { TableReader } from '../connections/scan-feed.ts';
 import type { WebSocketAnswer, WebSocketHandler } from '../lambdas/event.ts';
 import { PONG, unknownAction } from '../protocol/handshake.ts';
+import { ROOMS_ACTION } from '../protocol/rooms-route.ts';
 import { refusalOf } from '../request-guard.ts';
 import type { Service } from '../service.ts';
 import type { GatewayConnection } from './gateway-connection.ts';
 import { connectEvent, disconnectEvent } from './gateway-events.ts';
 import { answerManagement } from './gateway-management.ts';
+import { runRoomsRoute } from './rooms-route.ts';
 
 /**
  * A gateway on this machine that speaks API Gateway's WebSocket contract and runs the real Lambda
@@ -20,7 +23,8 @@ import { answerManagement } from './gateway-management.ts';
  *   returns,
  *   and is refused with its status; before it returned, the connection answers 410 to posts
  * - POST, GET and DELETE /{stage}/@connections/{id} (gateway-management.ts)
- * - `{"action":"ping"}` is answered as the MOCK route does
+ * - `{"action":"ping"}` is answered as the MOCK route does, and `{"action":"rooms"}` written to the
+ *   table (rooms-route.ts)
  * - 32 KB frames, 128 KB messages, 10 minutes of idleness, 2 hours in all
  *
  * Signatures and IAM are not checked: only AWS can.
@@ -183,17 +187,22 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> implements Se
     this.#webSockets.off('headers', setHeaders);
   }
 
-  /** The routes of deploy/: `ping` and `$default`, both MOCKs. */
+  /** The routes of deploy/: `rooms`, and `ping` and `$default`, both MOCKs. */
   #receive(connection: GatewayConnection, socket: WebSocket, data: RawData): void {
     connection.lastActiveAt = Date.now();
-    let action: unknown;
+    let body: { readonly action?: unknown } | null;
     try {
-      action = (JSON.parse(data.toString()) as { action?: unknown } | null)?.action;
+      body = JSON.parse(data.toString());
     } catch {
-      action = undefined;
+      body = null;
     }
+    const connectionId = connection.id;
     const requestId = randomBytes(8).toString('hex');
-    socket.send(action === 'ping' ? PONG : unknownAction(connection.id, requestId));
+    const { table } = this.#options;
+    if (body?.action === ROOMS_ACTION && table) {
+      const context = { connectionId, requestId, requestTimeEpoch: Date.now() };
+      void runRoomsRoute(table, body, context).then((answer) => answer && socket.send(answer));
+    } else socket.send(body?.action === 'ping' ? PONG : unknownAction(connectionId, requestId));
   }
 
   #enforceLimits(connection: GatewayConnection, socket: WebSocket): { stop(): void } {
@@ -260,6 +269,8 @@ export interface LocalGatewayOptions {
   readonly stage: string;
   readonly connect: WebSocketHandler;
   readonly disconnect: WebSocketHandler;
+  /** Where the route `rooms` writes; without it there is none. */
+  readonly table?: TableReader;
   /** A free one without it. */
   readonly port?: number;
   readonly idleTimeoutMs?: number;

@@ -49,6 +49,17 @@ export function readyFrame(cursor: string, recovered: boolean): string {
   return `{"type":"READY","cursor":"${cursor}","recovered":${recovered}}`;
 }
 
+/**
+ * Which rooms a connection is in from here on, by what its client wanted (or its application gave
+ * it): everything committed for them arrives.
+ */
+export function roomsFrame(
+  answer: { rooms: readonly string[]; refused: readonly string[]; wanted: string },
+  cursor: string,
+): string {
+  return JSON.stringify({ type: 'ROOMS', ...answer, cursor });
+}
+
 /** The type of the event that rowcast.disconnect() appends, and of the frame that it becomes. */
 export const DISCONNECT = 'DISCONNECT';
 

@@ -16,5 +16,5 @@ export const PONG = '{"type":"pong"}';
  * for its logs. (They may be its variables: deploy/ makes a template of it.)
  */
 export function unknownAction(connectionId: string, requestId: string): string {
-  return `{"type":"ERROR","message":"unknown action; a client sends {\\"action\\":\\"ping\\"} and nothing else","connectionId":"${connectionId}","requestId":"${requestId}"}`;
+  return `{"type":"ERROR","message":"unknown action; a client sends {\\"action\\":\\"ping\\"}, and {\\"action\\":\\"rooms\\",\\"rooms\\":\\"a,b\\"}","connectionId":"${connectionId}","requestId":"${requestId}"}`;
 }

@@ -54,8 +54,8 @@ export interface RowcastHandlers<Map extends object = Record<string, unknown>> {
 }
 
 /**
- * Options as for `connect`. Another url, other rooms or another `key` make another feed; changed
- * callbacks are taken up as they are.
+ * Options as for `connect`. Another url or another `key` make another feed; other rooms are joined
+ * and left on the open socket, and changed callbacks taken up as they are.
  */
 export type RowcastProviderProps<Map extends object = Record<string, unknown>> =
   ConnectOptions<Map> & {
@@ -71,12 +71,13 @@ export function RowcastProvider<Map extends object = Record<string, unknown>>({
   const latest = useLatest(options as unknown as ConnectOptions);
   const { url, rooms = [] } = options;
   const joined = rooms.join();
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a feed is made for a url and rooms
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a feed is made for a url
   const shared = useMemo(
     () => new SharedFeed((cursor) => connectLatest(latest, cursor), options.cursor ?? undefined),
-    [url, joined],
+    [url],
   );
   useEffect(() => shared.hold(), [shared]);
+  useEffect(() => shared.setRooms(joined), [shared, joined]);
   return createElement(Context.Provider, { value: shared }, children);
 }
 
@@ -144,6 +145,8 @@ class SharedFeed implements ListFeed, Store<RowcastState> {
   readonly #changes = new Listeners<[]>();
   #state: RowcastState = { ...NOTHING_YET, reconnect: () => this.#feed?.reconnect() };
   #feed: Feed | undefined;
+  /** The ones that it has or was asked for, by comma. */
+  #rooms: string | undefined;
   #holders = 0;
 
   /** @param from the cursor that it will go on from: components ask before it is opened */
@@ -193,6 +196,14 @@ class SharedFeed implements ListFeed, Store<RowcastState> {
         this.#feed = undefined;
       });
     };
+  }
+
+  /** @param rooms by comma. A feed that is opened now has them already. */
+  setRooms(rooms: string): void {
+    if (this.#rooms !== undefined && this.#rooms !== rooms)
+      // Rejects when the feed is closed: another has the rooms then.
+      this.#feed?.setRooms(rooms.split(',').filter(Boolean)).catch(() => undefined);
+    this.#rooms = rooms;
   }
 
   #open(): Feed {

@@ -8,12 +8,14 @@ export function isDisconnect({ type }: LoggedEvent): boolean {
 }
 
 /**
- * A connection that was made after the call stays: whoever comes back with an old cursor is
- * replayed the event, too. (One clock is API Gateway's, the other Postgres's.)
+ * A connection that was made after the call, or has joined the room that it names after it, stays:
+ * whoever comes back with an old cursor is replayed the event, too. (One clock is API Gateway's,
+ * the other Postgres's.)
  */
 export function closes(
-  { timestamp }: Pick<LoggedEvent, 'timestamp'>,
-  { connectedAt }: Connection,
+  { timestamp, audience }: Pick<LoggedEvent, 'timestamp' | 'audience'>,
+  { connectedAt, roomsSince }: Connection,
 ): boolean {
-  return connectedAt < Number(timestamp);
+  const sinceMs = roomsSince?.get((audience[0] ?? '').replace(/^room:/, '')) ?? connectedAt;
+  return sinceMs < Number(timestamp);
 }

@@ -1,6 +1,7 @@
 import type { Timer } from '../clock.ts';
 import type { Connection } from '../connections/connection.ts';
 import type { Snapshot } from '../log/snapshot.ts';
+import type { RoomChange } from './room-change.ts';
 
 /**
  * One connection within a leader's time.
@@ -22,6 +23,8 @@ export class Recipient {
   replays = 0;
   /** Closes it where it has not caught up by then. */
   deadline: Timer | undefined;
+  /** Its replay is of rooms that it has joined, and of what was dispatched since. */
+  roomChange: RoomChange | undefined;
 
   constructor(connection: Connection, standing: Standing) {
     this.connection = connection;

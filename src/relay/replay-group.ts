@@ -7,13 +7,14 @@ import { encodeEvent } from '../log/event-encoding.ts';
 import { dispatchedUpTo, type EventLog, type Page, type Position } from '../log/event-log.ts';
 import type { Snapshot } from '../log/snapshot.ts';
 import { termsOf } from '../protocol/audience.ts';
-import { disconnectFrame, readyFrame } from '../protocol/frame.ts';
+import { disconnectFrame, readyFrame, roomsFrame } from '../protocol/frame.ts';
 import { AudienceIndex } from '../pusher/audience-index.ts';
 import type { Fanout } from '../pusher/fanout.ts';
 import { Payload } from '../pusher/payload.ts';
 import type { CursorTokens } from './cursor-tokens.ts';
 import { closes, isDisconnect } from './disconnect.ts';
 import { PageSending } from './page-sending.ts';
+import { hadBefore, type RoomChange } from './room-change.ts';
 
 /** Members that have not got a page after this go on as a group of their own. */
 const STRAGGLER_MS = 1000;
@@ -124,9 +125,10 @@ export class ReplayGroup {
     const sinceMs = Math.min(...Array.from(this.#members, (each) => each.connection.connectedAt));
     for (const call of await this.#deps.disconnected(until, sinceMs)) {
       const isSkipped = ({ has }: Member) => isLast || call.isGone || has.sees(BigInt(call.xid));
+      const hadIt = ({ roomChange }: Member) => hadBefore(roomChange, BigInt(call.xid), []);
       const payload = new Payload(Buffer.from(disconnectFrame(call.data)), [call.id]);
       for (const member of [...this.#audience.reach(call.audience)])
-        if (closes(call, member.connection) && isSkipped(member))
+        if (closes(call, member.connection) && isSkipped(member) && !hadIt(member))
           this.#dismiss(member, this.#deps.fanout.send(member.connection, [payload]));
     }
     this.#hasDismissed = isLast;
@@ -185,6 +187,7 @@ export class ReplayGroup {
       const encoded = new Map<string, Payload>();
       for (const member of this.#audience.reach(event.audience)) {
         if (member.has.sees(xid) || leaving.has(member)) continue;
+        if (hadBefore(member.roomChange, xid, isLast ? [] : event.audience)) continue;
         if (isLast) {
           if (!closes(event, member.connection)) continue;
           leaving.add(member);
@@ -248,12 +251,26 @@ export class ReplayGroup {
     const { fanout, cursors, durable, logger } = this.#deps;
     const cursor = cursors.format(durable(until));
     for (const member of this.#members) {
-      const { connection } = member;
+      const { connection, roomChange } = member;
       const recovered = this.#isWhole(member);
-      this.#deps.events.emit('ready', connection, recovered);
-      // A lane keeps its order: once READY is delivered, the replay is.
+      const { wanted, rooms = [], refused = [] } = connection;
+      const last: string[] = [];
+      const isReady = !roomChange || !recovered;
+      if (wanted !== undefined) {
+        // A client that is cut off before READY goes on from where its replay began.
+        const place = isReady ? this.#cursorOf(member) : cursor;
+        last.push(roomsFrame({ rooms, refused, wanted }, place));
+      }
+      if (isReady) {
+        last.push(readyFrame(cursor, recovered));
+        this.#deps.events.emit('ready', connection, recovered);
+      }
+      // A lane keeps its order: once the last frame is delivered, the replay is.
       void fanout
-        .send(connection, [new Payload(Buffer.from(readyFrame(cursor, recovered)))])
+        .send(
+          connection,
+          last.map((frame) => new Payload(Buffer.from(frame))),
+        )
         .then(() => this.#owner.delivered(member, until));
       this.#deps.goLive(connection);
     }
@@ -272,6 +289,8 @@ export interface Member {
   fromItsCursor: boolean;
   /** The next leader knows what it has, or has to begin anew. */
   announced: boolean;
+  /** It is live but for rooms that it has joined: no READY follows. */
+  roomChange: RoomChange | undefined;
   /** Events that it was sent in this replay. */
   sent: number;
 }

@@ -12,6 +12,7 @@ import {
   type ReplayGroupDeps,
 } from './replay-group.ts';
 import { ReplayTurns } from './replay-turns.ts';
+import type { RoomChange } from './room-change.ts';
 
 /**
  * Groups that read their first page of the log at a time. Most need no more; the others then take
@@ -51,13 +52,13 @@ export class Replay {
 
   /** The connection's lane must be open. */
   join(joining: Joining): void {
-    const { connection, from } = joining;
+    const { connection, from, roomChange } = joining;
     const { start, fromItsCursor } = from
       ? { start: from, fromItsCursor: true }
       : this.#beginOf(joining);
     const announced = from !== undefined;
     const member: Member = {
-      ...{ connection, has: start, start, fromItsCursor, announced },
+      ...{ connection, has: start, start, fromItsCursor, announced, roomChange },
       sent: 0,
     };
     this.#members.set(member, joining);
@@ -167,7 +168,8 @@ export class Replay {
   /** From where the log is read now: READY says that something is missing. */
   #beginAnew(member: Member): void {
     const now = dispatchedUpTo(this.#deps.position());
-    Object.assign(member, { has: now, start: now, fromItsCursor: false, sent: 0 });
+    const anew = { has: now, start: now, fromItsCursor: false, roomChange: undefined, sent: 0 };
+    Object.assign(member, anew);
     this.#queue(member);
   }
 }
@@ -177,6 +179,8 @@ export interface Joining {
   readonly connection: Connection;
   /** It has everything that this sees; undefined for one that has had nothing yet. */
   readonly from: Snapshot | undefined;
+  /** It is live but for rooms that it has joined. */
+  readonly roomChange: RoomChange | undefined;
   /** The leader before may have served it without naming it. */
   readonly inDoubt: boolean;
   /** READY was delivered, and everything up to there; or the connection was closed meanwhile. */

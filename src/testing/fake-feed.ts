@@ -127,8 +127,15 @@ class FakeSocket implements WebSocketLike {
     this.#call('close', {});
   }
 
+  /** Every room that is asked for is granted. */
   send(message: string): void {
-    if (message.includes('ping')) queueMicrotask(() => this.receive('{"type":"pong"}'));
+    const { action, rooms } = JSON.parse(message) as { action: string; rooms?: string };
+    const granted = rooms?.split(',').filter(Boolean);
+    const answer =
+      action === 'ping'
+        ? { type: 'pong' }
+        : { type: 'ROOMS', wanted: rooms, rooms: granted, refused: [] };
+    queueMicrotask(() => this.receive(JSON.stringify(answer)));
   }
 
   close(): void {

@@ -35,9 +35,11 @@ export async function startSystem(binaries?: string): Promise<ChaosSystem> {
   const dynamodb = await startDynamoDb();
   const client = dynamoDbClient(dynamodb.endpoint);
   await createConnectionsTable(client, TABLE);
-  const store = new ConnectionStore({ client: DynamoDBDocumentClient.from(client), table: TABLE });
+  const table = { client: DynamoDBDocumentClient.from(client), table: TABLE };
+  const store = new ConnectionStore(table);
   const gateway = new LocalGateway({
     stage: 'chaos',
+    table,
     connect: connectHandler({
       authenticator: new Authenticator({ mode: 'none' }),
       store,

@@ -3,7 +3,9 @@ import { connect as connectTcp } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import type { WebSocketEvent } from '../../src/lambdas/event.ts';
 import { LocalGateway, type LocalGatewayOptions } from '../../src/local/gateway.ts';
+import { runRoomsRoute } from '../../src/local/rooms-route.ts';
 import { TestClient } from '../support/client/client.ts';
+import { startTable } from '../support/dynamodb/dynamodb.ts';
 
 async function start(options: Partial<LocalGatewayOptions> = {}) {
   const gateway = new LocalGateway({
@@ -185,6 +187,51 @@ test('ping is answered with pong, anything else with what a client may send', as
     message: expect.stringContaining('{"action":"ping"}'),
     connectionId: expect.any(String),
   });
+});
+
+test('rooms that a client asks for are written to its item and to nothing else, whatever it sends', async () => {
+  const table = await startTable();
+  onTestFinished(() => table.stop());
+  const { connect, id } = await start({ table });
+  const client = connect();
+  await client.opened;
+  const ask = (rooms: unknown) => client.socket.send(JSON.stringify({ action: 'rooms', rooms }));
+  const answers = () => client.messages.filter((text) => text.includes('Invalid request body'));
+  const answered = (count: number) => expect.poll(() => answers().length).toBe(count);
+  const context = { connectionId: 'gone', requestId: 'r', requestTimeEpoch: 1 };
+  expect(await runRoomsRoute(table, { action: 'rooms', rooms: 'lobby' }, context)).toBeNull();
+  expect(await table.items()).toEqual([]);
+  await table.store.put({ connectionId: id(), userId: 'ann', connectedAt: 1, ttl: 9_999_999_999 });
+  await table.store.put({
+    connectionId: 'other',
+    userId: 'bob',
+    connectedAt: 1,
+    ttl: 9_999_999_999,
+  });
+  for (const wrong of [undefined, null, 7, ['a'], { S: 'a' }, 'x'.repeat(13_001)]) ask(wrong);
+  await answered(6);
+  expect((await table.items()).every((item) => !('wanted' in item))).toBe(true);
+  for (const text of [
+    `o'brien", "S": "x`,
+    '\u0000\n"}}',
+    '$context.connectionId',
+    '',
+    'lobby, team',
+  ]) {
+    ask(text);
+    const own = async () => (await table.items()).find(({ userId }) => userId === 'ann');
+    await expect.poll(async () => (await own())?.wanted).toBe(text);
+    expect(await own()).toEqual({
+      connectionId: id(),
+      userId: 'ann',
+      connectedAt: 1,
+      ttl: 9_999_999_999,
+      wanted: text,
+      wantedAt: expect.any(Number),
+    });
+  }
+  expect((await table.items()).find(({ userId }) => userId === 'bob')).not.toHaveProperty('wanted');
+  expect(JSON.parse(answers()[0] as string)).toMatchObject({ connectionId: id() });
 });
 
 test.each([{ idleTimeoutMs: 50 }, { maxDurationMs: 50 }])(

@@ -1,5 +1,6 @@
 import { UnsecuredJWT } from 'jose';
 import { describe, expect, test } from 'vitest';
+import { fromItem } from '../../src/connections/connection.ts';
 import { Authenticator } from '../../src/lambdas/authenticate.ts';
 import { connectHandler } from '../../src/lambdas/connect.ts';
 import { disconnectHandler } from '../../src/lambdas/disconnect.ts';
@@ -31,6 +32,7 @@ describe('with a shared secret', () => {
       ttl: expect.any(Number),
       rooms: new Set(['lobby', 'team-7']),
       roles: new Set(['admin']),
+      allowed: new Set(['lobby', 'team-*']),
       cursor: '12.abcdef01',
       batch: true,
     });
@@ -86,10 +88,22 @@ describe('with a shared secret', () => {
     expect(await stored(request)).toBeUndefined();
   });
 
-  test('a room that the token does not allow is 403 and named', async () => {
+  test('a room that the token does not allow costs no connection: the relay is told what was asked for', async () => {
+    const request = event({
+      token: await sign({ ...good, rooms: ['team-*'] }),
+      rooms: 'board, team-1',
+    });
+    expect(await connect(request)).toMatchObject({ statusCode: 200 });
+    const item = await stored(request);
+    expect(item).toMatchObject({ rooms: new Set(['team-1']), wanted: 'board,team-1' });
+    expect(fromItem(item as never)).toMatchObject({ rooms: ['team-1'], refused: ['board'] });
+  });
+
+  test('with strict=1 it is 403 and named', async () => {
     const request = event({
       token: await sign({ ...good, rooms: ['team-*'] }),
       rooms: 'team-1,board',
+      strict: '1',
     });
     expect(await connect(request)).toMatchObject({
       statusCode: 403,
@@ -168,7 +182,8 @@ test('a room that a user named as a pattern is none where patterns have a claim 
   const claims = { rooms: ['team-*', '*'], may_join: ['board-*'] };
   const token = await sign(claims);
   const connect = handler({ JWT_SECRET: SECRET, JWT_ROOM_PATTERNS_CLAIM: 'may_join' });
-  const status = async (rooms: string) => (await connect(event({ token, rooms }))).statusCode;
+  const status = async (rooms: string) =>
+    (await connect(event({ token, rooms, strict: 'true' }))).statusCode;
   expect(await status('team-7')).toBe(403);
   expect(await status('lobby')).toBe(403);
   expect(await status('team-*,board-1')).toBe(200);

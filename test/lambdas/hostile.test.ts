@@ -98,14 +98,17 @@ test.each([
   [{ rooms: [7, null, ''] }, { rooms: '7' }, /does not allow room "7"/],
   [{}, { rooms: '__proto__' }, /does not allow room "__proto__"/],
   [{ rooms: ['board'] }, { rooms: 'board,Board' }, /does not allow room "Board"/],
-])('claims %j with the query %j are 403, and say why', async (claims, query, reason) => {
-  const request = event({ token: await sign(claims), ...query });
-  expect(await handler({ JWT_SECRET: SECRET })(request)).toMatchObject({
-    statusCode: 403,
-    body: expect.stringMatching(reason),
-  });
-  expect(await stored(request)).toBeUndefined();
-});
+])(
+  'claims %j with the query %j and strict=1 are 403, and say why',
+  async (claims, query, reason) => {
+    const request = event({ token: await sign(claims), strict: '1', ...query });
+    expect(await handler({ JWT_SECRET: SECRET })(request)).toMatchObject({
+      statusCode: 403,
+      body: expect.stringMatching(reason),
+    });
+    expect(await stored(request)).toBeUndefined();
+  },
+);
 
 test.each([
   '__proto__',

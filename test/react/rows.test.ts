@@ -186,6 +186,39 @@ test('a component that was hidden for a while shows what it showed last, and not
   expect(shown.slice(before)).not.toContain('rendered');
 });
 
+test('other rooms are joined on the socket that is there, and its lists go on', async () => {
+  const { world, root, options } = await start();
+  await world.sql(`select rowcast.watch('messages', 'MESSAGE', '{room:team,room:lobby}')`);
+  let move: (rooms: string[]) => void = () => undefined;
+  const shown: string[] = [];
+  const Shown = () => {
+    const { rows, status } = useRows(options);
+    shown.push(`${status}: ${rows.map(({ content }) => content)}`);
+    return null;
+  };
+  const Page = () => {
+    const [rooms, setRooms] = useState<string[]>([]);
+    move = setRooms;
+    return createElement(
+      RowcastProvider<Record<string, unknown>>,
+      { url: world.gateway.websocketUrl, WebSocket: WebSocket as never, rooms },
+      createElement(Shown),
+    );
+  };
+  root.render(createElement(StrictMode, null, createElement(Page)));
+  await expect.poll(() => shown.at(-1)).toBe('live: ');
+  const [connection] = world.gateway.connections.keys();
+  move(['lobby']);
+  const granted = async () => (await world.table.items())[0]?.wanted;
+  await expect.poll(granted).toBe('lobby');
+  await world.sql(`insert into messages (content) values ('hello')`);
+  await expect.poll(() => shown.at(-1)).toBe('live: hello');
+  expect([...world.gateway.connections.keys()]).toEqual([connection]);
+  expect(shown.filter((each) => each.startsWith('loading')).length).toBeLessThanOrEqual(
+    shown.findIndex((each) => each.startsWith('live')),
+  );
+});
+
 test('a server renders the rows that it was given, and a hook without a provider says what is missing', async () => {
   const { options } = await start();
   const initial = { rows: [{ id: 1, content: 'rendered' }], cursor: '1.00000000' };

@@ -85,7 +85,13 @@ async function start(
       ttl: 0,
     };
     fanout.open(connection);
-    replay.join({ connection, from, inDoubt: false, ready: () => undefined });
+    replay.join({
+      connection,
+      from,
+      roomChange: undefined,
+      inDoubt: false,
+      ready: () => undefined,
+    });
   };
   return { database, here, feed, log, posted, announced, join, reads };
 }

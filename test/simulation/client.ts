@@ -122,9 +122,9 @@ export class SimulatedClient {
     time.after(noticedMs, () => gateway.drop(connection.connectionId));
   }
 
-  /** Its item is changed in place. */
-  moveTo(rooms: readonly string[]): void {
-    const { table } = this.#around;
+  /** It asks for rooms, and API Gateway writes that to its item; or another hand does. */
+  moveTo(rooms: readonly string[], isAsked: boolean): void {
+    const { table, time } = this.#around;
     const item = this.connection && table.items.get(this.connection.connectionId);
     if (!item || item.connectedAt !== this.connection?.connectedAt) return;
     this.rooms = rooms;
@@ -132,7 +132,8 @@ export class SimulatedClient {
     // Events of a room that it has left need not come any more.
     for (const room of this.#roomsSince.keys())
       if (!rooms.includes(room)) this.#roomsSince.delete(room);
-    const changed = { ...item, rooms };
+    const wish = { wanted: rooms.join(), wantedAt: time.epochMs };
+    const changed = { ...item, rooms, ...(isAsked && wish) };
     for (const term of termsOf(changed)) this.#terms.add(term);
     table.items.set(item.connectionId, changed);
   }
@@ -207,9 +208,17 @@ export class SimulatedClient {
   #receive(frame: Frame): void {
     this.#checkCursor(frame);
     if (frame.type === 'READY') this.#ready(frame);
+    else if (frame.type === 'ROOMS') this.#answered(frame);
     else if (frame.type === 'DISCONNECT') this.#disconnect();
     else if (frame.id !== undefined && !this.#delivery.knows(frame))
       this.#delivery.event(frame as Event);
+  }
+
+  /** Whatever was committed for the rooms from here on must come. */
+  #answered({ wanted, cursor }: Frame): void {
+    this.#around.trace(`${this.userId} is in ${wanted}, at ${cursor}`);
+    this.#delivery.cursor = cursor;
+    if (wanted === this.rooms.join()) this.#expectRooms();
   }
 
   /** Only by a call that its connection is older than. */
@@ -233,7 +242,7 @@ export class SimulatedClient {
     this.#newest.clear();
   }
 
-  /** READY of a leader that knows of a new room: from now on its events must come. */
+  /** READY or ROOMS of a leader that knows of a room: from now on its events must come. */
   #expectRooms(): void {
     const { connection } = this;
     if (!connection) return;

@@ -162,7 +162,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a connection is closed by calls that were before it',
     file: 'relay/disconnect.ts',
-    find: 'return connectedAt < Number(timestamp);',
+    find: 'return sinceMs < Number(timestamp);',
     replace: 'return connectedAt > 0 && timestamp !== null;',
   },
 ];

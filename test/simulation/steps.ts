@@ -111,7 +111,8 @@ export const ACTIONS: Readonly<Record<StepKind, Action>> = {
     if (connection) simulation.gateway.drop(connection.connectionId);
   },
   rooms(simulation, { who, how }) {
-    connected(simulation, who)?.moveTo(how < 0.3 ? [] : [pick(ROOMS, (how * 10) % 1) as string]);
+    const rooms = how < 0.3 ? [] : [pick(ROOMS, (how * 10) % 1) as string];
+    connected(simulation, who)?.moveTo(rooms, (how * 100) % 1 < 0.7);
   },
   // In the transaction of somebody, or in one of its own.
   disconnect(simulation, { who, how }) {

@@ -57,7 +57,7 @@ export class World {
 
   /** @param options.callbackUrl another callback API than the gateway's */
   static async start(
-    options: Partial<LocalGatewayOptions> & {
+    options: Partial<Omit<LocalGatewayOptions, 'table'>> & {
       table?: TestTable;
       callbackUrl?: string;
       auth?: AuthSettings;
@@ -69,6 +69,7 @@ export class World {
     ]);
     const gateway = new LocalGateway({
       stage: 'test',
+      table,
       connect: connectHandler({
         authenticator: new Authenticator(options.auth ?? { mode: 'none' }),
         store: table.store,

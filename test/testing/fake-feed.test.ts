@@ -52,3 +52,17 @@ test('waitFor hears all of a WebSocket message first, and is over when the feed 
   await expect(never).rejects.toThrow('nothing of transaction 7 came');
   await expect(feed.waitFor('7')).rejects.toThrow('nothing of transaction 7 came');
 });
+
+test('rooms that are asked for are granted', async () => {
+  const { feed, ready } = start();
+  ready();
+  await expect.poll(() => feed.status).toBe('live');
+  expect(await feed.setRooms(['a', 'b', 'a'])).toEqual({ rooms: ['a', 'b'], refused: [] });
+  expect(await feed.join('c')).toEqual({ rooms: ['a', 'b', 'c'], refused: [] });
+  expect(await feed.leave('a')).toEqual({ rooms: ['b', 'c'], refused: [] });
+  expect(() => feed.join('x,y')).toThrow(/rooms: "x,y" is empty or has commas/);
+  const joining = feed.join('d');
+  feed.close();
+  await expect(joining).rejects.toThrow('the feed is closed');
+  await expect(feed.join('e')).rejects.toThrow('the feed is closed');
+});

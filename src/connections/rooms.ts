@@ -1,0 +1,55 @@
+/**
+ * Which rooms a connection is in. `$connect` stores what its token allows; its client says what it
+ * wants, then or later on the open socket; the relay is the judge.
+ */
+
+/** Rooms of a connection, and of a token's claim. */
+export const MAX_ROOMS = 100;
+export const MAX_ROOM_BYTES = 128;
+
+/** Half a surrogate pair, which JSON can hold and UTF-8 cannot. */
+const BROKEN_TEXT = /\p{Surrogate}/u;
+const UTF8 = new TextEncoder();
+
+/** `lobby, team-7` as a list, in NFC, each name once. */
+export function roomsIn(text: string): string[] {
+  const names = text.normalize('NFC').split(',');
+  return [...new Set(names.map((name) => name.trim()).filter((name) => name !== ''))];
+}
+
+/** What a token allows: rooms by name, and by patterns (`team-*`). */
+export interface AllowedRooms {
+  readonly names: readonly string[];
+  readonly patterns: readonly string[];
+}
+
+export function isAllowed(room: string, { names, patterns }: AllowedRooms): boolean {
+  return names.includes(room) || patterns.some((pattern) => matches(pattern, room));
+}
+
+/** `team-*` allows every room that starts with `team-`. */
+function matches(pattern: string, room: string): boolean {
+  return pattern.endsWith('*') ? room.startsWith(pattern.slice(0, -1)) : pattern === room;
+}
+
+/** The same as patterns, for the table. A room with such a name as `team-*` cannot be one of them. */
+export function patternsOf({ names, patterns }: AllowedRooms): string[] {
+  return [...new Set([...names.filter((name) => !name.endsWith('*')), ...patterns])];
+}
+
+export interface Judgement {
+  readonly rooms: readonly string[];
+  readonly refused: readonly string[];
+}
+
+/** Whatever a client wants, it gets an answer, and no other connection suffers. */
+export function judge(wanted: readonly string[], allowed: AllowedRooms): Judgement {
+  const rooms: string[] = [];
+  const refused: string[] = [];
+  for (const room of wanted) {
+    const isName = UTF8.encode(room).length <= MAX_ROOM_BYTES && !BROKEN_TEXT.test(room);
+    const isIn = rooms.length < MAX_ROOMS && isName && isAllowed(room, allowed);
+    (isIn ? rooms : refused).push(room);
+  }
+  return { rooms, refused };
+}
