@@ -13,7 +13,7 @@ export interface Frame {
   readonly tx?: string;
   readonly cursor?: string;
   readonly recovered?: boolean;
-  /** Of ROOMS: what was asked for, and what of it was granted and not. */
+  /** ROOMS: what was asked for, and what of it was granted and not. */
   readonly wanted?: string;
   readonly rooms?: readonly string[];
   readonly refused?: readonly string[];

@@ -22,7 +22,7 @@ export interface Connection {
   readonly wanted?: string;
   /** When it asked on the open socket, epoch ms by API Gateway. Each time it gets an answer. */
   readonly wantedAt?: number;
-  /** Of those that it asked for; not stored. */
+  /** The others of those that it asked for; not stored. */
   readonly refused?: readonly string[];
   /** When it asked for rooms that it had not from the beginning, epoch ms; not stored. */
   readonly roomsSince?: ReadonlyMap<string, number>;

@@ -17,7 +17,7 @@ export function roomsIn(text: string): string[] {
   return [...new Set(names.map((name) => name.trim()).filter((name) => name !== ''))];
 }
 
-/** What a token allows: rooms by name, and by patterns (`team-*`). */
+/** Rooms that a token allows, by name and by patterns (`team-*`). */
 export interface AllowedRooms {
   readonly names: readonly string[];
   readonly patterns: readonly string[];
@@ -32,7 +32,7 @@ function matches(pattern: string, room: string): boolean {
   return pattern.endsWith('*') ? room.startsWith(pattern.slice(0, -1)) : pattern === room;
 }
 
-/** The same as patterns, for the table. A room with such a name as `team-*` cannot be one of them. */
+/** As patterns, for the table. A room that is called `team-*` cannot be one of them. */
 export function patternsOf({ names, patterns }: AllowedRooms): string[] {
   return [...new Set([...names.filter((name) => !name.endsWith('*')), ...patterns])];
 }

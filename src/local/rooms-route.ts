@@ -2,7 +2,7 @@ import { ConditionalCheckFailedException, UpdateItemCommand } from '@aws-sdk/cli
 import type { TableReader } from '../connections/scan-feed.ts';
 import { ROOMS_MODEL, roomsTemplate } from '../protocol/rooms-route.ts';
 
-/** What API Gateway knows of the message. */
+/** API Gateway's knowledge of the message. */
 interface MessageContext {
   readonly connectionId: string;
   readonly requestId: string;

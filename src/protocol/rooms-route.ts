@@ -12,7 +12,7 @@ export const ROOMS_ACTION = 'rooms';
 const MAX_LENGTH = 13_000;
 
 /**
- * What the route takes; API Gateway answers anything else itself, and writes nothing (JSON Schema,
+ * The route takes this. API Gateway answers anything else itself, and writes nothing (JSON Schema,
  * draft 4:
  * https://docs.aws.amazon.com/apigateway/latest/developerguide/websocket-api-request-validation.html).
  */

@@ -8,7 +8,7 @@ import { normalTerm, termsOf } from '../protocol/audience.ts';
  * it has all of that, and no READY.
  */
 export interface RoomChange {
-  /** Of its former audience it has everything up to there. */
+  /** It has everything up to there that was for its former audience. */
   readonly upTo: Snapshot;
   /** The terms of rooms that it has joined. */
   readonly gained: ReadonlySet<string>;

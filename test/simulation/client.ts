@@ -36,6 +36,8 @@ export class SimulatedClient {
    * Its rooms have changed in place: the order within a row of several audiences is not promised.
    */
   roomsChanged = false;
+  /** When, in virtual time, it asked for the rooms that it has. */
+  #askedAt: number | null = null;
   /** From when on, in virtual time, it must hear of a room. */
   readonly #roomsSince = new Map<string, number>();
   /** The connection that it has now. */
@@ -132,6 +134,7 @@ export class SimulatedClient {
     // Events of a room that it has left need not come any more.
     for (const room of this.#roomsSince.keys())
       if (!rooms.includes(room)) this.#roomsSince.delete(room);
+    this.#askedAt = isAsked ? time.now : null;
     const wish = { wanted: rooms.join(), wantedAt: time.epochMs };
     const changed = { ...item, rooms, ...(isAsked && wish) };
     for (const term of termsOf(changed)) this.#terms.add(term);
@@ -218,7 +221,34 @@ export class SimulatedClient {
   #answered({ wanted, cursor }: Frame): void {
     this.#around.trace(`${this.userId} is in ${wanted}, at ${cursor}`);
     this.#delivery.cursor = cursor;
-    if (wanted === this.rooms.join()) this.#expectRooms();
+    if (wanted !== this.rooms.join()) return;
+    // A frame that names no place is followed by a READY that says what is missing.
+    if (parseCursor(cursor ?? '')) this.#checkSinceAsked();
+    this.#expectRooms();
+  }
+
+  /** The answer comes after all that was committed for the rooms since they were asked for. */
+  #checkSinceAsked(): void {
+    const { postgres } = this.#around;
+    const askedAt = this.#askedAt;
+    const cursor = parseCursor(this.#delivery.cursor ?? '');
+    if (askedAt === null || !cursor) return;
+    const place = Snapshot.of(cursor.snapshot);
+    const missing = postgres
+      .committedRows()
+      .find(
+        (row) =>
+          !row.isDisconnect &&
+          (row.committedAt ?? 0) > askedAt &&
+          place.sees(row.xid) &&
+          row.audience.some((term) => this.rooms.some((room) => term === `room:${room}`)) &&
+          !this.received.has(row) &&
+          !this.#known.has(row),
+      );
+    if (missing)
+      this.#around.violated(
+        `${this.userId} is in ${this.rooms}, and was not sent ${missing.id}, committed since it asked`,
+      );
   }
 
   /** Only by a call that its connection is older than. */

@@ -165,4 +165,22 @@ export const MUTANTS: readonly Mutant[] = [
     find: 'return sinceMs < Number(timestamp);',
     replace: 'return connectedAt > 0 && timestamp !== null;',
   },
+  {
+    name: 'a room that is joined begins where the others are',
+    file: 'relay/recipients.ts',
+    find: 'const isMore = !roomChange || roomChange.gained.size > 0;',
+    replace: 'const isMore = !roomChange;',
+  },
+  {
+    name: 'of a room that is joined, what was before is taken for known',
+    file: 'relay/room-change.ts',
+    find: '!audience.some((term) => change.gained.has(normalTerm(term)))',
+    replace: 'audience !== undefined',
+  },
+  {
+    name: 'ROOMS before a READY says more than the client has',
+    file: 'relay/replay-group.ts',
+    find: 'const place = isReady ? this.#cursorOf(member) : cursor;',
+    replace: 'const place = cursor;',
+  },
 ];
