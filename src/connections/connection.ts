@@ -1,4 +1,5 @@
 import { MAX_CURSOR_LENGTH } from '../protocol/cursor.ts';
+import { BROKEN_TEXT } from './names.ts';
 import { judge, roomsIn } from './rooms.ts';
 
 /**
@@ -100,9 +101,6 @@ export function keepRoomsSince(before: Connection, now: Connection): Connection 
 
 /** API Gateway's are base64; nothing in it means anything in a path or a header. */
 const CONNECTION_ID = /^[\w+/=-]{1,128}$/;
-
-/** Half a surrogate pair, which UTF-8 cannot hold. */
-const BROKEN_TEXT = /\p{Surrogate}/u;
 
 /** More than lambdas/identity.ts lets in. */
 const MAX_NAME_LENGTH = 1000;

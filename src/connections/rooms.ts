@@ -1,20 +1,13 @@
+import { fitsTerm, MAX_NAMES, namesIn } from './names.ts';
+
 /**
  * Which rooms a connection is in. `$connect` stores what its token allows; its client says what it
  * wants, then or later on the open socket; the relay is the judge.
  */
 
-/** Rooms of a connection, and of a token's claim. */
-export const MAX_ROOMS = 100;
-export const MAX_ROOM_BYTES = 128;
-
-/** Half a surrogate pair, which JSON can hold and UTF-8 cannot. */
-const BROKEN_TEXT = /\p{Surrogate}/u;
-const UTF8 = new TextEncoder();
-
-/** `lobby, team-7` as a list, in NFC, each name once. */
+/** In NFC, as the table has them. */
 export function roomsIn(text: string): string[] {
-  const names = text.normalize('NFC').split(',');
-  return [...new Set(names.map((name) => name.trim()).filter((name) => name !== ''))];
+  return namesIn(text.normalize('NFC'));
 }
 
 /** Rooms that a token allows, by name and by patterns (`team-*`). */
@@ -47,8 +40,7 @@ export function judge(wanted: readonly string[], allowed: AllowedRooms): Judgeme
   const rooms: string[] = [];
   const refused: string[] = [];
   for (const room of wanted) {
-    const isName = UTF8.encode(room).length <= MAX_ROOM_BYTES && !BROKEN_TEXT.test(room);
-    const isIn = rooms.length < MAX_ROOMS && isName && isAllowed(room, allowed);
+    const isIn = rooms.length < MAX_NAMES && fitsTerm(room) && isAllowed(room, allowed);
     (isIn ? rooms : refused).push(room);
   }
   return { rooms, refused };

@@ -1,4 +1,5 @@
 import type { JWTPayload } from 'jose';
+import { namesIn } from '../connections/names.ts';
 import { type AllowedRooms, isAllowed, patternsOf, roomsIn } from '../connections/rooms.ts';
 import { SUBPROTOCOL } from '../protocol/handshake.ts';
 import type { WebSocketEvent } from './event.ts';
@@ -26,7 +27,7 @@ export class Authenticator {
     return withinLimits({
       userId: query.userId || 'anonymous',
       rooms,
-      roles: list(query.roles),
+      roles: namesIn(query.roles ?? ''),
       allowed: ['*'],
     });
   }
@@ -131,18 +132,7 @@ export function subprotocols(event: WebSocketEvent): string[] {
   const header = Object.entries(event.headers ?? {}).find(
     ([name]) => name.toLowerCase() === 'sec-websocket-protocol',
   )?.[1];
-  return list(header);
-}
-
-function list(text: string | undefined): string[] {
-  return [
-    ...new Set(
-      (text ?? '')
-        .split(',')
-        .map((part) => part.trim())
-        .filter((part) => part !== ''),
-    ),
-  ];
+  return namesIn(header ?? '');
 }
 
 /** OAuth's lists of words in one string (RFC 8693, 4.2). */

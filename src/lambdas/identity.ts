@@ -1,12 +1,7 @@
-import { MAX_ROOM_BYTES, MAX_ROOMS } from '../connections/rooms.ts';
+import { BROKEN_TEXT, fitsTerm, MAX_NAME_BYTES, MAX_NAMES } from '../connections/names.ts';
 
-/**
- * In UTF-8, so that a term of the log (rowcast.max_term_bytes()) can name every user, room and
- * role. A hundred rooms and roles of this length are 26 kB of an item's 400 kB.
- */
+/** In UTF-8, so that a term of the log (rowcast.max_term_bytes()) can name every user. */
 const MAX_USER_ID_BYTES = 190;
-const MAX_NAMES = MAX_ROOMS;
-const MAX_NAME_BYTES = MAX_ROOM_BYTES;
 
 export type Authentication =
   | { readonly allowed: true; readonly identity: Identity }
@@ -39,9 +34,7 @@ export function withinLimits(given: Identity): Authentication {
   for (const [kind, names] of [['room', rooms] as const, ['role', roles] as const]) {
     if (names.length > MAX_NAMES)
       return refuse(`${names.length} ${kind}s; a connection has at most ${MAX_NAMES}`);
-    const wrong = names.find(
-      (name) => Buffer.byteLength(name) > MAX_NAME_BYTES || BROKEN_TEXT.test(name),
-    );
+    const wrong = names.find((name) => !fitsTerm(name));
     if (wrong !== undefined)
       return refuse(
         `the name of a ${kind} is text of at most ${MAX_NAME_BYTES} bytes: ${shown(wrong)}`,
@@ -49,9 +42,6 @@ export function withinLimits(given: Identity): Authentication {
   }
   return { allowed: true, identity };
 }
-
-/** Half a surrogate pair, which JSON can hold and UTF-8 cannot. */
-const BROKEN_TEXT = /\p{Surrogate}/u;
 
 export function shown(name: string): string {
   return JSON.stringify(name.length > 40 ? `${name.slice(0, 40)}…` : name);
