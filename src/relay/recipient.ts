@@ -23,8 +23,6 @@ export class Recipient {
   replays = 0;
   /** Closes it where it has not caught up by then. */
   deadline: Timer | undefined;
-  /** Its replay is of rooms that it has joined, and of what was dispatched since. */
-  roomChange: RoomChange | undefined;
 
   constructor(connection: Connection, standing: Standing) {
     this.connection = connection;
@@ -56,6 +54,8 @@ export interface Standing {
   readonly lagging: boolean;
   /** The leader before may have served it without naming it. */
   readonly inDoubt: boolean;
+  /** Its replay is of rooms that it has joined, and of what was dispatched since; else null. */
+  readonly roomChange: RoomChange | null;
 }
 
 export type Stage = 'replaying' | 'live' | 'closing';
@@ -101,6 +101,7 @@ const fallBehind: Transition<Snapshot> = (now, at) => ({
   ...now,
   stage: 'replaying',
   lagging: false,
+  roomChange: null,
   pin: pinned(now, at),
 });
 
@@ -116,6 +117,7 @@ export const TRANSITIONS: {
       served: true,
       hadReady: true,
       inDoubt: false,
+      roomChange: null,
       pin: at,
     }),
     lags: lag,
@@ -156,6 +158,7 @@ export const JOINING: Standing = {
   hadReady: false,
   lagging: false,
   inDoubt: false,
+  roomChange: null,
 };
 
 /** The standing of a connection that the leader before has served: the cursor says what it has. */
@@ -166,6 +169,7 @@ export const SERVED: Standing = {
   hadReady: true,
   lagging: false,
   inDoubt: false,
+  roomChange: null,
 };
 
 /** The standing of a connection that was served up to a place before the cursor. */

@@ -16,7 +16,7 @@ import type { Inheritance } from './inheritance.ts';
 import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
 import { Recipient, type RecipientEvents, type Standing, servedUpTo } from './recipient.ts';
 import type { Replay } from './replay.ts';
-import { type RoomChange, roomChangeOf } from './room-change.ts';
+import { roomChangeOf } from './room-change.ts';
 import { TakeoverRecord } from './takeover-record.ts';
 
 /** A connection that has not caught up after this long is closed, and resumes by its own cursor. */
@@ -111,7 +111,6 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
     if (!recipient || recipient.standing.stage === 'closing') return;
     const upTo = Snapshot.of(from);
     this.#apply(recipient, 'fellBehind', upTo);
-    recipient.roomChange = undefined;
     this.#catchUp(recipient, upTo);
     this.#deps.events.emit('behind', connection);
   }
@@ -169,12 +168,11 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
     }
     const inLane = waiting ? Snapshot.of(waiting) : readUpTo().snapshot;
     const upTo = stage === 'live' ? inLane : (pin ?? inLane);
-    const earlier = { connection: before, isLive: stage === 'live', roomChange: former.roomChange };
-    const roomChange = roomChangeOf(earlier, connection, upTo);
+    const roomChange = roomChangeOf(former, connection, upTo);
     const isMore = !roomChange || roomChange.gained.size > 0;
     const from = isMore ? upTo.meet(this.#placeBeforeChange(connection)) : upTo;
-    const hadReady = former.standing.hadReady && roomChange !== undefined;
-    this.#join(connection, { ...servedUpTo(from), hadReady }, roomChange);
+    const hadReady = former.standing.hadReady && roomChange !== null;
+    this.#join(connection, { ...servedUpTo(from), hadReady, roomChange });
   }
 
   #apply<Name extends keyof RecipientEvents>(
@@ -185,9 +183,8 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
     if (recipient.apply(name, at)) this.#record.note(recipient);
   }
 
-  #join(connection: Connection, standing: Standing, roomChange?: RoomChange): void {
+  #join(connection: Connection, standing: Standing): void {
     const recipient = this.#add(connection, standing);
-    recipient.roomChange = roomChange;
     const { stage, pin } = standing;
     this.#deps.fanout.open(connection);
     if (stage === 'live') this.#deps.fanout.goLive(connection);
@@ -270,8 +267,8 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
       if (this.#of(connection) !== recipient || round !== recipient.replays) return;
       this.#ready(recipient, upTo);
     };
-    const { roomChange, standing } = recipient;
-    this.#deps.replay.join({ connection, from, roomChange, inDoubt: standing.inDoubt, ready });
+    const { inDoubt, roomChange } = recipient.standing;
+    this.#deps.replay.join({ connection, from, roomChange, inDoubt, ready });
   }
 
   /** READY was delivered, and with it everything up to `upTo`. */
@@ -279,7 +276,6 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
     if (recipient.standing.stage === 'closing') return;
     recipient.deadline?.cancel();
     recipient.deadline = undefined;
-    recipient.roomChange = undefined;
     this.#apply(recipient, 'ready', upTo);
     this.#commitSoon();
   }

@@ -290,7 +290,7 @@ export interface Member {
   /** The next leader knows what it has, or has to begin anew. */
   announced: boolean;
   /** It is live but for rooms that it has joined: no READY follows. */
-  roomChange: RoomChange | undefined;
+  roomChange: RoomChange | null;
   /** Events that it was sent in this replay. */
   sent: number;
 }

@@ -168,7 +168,7 @@ export class Replay {
   /** From where the log is read now: READY says that something is missing. */
   #beginAnew(member: Member): void {
     const now = dispatchedUpTo(this.#deps.position());
-    const anew = { has: now, start: now, fromItsCursor: false, roomChange: undefined, sent: 0 };
+    const anew = { has: now, start: now, fromItsCursor: false, roomChange: null, sent: 0 };
     Object.assign(member, anew);
     this.#queue(member);
   }
@@ -180,7 +180,7 @@ export interface Joining {
   /** It has everything that this sees; undefined for one that has had nothing yet. */
   readonly from: Snapshot | undefined;
   /** It is live but for rooms that it has joined. */
-  readonly roomChange: RoomChange | undefined;
+  readonly roomChange: RoomChange | null;
   /** The leader before may have served it without naming it. */
   readonly inDoubt: boolean;
   /** READY was delivered, and everything up to there; or the connection was closed meanwhile. */

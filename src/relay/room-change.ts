@@ -15,20 +15,21 @@ export interface RoomChange {
 }
 
 /**
- * Undefined where something else has changed, or was: then it is replayed to as a connection that
- * fell behind.
- * @param former.roomChange of an earlier wish, whose replay is not over
+ * Null where something else has changed, or the connection was not live: then it is replayed to as
+ * one that fell behind.
+ * @param former its recipient before; a change that is not over is part of the new one
  * @param upTo the place up to which it has had everything
  */
 export function roomChangeOf(
-  former: { connection: Connection; isLive: boolean; roomChange: RoomChange | undefined },
+  former: Former,
   connection: Connection,
   upTo: Snapshot,
-): RoomChange | undefined {
-  const { connection: before, isLive, roomChange } = former;
+): RoomChange | null {
+  const { connection: before, standing } = former;
+  const { stage, roomChange } = standing;
   // Nobody waits for an answer to a change that another hand has made.
-  if (!hasSameRest(before, connection) || connection.wantedAt === before.wantedAt) return undefined;
-  if (!isLive && !roomChange) return undefined;
+  if (!hasSameRest(before, connection) || connection.wantedAt === before.wantedAt) return null;
+  if (stage !== 'live' && !roomChange) return null;
   const known = new Set(termsOf(before));
   const isGained = (term: string) => !known.has(term) || roomChange?.gained.has(term);
   return {
@@ -37,9 +38,15 @@ export function roomChangeOf(
   };
 }
 
+/** As much of a recipient as is needed. */
+interface Former {
+  readonly connection: Connection;
+  readonly standing: { readonly stage: string; readonly roomChange: RoomChange | null };
+}
+
 /** The connection had the event before it joined other rooms. */
 export function hadBefore(
-  change: RoomChange | undefined,
+  change: RoomChange | null,
   xid: bigint,
   audience: readonly string[],
 ): boolean {

@@ -29,6 +29,7 @@ interface Expected {
   readonly hadReady?: true;
   readonly lagging?: boolean;
   readonly inDoubt?: false;
+  readonly roomChange?: null;
 }
 
 type ExpectedTable = {
@@ -47,13 +48,21 @@ const fallsBehind = ({ pin }: Standing): Expected => ({
   stage: 'replaying',
   pin: pin ? 'meet' : 'at',
   lagging: false,
+  roomChange: null,
 });
 
 /** Written a second time, by what is promised: an event that is missing here does not compile. */
 const EXPECTED: ExpectedTable = {
   replaying: {
     announced: ({ served }) => (served ? same() : { pin: 'at', served: true }),
-    ready: () => ({ stage: 'live', pin: 'at', served: true, hadReady: true, inDoubt: false }),
+    ready: () => ({
+      stage: 'live',
+      pin: 'at',
+      served: true,
+      hadReady: true,
+      inDoubt: false,
+      roomChange: null,
+    }),
     lags: () => ({ pin: 'kept', lagging: true }),
     waits: ({ pin }) => ({ pin: pin ? 'kept' : 'at' }),
     caughtUp: () => ({ pin: 'kept', lagging: false }),
@@ -86,6 +95,7 @@ const EXPECTED: ExpectedTable = {
 const PLACE = at(20);
 const PINS = [null, at(10), at(20), at(30), new Snapshot(15n, 25n, [15n])];
 const FLAGS = [false, true];
+const ROOM_CHANGES = [null, { upTo: at(15), gained: new Set(['room:a']) }];
 const STAGES = Object.keys(TRANSITIONS) as Stage[];
 const EVENTS = Object.keys(TRANSITIONS.live) as (keyof RecipientEvents)[];
 
@@ -94,7 +104,9 @@ function* standings(stage: Stage): Iterable<Standing> {
     for (const served of FLAGS)
       for (const hadReady of FLAGS)
         for (const lagging of FLAGS)
-          for (const inDoubt of FLAGS) yield { stage, pin, served, hadReady, lagging, inDoubt };
+          for (const inDoubt of FLAGS)
+            for (const roomChange of ROOM_CHANGES)
+              yield { stage, pin, served, hadReady, lagging, inDoubt, roomChange };
 }
 
 test.each(STAGES.flatMap((stage) => EVENTS.map((event) => [stage, event] as const)))(

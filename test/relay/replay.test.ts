@@ -88,7 +88,7 @@ async function start(
     replay.join({
       connection,
       from,
-      roomChange: undefined,
+      roomChange: null,
       inDoubt: false,
       ready: () => undefined,
     });
