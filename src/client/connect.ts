@@ -18,14 +18,9 @@ import type { Frame } from './frames.ts';
 import { iterator } from './iterator.ts';
 import { Listeners } from './listeners.ts';
 import type { Message, Ready } from './message.ts';
-import {
-  type ConnectOptions,
-  type Received,
-  roomList,
-  type Settings,
-  settingsOf,
-} from './options.ts';
+import { type ConnectOptions, type Received, type Settings, settingsOf } from './options.ts';
 import { retryDelayMs } from './retry.ts';
+import { RoomWish } from './room-wish.ts';
 import { Timer } from './timer.ts';
 import { isOnline, onWakeup } from './wakeup.ts';
 
@@ -67,16 +62,13 @@ class ReconnectingFeed implements Feed {
   readonly #messages = new Listeners<[Message]>();
   readonly #readies = new Listeners<[Ready]>();
   readonly #statuses = new Listeners<[Status, Error?]>();
-  readonly #answers = new Listeners<[Granted]>();
-  readonly #asking = new Timer();
+  readonly #wish: RoomWish;
   readonly #closing = new AbortController();
   readonly #retry = new Timer();
   readonly #renewal = new Timer();
   #connection: Connection | undefined;
   /** Takes the other's place once it is READY, or when the other ends. */
   #successor: Connection | undefined;
-  /** Rooms that were asked for last, by comma. */
-  #wish = '';
   /** Attempts in a row that did not come to READY; of successors, in a row too. */
   #failures = 0;
   #renewalFailures = 0;
@@ -92,8 +84,9 @@ class ReconnectingFeed implements Feed {
 
   constructor(options: ConnectOptions) {
     this.#settings = settingsOf(options);
-    const { signal, url } = this.#settings;
-    this.#wish = url.searchParams.get('rooms') ?? '';
+    const { signal, url, pongTimeoutMs } = this.#settings;
+    const rooms = url.searchParams.get('rooms') ?? '';
+    this.#wish = new RoomWish(rooms, () => this.#askForRooms(), pongTimeoutMs);
     this.#delivery = new Delivery({
       ...this.#settings,
       fetchRow: this.#settings.fetchRow as DeliveryDeps['fetchRow'],
@@ -136,47 +129,25 @@ class ReconnectingFeed implements Feed {
 
   async waitFor(tx: string, timeoutMs = 10_000): Promise<void> {
     if (this.delivered.has(tx)) return;
-    await new Promise<void>((resolve, reject) => {
-      const timer = new Timer();
-      const over = (error?: Error) => {
-        timer.stop();
-        for (const stop of stops) stop();
-        if (error) reject(error);
-        else resolve();
-      };
-      const none = () => over(new Error(`rowcast: nothing of transaction ${tx} came`));
-      const stops = [
-        // The others of its WebSocket message come first.
-        this.onMessage((message) => message.tx === tx && queueMicrotask(over)),
-        this.onReady(({ recovered }) => recovered || over()),
-        this.onStatus(() => this.#closed && none()),
-      ];
-      timer.set(this.#closed ? 0 : timeoutMs, none);
-    });
+    const none = `nothing of transaction ${tx} came`;
+    await this.#first<void>(timeoutMs, none, (done) => [
+      // The others of its WebSocket message come first.
+      this.onMessage((message) => message.tx === tx && queueMicrotask(done)),
+      this.onReady(({ recovered }) => recovered || done()),
+    ]);
   }
 
   setRooms(rooms: readonly string[]): Promise<Granted> {
-    this.#wish = roomList(rooms);
-    this.#ask();
-    return new Promise((resolve, reject) => {
-      const closed = () => this.#closed && reject(new Error('rowcast: the feed is closed'));
-      const stops = [
-        this.#answers.add((granted) => {
-          for (const stop of stops) stop();
-          resolve(granted);
-        }),
-        this.onStatus(closed),
-      ];
-      closed();
-    });
+    this.#wish.change(rooms);
+    return this.#first<Granted>(null, 'the feed is closed', (done) => [this.#wish.onAnswer(done)]);
   }
 
   join(room: string): Promise<Granted> {
-    return this.setRooms([...this.#rooms, room]);
+    return this.setRooms([...this.#wish.rooms, room]);
   }
 
   leave(room: string): Promise<Granted> {
-    return this.setRooms(this.#rooms.filter((each) => each !== room));
+    return this.setRooms(this.#wish.rooms.filter((each) => each !== room));
   }
 
   reconnect(): void {
@@ -191,13 +162,44 @@ class ReconnectingFeed implements Feed {
     this.#closing.abort();
     this.#retry.stop();
     this.#renewal.stop();
-    this.#asking.stop();
+    this.#wish.stop();
     this.#drop();
     this.#show('offline');
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<Message> {
     return iterator((listener) => this.onMessage(listener), this.#closing.signal);
+  }
+
+  /**
+   * Resolves with the first that the listeners hear. Rejects after a time, and when the feed is
+   * closed.
+   */
+  #first<Value>(
+    timeoutMs: number | null,
+    otherwise: string,
+    listen: (done: (value: Value) => void) => (() => void)[],
+  ): Promise<Value> {
+    return new Promise((resolve, reject) => {
+      const timer = new Timer();
+      const over = () => {
+        timer.stop();
+        for (const stop of stops) stop();
+      };
+      const fail = () => {
+        over();
+        reject(new Error(`rowcast: ${otherwise}`));
+      };
+      const stops = [
+        ...listen((value) => {
+          over();
+          resolve(value);
+        }),
+        this.onStatus(() => this.#closed && fail()),
+      ];
+      if (this.#closed) fail();
+      else if (timeoutMs !== null) timer.set(timeoutMs, fail);
+    });
   }
 
   get #closed(): boolean {
@@ -214,11 +216,11 @@ class ReconnectingFeed implements Feed {
 
   #open(): Connection {
     this.#lastAttemptAt = Date.now();
-    const from = { cursor: this.cursor, refused: this.#tokenRefused, rooms: this.#wish };
+    const from = { cursor: this.cursor, refused: this.#tokenRefused, rooms: this.#wish.text };
     const connection: Connection = new Connection(this.#settings, from, {
       opened: () => {
         this.#tokenRefused = false;
-        if (connection.rooms !== this.#wish) this.#ask();
+        if (connection.rooms !== this.#wish.text) this.#wish.ask();
         if (connection === this.#connection) this.#show('replaying');
       },
       frames: (frames) => {
@@ -241,7 +243,7 @@ class ReconnectingFeed implements Feed {
     else if (frame.type === 'ROOMS')
       this.#delivery.afterwards(() => {
         this.#delivery.cursor = frame.cursor ?? this.cursor;
-        if (frame.wanted === this.#wish) this.#answered(frame as Granted);
+        if (frame.wanted === this.#wish.text) this.#wish.answered(frame as Granted);
       });
     else if (frame.type === 'DISCONNECT') {
       // Its token may not say any more what is allowed: the next one is to be fresh.
@@ -264,25 +266,17 @@ class ReconnectingFeed implements Feed {
       this.#delivery.cursor = cursor || undefined;
       connection.live = true;
       if (connection === this.#connection) this.#show('live');
-      if (connection.rooms === this.#wish) this.#answered({ rooms: this.#rooms, refused: [] });
+      if (connection.rooms === this.#wish.text)
+        this.#wish.answered({ rooms: this.#wish.rooms, refused: [] });
       if (!this.#closed) this.#readies.call({ ...ready, cursor });
     });
   }
 
-  get #rooms(): string[] {
-    return this.#wish.split(',').filter(Boolean);
-  }
-
-  /** Asks again where no answer comes. A connection that is not open yet asks as it connects. */
-  #ask(): void {
-    const connections = [this.#connection, this.#successor];
-    for (const connection of connections) if (connection?.open) connection.ask(this.#wish);
-    this.#asking.set(this.#settings.pongTimeoutMs, () => this.#ask());
-  }
-
-  #answered({ rooms, refused }: Granted): void {
-    this.#asking.clear();
-    this.#answers.call({ rooms, refused });
+  /** A connection that is not open yet asks as it connects. */
+  #askForRooms(): void {
+    const { text } = this.#wish;
+    for (const connection of [this.#connection, this.#successor])
+      if (connection?.open) connection.ask(text);
   }
 
   /** Another READY of the same connection makes it no younger. */

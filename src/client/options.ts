@@ -135,6 +135,10 @@ export function roomList(rooms: readonly string[]): string {
   return [...new Set(rooms.map((room) => room.normalize()))].join();
 }
 
+export function roomNames(list: string): string[] {
+  return list.split(',').filter(Boolean);
+}
+
 function endpoint(text: string, rooms: readonly string[]): URL {
   let url: URL | undefined;
   try {

@@ -77,7 +77,8 @@ export function RowcastProvider<Map extends object = Record<string, unknown>>({
     [url],
   );
   useEffect(() => shared.hold(), [shared]);
-  useEffect(() => shared.setRooms(joined), [shared, joined]);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another array of the same is no change
+  useEffect(() => shared.setRooms(rooms), [shared, joined]);
   return createElement(Context.Provider, { value: shared }, children);
 }
 
@@ -198,12 +199,13 @@ class SharedFeed implements ListFeed, Store<RowcastState> {
     };
   }
 
-  /** @param rooms by comma. A feed that is opened now has them already. */
-  setRooms(rooms: string): void {
-    if (this.#rooms !== undefined && this.#rooms !== rooms)
+  /** A feed that is opened now has them already. */
+  setRooms(rooms: readonly string[]): void {
+    const list = rooms.join();
+    if (this.#rooms !== undefined && this.#rooms !== list)
       // Rejects when the feed is closed: another has the rooms then.
-      this.#feed?.setRooms(rooms.split(',').filter(Boolean)).catch(() => undefined);
-    this.#rooms = rooms;
+      this.#feed?.setRooms(rooms).catch(() => undefined);
+    this.#rooms = list;
   }
 
   #open(): Feed {

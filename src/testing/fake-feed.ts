@@ -1,6 +1,6 @@
 import { connect } from '../client/connect.ts';
 import type { Feed } from '../client/feed.ts';
-import type { ConnectOptions, WebSocketLike } from '../client/options.ts';
+import { type ConnectOptions, roomNames, type WebSocketLike } from '../client/options.ts';
 
 /** The installation that its cursors name. */
 const TAG = 'fa4efeed';
@@ -129,12 +129,11 @@ class FakeSocket implements WebSocketLike {
 
   /** Every room that is asked for is granted. */
   send(message: string): void {
-    const { action, rooms } = JSON.parse(message) as { action: string; rooms?: string };
-    const granted = rooms?.split(',').filter(Boolean);
+    const { rooms } = JSON.parse(message) as { rooms?: string };
     const answer =
-      action === 'ping'
+      rooms === undefined
         ? { type: 'pong' }
-        : { type: 'ROOMS', wanted: rooms, rooms: granted, refused: [] };
+        : { type: 'ROOMS', wanted: rooms, rooms: roomNames(rooms), refused: [] };
     queueMicrotask(() => this.receive(JSON.stringify(answer)));
   }
 
