@@ -259,7 +259,7 @@ class FetchedList<Row extends object> implements LiveList<Row> {
       const row = rowOf(data);
       if (type[0] === 'T') this.#rows = new Rows(this.#options);
       else if (type[0] === 'D') this.#rows.delete(row);
-      else this.#isWhole = !truncated && !fetched && this.#rows.put(row, old ? rowOf(old) : row);
+      else this.#isWhole = !truncated && !fetched && this.#rows.put(row, !!old && rowOf(old));
     } catch {
       // It has not the list's key, or the application's own functions do not take it.
       this.#isWhole = false;

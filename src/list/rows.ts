@@ -37,13 +37,13 @@ export class Rows<Row extends object> {
 
   /**
    * @param data columns that are new; the others stay
-   * @param old the row before, or its key
+   * @param old the row before or its key, where they are known
    * @returns false, and does nothing, where the key has changed: where keys are shifted or swapped,
    * the row that has the former key by now may be another
    */
-  put(data: Partial<Row>, old = data): boolean {
+  put(data: Partial<Row>, old?: Partial<Row> | false): boolean {
     const key = this.#keyOf(data);
-    if (this.#keyOf(old) !== key) return false;
+    if (old && this.#keyOf(old) !== key) return false;
     const before = this.#byKey.get(key);
     const row = { ...before, ...data } as Row;
     const { where, compare } = this.#options;
@@ -53,11 +53,12 @@ export class Rows<Row extends object> {
     }
     this.#byKey.set(key, row);
     this.#sorted = undefined;
-    const isForward = before && (compare?.(row, before) as number) <= 0;
     if (
       this.#byKey.size > this.#limit ||
       // Rows that are not here may come before one that has become the last.
-      (this.#more && !isForward && this.sorted.at(-1) === row)
+      (this.#more &&
+        this.sorted.at(-1) === row &&
+        !(before && (compare?.(row, before) as number) <= 0))
     ) {
       this.#more = true;
       this.delete(this.sorted.at(-1) as Row);

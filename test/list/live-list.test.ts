@@ -1,76 +1,8 @@
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import type { Message, TableMessages } from '../../src/client/message.ts';
-import {
-  type Fetched,
-  isTable,
-  type ListOptions,
-  type LiveList,
-  liveList,
-} from '../../src/list/live-list.ts';
+import { isTable, liveList } from '../../src/list/live-list.ts';
 import { fakeFeed } from '../../src/testing/fake-feed.ts';
-
-interface Order {
-  id: number | string;
-  status: string;
-  total?: number;
-}
-
-const order = (id: number, status = 'new', total = id): Order => ({ id, status, total });
-const inserted = (data: Order) => ({ type: 'NEW_ORDER', data });
-const updated = (data: Order) => ({ type: 'UPDATE_ORDER', data });
-const deleted = (data: Order) => ({ type: 'DELETE_ORDER', data });
-
-/** A list whose fetches are answered by the test, one by one. */
-function start(options: Partial<ListOptions<Order>> = {}, feed = fakeFeed()) {
-  const fetches: {
-    answer(fetched: Fetched<Order>): Promise<void>;
-    fail(error: Error): void;
-    signal: AbortSignal;
-  }[] = [];
-  const list = liveList<Order>(feed.feed, {
-    entity: 'ORDER',
-    fetch: ({ signal }) =>
-      new Promise((resolve, reject) =>
-        fetches.push({
-          answer: async (fetched) => {
-            resolve(fetched);
-            await vi.waitFor(() => expect(list.rows).toBeDefined());
-          },
-          fail: reject,
-          signal,
-        }),
-      ),
-    ...options,
-  });
-  onTestFinished(() => {
-    list.close();
-    feed.feed.close();
-  });
-  /** Each state that a subscriber was told of. */
-  const seen: string[] = [];
-  list.subscribe(() =>
-    seen.push(`${list.status} ${list.rows.map(({ id, status }) => `${id}:${status}`)}`),
-  );
-  const fetch = async (nth: number) => {
-    await expect.poll(() => fetches.length).toBeGreaterThan(nth);
-    return fetches[nth] as (typeof fetches)[number];
-  };
-  return { ...feed, list, fetches, fetch, seen };
-}
-
-const rows = (list: LiveList<Order>) => list.rows.map(({ id, status }) => `${id}:${status}`);
-
-async function live(
-  options: Partial<ListOptions<Order>> = {},
-  first: Order[] = [order(1), order(2)],
-) {
-  const made = start(options);
-  made.ready();
-  const { answer } = await made.fetch(0);
-  await answer({ rows: first, cursor: made.snapshot() });
-  await expect.poll(() => made.list.status).toBe('live');
-  return made;
-}
+import { deleted, inserted, live, type Order, order, rows, start, updated } from './orders.ts';
 
 test('messages of several tables and of the application are told apart, by type too', () => {
   type Messages = TableMessages<'ORDER', Order> &
@@ -226,21 +158,6 @@ test('an API without a snapshot works too, and says that it is not exact', async
   expect([made.list.status, made.list.exact]).toEqual(['live', false]);
 });
 
-test('a fetch that fails is told and made again; rows stay and go on', async () => {
-  const made = start();
-  made.ready();
-  (await made.fetch(0)).fail(new Error('503'));
-  await expect.poll(() => made.list.status).toBe('error');
-  expect(made.list.error?.message).toBe('503');
-  await (await made.fetch(1)).answer({ rows: [order(1)], cursor: made.snapshot() });
-  await expect.poll(() => made.list.status).toBe('live');
-  void made.list.refresh();
-  (await made.fetch(2)).fail(new Error('500'));
-  await expect.poll(() => made.list.status).toBe('error');
-  made.push(updated(order(1, 'paid')));
-  await expect.poll(() => rows(made.list)).toEqual(['1:paid']);
-});
-
 test('keys are text, compound ones too', async () => {
   const made = await live({}, [{ id: '1', status: 'as pg has it' }]);
   made.push(updated(order(1, 'as JSON has it')));
@@ -331,98 +248,6 @@ test('data as text is parsed by the application', async () => {
   await expect.poll(() => made.list.rows.map(({ id }) => id)).toEqual(['1']);
 });
 
-test('a closed list hears nothing, fetches nothing, and ends the fetch that goes on', async () => {
-  const made = start();
-  made.ready();
-  const { signal, answer } = await made.fetch(0);
-  made.list.close();
-  made.list.close();
-  expect([signal.aborted, made.list.status]).toEqual([true, 'closed']);
-  await answer({ rows: [order(1)], cursor: made.snapshot() });
-  made.ready({ recovered: false });
-  made.push(inserted(order(2)));
-  await expect.poll(() => made.feed.delivered.size).toBe(1);
-  expect([rows(made.list), made.fetches.length]).toEqual([[], 1]);
-});
-
-test('a table whose key has another name is an error that says so', async () => {
-  const made = start({ key: 'uuid' as 'id' });
-  made.ready();
-  await (await made.fetch(0)).answer({ rows: [order(1)], cursor: made.snapshot() });
-  await expect.poll(() => made.list.error?.message).toBe('liveList: no uuid in a row; see key');
-});
-
-test('a refresh during a fetch is followed by another fetch: the first may not have seen what led to it', async () => {
-  const made = await live();
-  const first = made.list.refresh();
-  const before = await made.fetch(1);
-  const second = made.list.refresh();
-  await before.answer({ rows: [order(1)], cursor: made.snapshot() });
-  const { answer } = await made.fetch(2);
-  made.push(inserted(order(5)));
-  await expect.poll(() => rows(made.list)).toEqual(['1:new', '5:new']);
-  await answer({ rows: [order(1, 'changed')], cursor: '1000.fa4efeed' });
-  await Promise.all([first, second]);
-  expect(rows(made.list)).toEqual(['1:changed', '5:new']);
-  expect(made.fetches).toHaveLength(3);
-});
-
-test('a fetch that does not heed its signal holds up neither a restart nor close()', async () => {
-  const made = start();
-  made.ready();
-  await made.fetch(0);
-  made.cut();
-  made.ready({ recovered: false });
-  await (await made.fetch(1)).answer({ rows: [order(1)], cursor: made.snapshot() });
-  await expect.poll(() => made.list.status).toBe('live');
-  const refreshed = made.list.refresh();
-  made.list.close();
-  await refreshed;
-  await made.list.refresh();
-  expect(made.fetches).toHaveLength(3);
-});
-
-test('a row that fetchRow brought may be newer than its message: the list is fetched, and older messages do not follow it', async () => {
-  const fake = fakeFeed({ fetchRow: async () => order(1, 'third') });
-  const made = start({}, fake);
-  made.ready();
-  await (await made.fetch(0)).answer({ rows: [order(1, 'first')], cursor: made.snapshot() });
-  await expect.poll(() => made.list.status).toBe('live');
-  made.push(
-    { type: 'UPDATE_ORDER', data: { id: 1 }, truncated: true },
-    updated(order(1, 'second')),
-    updated(order(1, 'third')),
-  );
-  const { answer } = await made.fetch(1);
-  await expect.poll(() => made.feed.delivered.size).toBe(3);
-  await answer({ rows: [order(1, 'third')], cursor: made.snapshot() });
-  await expect.poll(() => made.list.status).toBe('live');
-  expect([...new Set(made.seen.map((each) => each.split(' ')[1]))]).toEqual(['1:first', '1:third']);
-});
-
-test('initial rows without a snapshot are shown and fetched anew, on a feed that is live as well', async () => {
-  const fake = fakeFeed();
-  fake.ready();
-  await expect.poll(() => fake.feed.status).toBe('live');
-  const made = start({ initial: [order(1, 'long ago')] }, fake);
-  expect([made.list.status, rows(made.list)]).toEqual(['stale', ['1:long ago']]);
-  await (await made.fetch(0)).answer({ rows: [order(1, 'now')], cursor: made.snapshot() });
-  await expect.poll(() => rows(made.list)).toEqual(['1:now']);
-});
-
-test('more messages than are kept during a fetch begin another, and none is lost without a snapshot', async () => {
-  const made = start();
-  made.ready();
-  await made.fetch(0);
-  for (let n = 0; n < 11; n++)
-    made.push(...Array.from({ length: 1000 }, () => updated(order(1, `of ${n}`))));
-  const { answer } = await made.fetch(1);
-  expect(made.fetches[0]?.signal.aborted).toBe(true);
-  made.push(inserted(order(2)));
-  await answer([order(1, 'of 10')]);
-  await expect.poll(() => rows(made.list)).toEqual(['1:of 10', '2:new']);
-});
-
 test('a message without the key of the list has it fetched', async () => {
   const made = await live({ key: 'total' as 'id' }, [order(1, 'new', 50)]);
   made.push({ type: 'DELETE_ORDER', data: { id: 1 }, truncated: true });
@@ -430,58 +255,6 @@ test('a message without the key of the list has it fetched', async () => {
   expect(made.list.status).toBe('stale');
   await answer({ rows: [], cursor: made.snapshot() });
   await expect.poll(() => [made.list.status, rows(made.list)]).toEqual(['live', []]);
-});
-
-test('after a restore, in which transactions are counted anew, the list is fetched and goes on', async () => {
-  const made = await live();
-  made.push({ ...inserted(order(3)), tx: '5000' });
-  await expect.poll(() => rows(made.list)).toHaveLength(3);
-  made.cut();
-  const restored = { installation: '0dd0cafe', cursor: '300.0dd0cafe' };
-  made.push({ type: 'READY', recovered: false, cursor: restored.cursor } as never);
-  const { answer } = await made.fetch(1);
-  await answer({ rows: [order(1, 'restored')], cursor: restored.cursor });
-  await expect.poll(() => [made.list.status, rows(made.list)]).toEqual(['live', ['1:restored']]);
-  made.push({ ...updated(order(1, 'paid')), tx: '301', cursor: restored.cursor });
-  await expect.poll(() => rows(made.list)).toEqual(['1:paid']);
-  made.feed.waitFor('5000', 1).catch(() => undefined);
-  expect([...made.feed.delivered]).toEqual(['301']);
-});
-
-test('an answer that is no list of such rows leaves the rows, is told, and so is another error after it', async () => {
-  const made = await live();
-  const errors: (string | undefined)[] = [];
-  made.list.subscribe(() => errors.push(made.list.error?.message));
-  void made.list.refresh();
-  await (await made.fetch(1)).answer({
-    rows: [{ status: 'no id' } as Order],
-    cursor: made.snapshot(),
-  });
-  await expect.poll(() => made.list.status).toBe('error');
-  expect(rows(made.list)).toEqual(['1:new', '2:new']);
-  (await made.fetch(2)).fail('as text' as never);
-  await expect.poll(() => errors).toEqual(['liveList: no id in a row; see key', 'as text']);
-  expect(made.list.error).toBeInstanceOf(Error);
-});
-
-test('a where that refuses what the API brings has the list fetched no more than once', async () => {
-  const made = await live(
-    {
-      compare: (one, other) => Number(one.id) - Number(other.id),
-      limit: 3,
-      where: ({ id }) => id !== 2,
-    },
-    [order(1), order(2), order(3)],
-  );
-  for (const status of ['a', 'b', 'c']) {
-    made.push(updated(order(1, status)));
-    await expect.poll(() => rows(made.list)).toEqual([`1:${status}`, '3:new']);
-  }
-  expect(made.fetches).toHaveLength(1);
-  made.push(deleted(order(3)));
-  await (await made.fetch(1)).answer({ rows: [order(1)], cursor: made.snapshot() });
-  await expect.poll(() => rows(made.list)).toEqual(['1:new']);
-  expect(made.list.status).toBe('live');
 });
 
 test('one subscriber that throws stops no other, and the same one twice is two', async () => {
@@ -512,22 +285,4 @@ test('one subscriber that throws stops no other, and the same one twice is two',
   await expect.poll(() => calls).toBe(3);
   await expect.poll(() => uncaught).toHaveLength(2);
   stopThrowing();
-});
-
-test('options that are wrong leave nothing behind on the feed', async () => {
-  const made = start();
-  let heard = 0;
-  const { feed } = made;
-  const counted = new Proxy(feed, {
-    get: (target, name) => {
-      if (name === 'onMessage' || name === 'onReady' || name === 'onStatus') heard++;
-      const value = Reflect.get(target, name, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
-  const initial = [{ status: 'no id' } as Order];
-  expect(() =>
-    liveList<Order>(counted, { entity: 'ORDER', fetch: async () => [], initial }),
-  ).toThrow('liveList: no id in a row; see key');
-  expect(heard).toBe(0);
 });
