@@ -17,7 +17,7 @@ import {
   WebSocketMockIntegration,
 } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
 import type { TableV2 } from 'aws-cdk-lib/aws-dynamodb';
-import { PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import {
   Architecture,
   type CfnFunction,
@@ -208,16 +208,12 @@ export class RowcastWebSocketApi extends Construct {
     const role = new Role(this, 'RoomsRole', {
       assumedBy: new ServicePrincipal('apigateway.amazonaws.com'),
     });
-    role.addToPolicy(
-      new PolicyStatement({
-        actions: ['dynamodb:UpdateItem'],
-        resources: [table.tableArn],
-        conditions: {
-          'ForAllValues:StringEquals': { 'dynamodb:Attributes': ROOMS_ATTRIBUTES },
-          StringEqualsIfExists: { 'dynamodb:ReturnValues': 'NONE' },
-        },
-      }),
-    );
+    const right = allow(['dynamodb:UpdateItem'], table.tableArn);
+    right.addConditions({
+      'ForAllValues:StringEquals': { 'dynamodb:Attributes': ROOMS_ATTRIBUTES },
+      StringEqualsIfExists: { 'dynamodb:ReturnValues': 'NONE' },
+    });
+    role.addToPolicy(right);
     const model = new CfnModel(this, 'RoomsModel', {
       apiId,
       name: 'Rooms',
