@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { expect, test } from 'vitest';
+import { parseCursor } from '../../../src/protocol/cursor.ts';
 import { World } from '../../support/world.ts';
 
 const quick = { retention: { keep: '1 hour', keepUndelivered: '1 day', intervalMs: 100 } };
@@ -8,6 +9,18 @@ const age = (world: World, by: string) =>
   world.sql('update rowcast.event set occurred_at = occurred_at - $1::interval', [by]);
 const rows = async (world: World) =>
   Number((await world.sql<{ n: string }>('select count(*) as n from rowcast.event'))[0]?.n);
+const floorOf = async (world: World) =>
+  BigInt(
+    (await world.sql<{ floor: string }>('select floor from rowcast.installation'))[0]?.floor ?? 0,
+  );
+
+/** A cursor at which no transaction from before was open, of another test on this server either. */
+async function cursorSince(world: World, xid: bigint): Promise<string> {
+  await world.sql(`insert into messages (content) values ('a place further on')`);
+  const { cursor } = await (await world.live()).ready();
+  const place = parseCursor(cursor as string)?.snapshot;
+  return place && place.xmin >= xid ? (cursor as string) : cursorSince(world, xid);
+}
 
 test('delivered rows are removed after the retention time, younger ones stay, and a client from before is told', async () => {
   const world = await World.start();
@@ -27,8 +40,27 @@ test('delivered rows are removed after the retention time, younger ones stay, an
   ]);
   expect(await away.ready()).toMatchObject({ recovered: false });
   expect(await recent.ready()).toMatchObject({ recovered: false });
-  const fresh = await world.live({ cursor: (await away.ready()).cursor as string });
+  const fresh = await world.live({ cursor: await cursorSince(world, await floorOf(world)) });
   expect(await fresh.ready()).toMatchObject({ recovered: true });
+});
+
+test('a transaction older than what was removed, open at a cursor and over since, may have had rows among it', async () => {
+  const [world, elsewhere] = await Promise.all([World.start(), World.start()]);
+  const relay = await world.relay(quick);
+  const client = await world.live();
+  const open = await elsewhere.database.client();
+  await open.query('begin');
+  await open.query(`insert into messages (content) values ('of another database')`);
+  await world.sql(`insert into messages (content) values ('removed')`);
+  await client.received(1);
+  await age(world, '2 hours');
+  while ((await rows(world)) > 0) await once(relay, 'removed');
+  const { cursor } = await (await world.live()).ready();
+  await open.query('commit');
+  open.release();
+  await cursorSince(world, await floorOf(world));
+  const late = await world.live({ cursor: cursor as string });
+  expect(await late.ready()).toMatchObject({ recovered: false });
 });
 
 test('rows that cannot be delivered outlive the retention time, and arrive', async () => {
