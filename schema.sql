@@ -95,6 +95,32 @@ create table rowcast.lease (
   quiet_until timestamp with time zone default '-infinity'::timestamp with time zone not null
 ) with (fillfactor=50);
 
+create table rowcast.membership (
+  source integer not null,
+  user_id text not null,
+  room text not null,
+  rows integer not null,
+  joined_id bigint not null,
+  joined_xid xid8 default pg_current_xact_id() not null,
+  left_id bigint,
+  left_xid xid8
+) with (fillfactor=80);
+
+create table rowcast.membership_commit (
+  xid xid8 default pg_current_xact_id() not null,
+  snapshot pg_snapshot default pg_current_snapshot() not null,
+  event_id bigint
+);
+
+create table rowcast.room_source (
+  source integer generated always as identity not null,
+  target regclass not null,
+  name text not null,
+  user_id text not null,
+  room text not null,
+  problem text
+);
+
 alter table complaints add constraint complaints_pkey PRIMARY KEY (id);
 
 alter table messages add constraint messages_pkey PRIMARY KEY (id);
@@ -117,11 +143,29 @@ alter table rowcast.lease add constraint lease_only_row_check CHECK (only_row);
 
 alter table rowcast.lease add constraint lease_pkey PRIMARY KEY (only_row);
 
+alter table rowcast.membership_commit add constraint commit_memberships TRIGGER DEFERRABLE INITIALLY DEFERRED;
+
+alter table rowcast.membership_commit add constraint membership_commit_pkey PRIMARY KEY (xid);
+
+alter table rowcast.room_source add constraint room_source_pkey PRIMARY KEY (source);
+
+alter table rowcast.room_source add constraint room_source_target_key UNIQUE (target);
+
 CREATE INDEX disconnected_at_idx ON rowcast.disconnected USING btree (at);
 
 CREATE INDEX event_problem_idx ON rowcast.event USING btree (source, id) WHERE (problem IS NOT NULL);
 
 CREATE INDEX event_xid_idx ON rowcast.event USING btree (xid, id);
+
+CREATE INDEX membership_joined_idx ON rowcast.membership USING btree (joined_xid);
+
+CREATE INDEX membership_left_idx ON rowcast.membership USING btree (left_xid) WHERE (left_xid IS NOT NULL);
+
+CREATE UNIQUE INDEX membership_now_idx ON rowcast.membership USING btree (source, user_id, room) WHERE (left_id IS NULL);
+
+CREATE INDEX membership_user_idx ON rowcast.membership USING btree (user_id);
+
+CREATE UNIQUE INDEX room_source_target_key ON rowcast.room_source USING btree (target);
 
 CREATE OR REPLACE FUNCTION rowcast.adopt(keep_cursor boolean DEFAULT false)
  RETURNS void
@@ -135,6 +179,10 @@ begin
     perform pg_notify('rowcast_control', '');
   else
     delete from rowcast.event;
+    -- Their transactions are none of this cluster's.
+    delete from rowcast.membership_commit;
+    delete from rowcast.membership where left_id is not null;
+    update rowcast.membership set joined_xid = pg_current_xact_id();
     update rowcast.installation set identity = rowcast.database_identity(), floor = '0';
     update rowcast.cursor
     set snapshot = pg_current_snapshot(), delivered = pg_current_snapshot(), until = null,
@@ -298,6 +346,22 @@ AS $function$
     where c.castsource = any (types) and c.casttarget = 'json'::regtype
       and r.oid <> owner and not r.rolsuper)
 $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.as_watch(s rowcast.room_source)
+ RETURNS rowcast.capture
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  w rowcast.capture;
+begin
+  w.target := s.target;
+  w.audience := array[format('user:<%s>', s.user_id), 'room:' || s.room];
+  w.shape := rowcast.shape_of(s.target);
+  return w;
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.audience_bytes(audience text[])
@@ -801,6 +865,47 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.check_rooms(s rowcast.room_source)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  relation pg_class;
+  w rowcast.capture;
+begin
+  select * into relation from pg_class where oid = s.target;
+  if relation is null then
+    perform rowcast.refuse('no table was given to take rooms from',
+      'Name it as in SQL: select rowcast.rooms_from(''app.members'', ''user_id'', '
+        '''team-<team_id>'').', 'undefined_table');
+  elsif relation.relkind in ('v', 'm', 'f') then
+    perform rowcast.refuse(
+      format('%s is not a table, and nothing tells when what it computes changes', s.target),
+      'Keep who is in which room in a table, by triggers or by the application, and name that.',
+      'wrong_object_type');
+  elsif relation.relkind not in ('r', 'p') or relation.relpersistence = 't'
+    or relation.relnamespace::regnamespace::text ~ '^(pg_.*|information_schema|rowcast)$' then
+    perform rowcast.refuse(
+      format('%s is no table of the application''s own', s.target),
+      'Name the ordinary or partitioned table that has a row for each user in a room.',
+      'wrong_object_type');
+  elsif coalesce(s.user_id, '') = '' or s.user_id ~ '[<>]' then
+    perform rowcast.refuse(
+      format('user_id is %s', quote_nullable(s.user_id)),
+      'Name the column that has the user''s id, without brackets: user_id => ''user_id''.');
+  elsif coalesce(s.room, '') = '' then
+    perform rowcast.refuse(
+      format('room is %s', quote_nullable(s.room)),
+      'Name the room, with columns in angle brackets: room => ''team-<team_id>''.');
+  end if;
+  w := rowcast.as_watch(s);
+  perform rowcast.check_audience(w.audience, true);
+  perform rowcast.check_columns(w);
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.check_target(target regclass)
  RETURNS void
  LANGUAGE plpgsql
@@ -893,6 +998,22 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.close_rooms(source integer, problem text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  update rowcast.room_source s set problem = left(close_rooms.problem, 500)
+  where s.source = close_rooms.source and s.problem is null;
+  if not found then return; end if;
+  perform rowcast.empty_rooms(source);
+  raise warning 'rowcast: nobody is in a room by % any more, because a row could not be read: %; '
+    'call rowcast.rooms_from() again',
+    (select s.name from rowcast.room_source s where s.source = close_rooms.source), problem;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.column_gone(w rowcast.capture)
  RETURNS text
  LANGUAGE sql
@@ -941,6 +1062,20 @@ AS $function$
       on o.attrelid = w.target and o.attnum = n and not o.attisdropped)
   limit 1
 $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.commit_memberships()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  update rowcast.membership_commit c
+  set snapshot = pg_current_snapshot(), event_id = rowcast.append('MEMBERS', null, '{}')
+  where c.xid = new.xid;
+  return null;
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.compute_sql(w rowcast.capture, dynamic boolean)
@@ -1060,6 +1195,22 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.empty_rooms(source integer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  place bigint;
+begin
+  if not exists (select from rowcast.membership m
+    where m.source = empty_rooms.source and m.left_id is null) then return; end if;
+  place := rowcast.place_of_change();
+  update rowcast.membership m set rows = 0, left_id = place, left_xid = pg_current_xact_id()
+  where m.source = empty_rooms.source and m.left_id is null;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.exact_columns(w rowcast.capture, record text)
  RETURNS TABLE(place bigint, name text, sql text, type text)
  LANGUAGE sql
@@ -1130,6 +1281,46 @@ begin
   loop
     perform rowcast.drop_function(gone);
   end loop;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.forget_dropped_rooms()
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select rowcast.forget_source(s) from rowcast.room_source s
+  where not exists (select from pg_class c where c.oid = s.target)
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.forget_memberships()
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  with oldest as (
+    select coalesce((select min(e.id) from rowcast.event e), 9223372036854775807) as id
+  ),
+  old as (
+    select c.xid from rowcast.membership_commit c, oldest where c.event_id < oldest.id
+  ),
+  gone as (delete from rowcast.membership m using old where m.left_xid = old.xid)
+  delete from rowcast.membership_commit c using old where c.xid = old.xid
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.forget_source(s rowcast.room_source)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET client_min_messages TO 'warning'
+AS $function$
+begin
+  perform rowcast.empty_rooms(s.source);
+  delete from rowcast.room_source k where k.source = s.source;
+  execute format('drop function if exists rowcast.%I()', rowcast.rooms_function(s));
 end $function$
 ;
 
@@ -1305,7 +1496,8 @@ CREATE OR REPLACE FUNCTION rowcast.is_own_type(type text)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE
-AS $function$ select type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'DISCONNECT', 'pong') $function$
+AS $function$ select type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'DISCONNECT', 'MEMBERS',
+  'pong') $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.is_watched(target regclass)
@@ -1316,6 +1508,25 @@ CREATE OR REPLACE FUNCTION rowcast.is_watched(target regclass)
 AS $function$
   select exists (select from rowcast.capture c where c.target = is_watched.target)
 $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.join_room(source integer, user_id text, room text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+begin
+  if exists (select from rowcast.room_source s
+    where s.source = join_room.source and s.problem is not null) then return; end if;
+  update rowcast.membership m set rows = m.rows + 1
+  where m.source = join_room.source and m.user_id = join_room.user_id and m.room = join_room.room
+    and m.left_id is null;
+  if found then return; end if;
+  insert into rowcast.membership as m (source, user_id, room, rows, joined_id)
+  values (join_room.source, join_room.user_id, join_room.room, 1, rowcast.place_of_change())
+  on conflict (source, user_id, room) where left_id is null do update set rows = m.rows + 1;
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.json_of(relation regclass, columns text[], record record)
@@ -1442,6 +1653,21 @@ CREATE OR REPLACE FUNCTION rowcast.lease_time()
 AS $function$ select interval '12 seconds' $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.leave_room(source integer, user_id text, room text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  update rowcast.membership m
+  set rows = m.rows - 1,
+    left_id = case when m.rows <= 1 then rowcast.place_of_change() end,
+    left_xid = case when m.rows <= 1 then pg_current_xact_id() end
+  where m.source = leave_room.source and m.user_id = leave_room.user_id
+    and m.room = leave_room.room and m.left_id is null;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.lock_class()
  RETURNS integer
  LANGUAGE sql
@@ -1534,6 +1760,37 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.make_rooms_triggers(s rowcast.room_source)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET client_min_messages TO 'warning'
+ SET quote_all_identifiers TO 'off'
+AS $function$
+declare
+  t record;
+  function text := format('rowcast.%I()', rowcast.rooms_function(s));
+begin
+  -- The settings under which a watched row's audience is made (make_functions()).
+  execute format('create or replace function %s returns trigger'
+    ' language plpgsql security definer set search_path = pg_catalog, pg_temp'
+    ' set timezone = ''UTC'' set datestyle = ''ISO, YMD'' set intervalstyle = ''iso_8601'''
+    ' set bytea_output = ''hex'' set extra_float_digits = 1 set lc_monetary = ''C'' as %L',
+    function, rowcast.rooms_body(s));
+  execute format('revoke all on function %s from public', function);
+  perform rowcast.give(function, (
+    select nspowner::regrole::text from pg_namespace where nspname = 'rowcast'));
+  for t in select * from rowcast.rooms_triggers() loop
+    execute format('drop trigger if exists %I on %s', t.name, s.target);
+    execute format('create trigger %I after %s on %s for each %s execute function rowcast.%I(%L)',
+      t.name, t.operations, s.target, t.level, rowcast.rooms_function(s), t.argument);
+    execute format('alter table %s enable always trigger %I', s.target, t.name);
+  end loop;
+exception when object_in_use then
+  perform rowcast.refuse_in_use(s.target);
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.make_triggers(w rowcast.capture)
  RETURNS void
  LANGUAGE plpgsql
@@ -1600,6 +1857,19 @@ CREATE OR REPLACE FUNCTION rowcast.max_term_bytes()
 AS $function$select 200$function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.name_in(term text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select case
+    when octet_length(term) = char_length(term) or getdatabaseencoding() <> 'UTF8'
+      then substr(term, 6)
+    else normalize(substr(term, 6), NFC) end
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.name_of(target regclass)
  RETURNS text
  LANGUAGE sql
@@ -1634,6 +1904,37 @@ AS $function$
   select max((c ->> 'number')::integer) + n
   from jsonb_array_elements(w.shape) c, generate_series(1, 4) n group by n
 $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.no_rooms_from(target regclass)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '3s'
+ SET client_min_messages TO 'warning'
+AS $function$
+declare
+  s rowcast.room_source;
+  t record;
+begin
+  perform rowcast.check_caller(target);
+  lock table rowcast.room_source in share row exclusive mode;
+  select * into s from rowcast.room_source k where k.target = no_rooms_from.target;
+  if not found then
+    perform rowcast.refuse(
+      format('no rooms are taken from %s', coalesce(target::text, 'null')),
+      'select target from rowcast.room_sources lists the tables.', 'undefined_object');
+  end if;
+  perform rowcast.lock_target(target, 'access exclusive');
+  begin
+    for t in select * from rowcast.rooms_triggers() loop
+      execute format('drop trigger if exists %I on %s', t.name, s.target);
+    end loop;
+  exception when object_in_use then
+    perform rowcast.refuse_in_use(target);
+  end;
+  perform rowcast.forget_source(s);
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.not_from_elsewhere()
@@ -1689,6 +1990,17 @@ AS $function$
     (select string_agg(case when times >= 3 then format('-0-%s-%s', times, gap)
       else repeat('-' || gap, times::int) end, '' order by n) from runs), '')
 $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.place_of_change()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  insert into rowcast.membership_commit default values on conflict do nothing;
+  return nextval('rowcast.event_id_seq');
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.random_key()
@@ -1818,6 +2130,7 @@ begin
   -- In this transaction, so that no crash keeps it from the clients.
   if undelivered > 0 then perform rowcast.void_cursors(); end if;
   perform rowcast.forget_disconnected();
+  perform rowcast.forget_memberships();
   select i.floor into remove_old.floor from rowcast.installation i;
 end $function$
 ;
@@ -1875,6 +2188,144 @@ begin
     perform pg_notify(channel, '');
   end if;
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.rooms_body(s rowcast.room_source)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select rowcast.fill($body$
+declare
+  was text[] := '{}'; now_is text[] := '{}';
+begin
+  if tg_op = 'TRUNCATE' then
+    perform rowcast.empty_rooms({{source}});
+    return null;
+  end if;
+  begin
+    if tg_op <> 'INSERT' then was := {{old}}; end if;
+    if tg_op <> 'DELETE' then now_is := {{new}}; end if;
+  exception when others or assert_failure then
+    perform rowcast.close_rooms({{source}}, sqlstate || ': ' || sqlerrm);
+    return null;
+  end;
+  if was is not distinct from now_is then return null; end if;
+  if tg_argv[0] = 'join' then
+    if cardinality(now_is) = 2 then
+      perform rowcast.join_room(
+        {{source}}, rowcast.name_in(now_is[1]), rowcast.name_in(now_is[2]));
+    end if;
+  elsif cardinality(was) = 2 then
+    perform rowcast.leave_room({{source}}, rowcast.name_in(was[1]), rowcast.name_in(was[2]));
+  end if;
+  return null;
+end $body$, jsonb_build_object('source', s.source,
+    'old', rowcast.stay_sql(s, 'old'), 'new', rowcast.stay_sql(s, 'new')))
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.rooms_from(target regclass, user_id text, room text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '3s'
+ SET client_min_messages TO 'warning'
+AS $function$
+declare
+  s rowcast.room_source;
+  former regclass;
+  is_sound boolean;
+begin
+  perform rowcast.check_caller(target);
+  lock table rowcast.room_source in share row exclusive mode;
+  perform rowcast.forget_dropped_rooms();
+  select * into s from rowcast.room_source k where k.target = rooms_from.target;
+  is_sound := s.user_id = rooms_from.user_id and s.room = rooms_from.room
+    and rowcast.rooms_problem(s) is null;
+  s.target := target;
+  s.name := rowcast.name_of(target);
+  s.user_id := rooms_from.user_id;
+  s.room := rooms_from.room;
+  s.problem := null;
+  perform rowcast.check_rooms(s);
+  -- The table that had the name before (an online schema change).
+  select k.target into former from rowcast.room_source k
+  where k.name = s.name and k.target <> s.target;
+  if found then perform rowcast.no_rooms_from(former); end if;
+  perform rowcast.lock_target(target, case when s.source is null or is_sound
+    then 'share row exclusive' else 'access exclusive' end);
+  if s.source is null then
+    insert into rowcast.room_source (target, name, user_id, room)
+    values (s.target, s.name, s.user_id, s.room) returning source into s.source;
+  else
+    update rowcast.room_source k
+    set name = s.name, user_id = s.user_id, room = s.room, problem = null
+    where k.source = s.source;
+  end if;
+  if is_sound is not true then perform rowcast.make_rooms_triggers(s); end if;
+  perform rowcast.take_rooms(s);
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.rooms_function(s rowcast.room_source)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$ select 'rooms_' || s.source $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.rooms_problem(s rowcast.room_source)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET quote_all_identifiers TO 'off'
+AS $function$
+  select case
+    when not exists (select from pg_class c where c.oid = s.target)
+      then 'it was dropped; select rowcast.forget_dropped_rooms()'
+    when s.problem is not null
+      then format('a row could not be read (%s): it puts nobody in a room', s.problem)
+    when rowcast.column_gone(rowcast.as_watch(s)) is not null
+      then format('column %I was renamed or dropped', rowcast.column_gone(rowcast.as_watch(s)))
+    when rowcast.rooms_trigger_gone(s) is not null
+      then format('a trigger of %s is missing or disabled', rowcast.rooms_trigger_gone(s))
+    when rowcast.named(s.name) <> s.target then format('%s is another table now', s.name)
+    when (select p.prosrc from pg_proc p where p.proname = rowcast.rooms_function(s)
+      and p.pronamespace = 'rowcast'::regnamespace) is distinct from rowcast.rooms_body(s)
+      then 'it was altered since'
+  end
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.rooms_trigger_gone(s rowcast.room_source)
+ RETURNS regclass
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select r.relation
+  from rowcast.rooms_triggers() t,
+    rowcast.relations_with_trigger(s.target, t.operations) r (relation)
+  where not exists (select from pg_trigger g
+    where g.tgrelid = r.relation and g.tgname = t.name and g.tgenabled = 'A')
+  limit 1
+$function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.rooms_triggers()
+ RETURNS TABLE(name text, operations text, argument text, level text)
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  values ('!rooms_join', 'insert or update', 'join', 'row'),
+    ('!rowcast_vacate', 'update or delete', 'leave', 'row'),
+    ('!rowcast_vacate_all', 'truncate', 'leave', 'statement')
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.rotate_cursor_key()
@@ -2045,6 +2496,14 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.stay_sql(s rowcast.room_source, record text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$ select rowcast.audience_sql(rowcast.as_watch(s), record) $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.stored_bytes_sql(w rowcast.capture, record text)
  RETURNS text
  LANGUAGE sql
@@ -2117,6 +2576,49 @@ begin
   update rowcast.lease l set holder = gen_random_uuid(), term = take_lease.term, name = my_name,
     until = clock_timestamp() + rowcast.lease_time(), pid = pg_backend_pid(), backend_start = mine
   returning l.holder into take_lease.holder;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.take_rooms(s rowcast.room_source)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET row_security TO 'off'
+ SET "TimeZone" TO 'UTC'
+ SET "DateStyle" TO 'ISO, YMD'
+ SET "IntervalStyle" TO 'iso_8601'
+ SET bytea_output TO 'hex'
+ SET extra_float_digits TO '1'
+ SET lc_monetary TO 'C'
+AS $function$
+declare
+  place bigint := rowcast.place_of_change();
+begin
+  execute format($sql$
+    with truth as (
+      select rowcast.name_in(t.terms[1]) as user_id, rowcast.name_in(t.terms[2]) as room,
+        count(*)::integer as rows
+      from %1$s r cross join lateral (select %2$s as terms) t
+      where cardinality(t.terms) = 2 group by 1, 2
+    ),
+    -- Once: the next two leave alone what the other changes.
+    known as materialized (
+      select m.ctid, m.user_id, m.room, truth.rows
+      from rowcast.membership m left join truth using (user_id, room)
+      where m.source = $1 and m.left_id is null
+    ),
+    changed as (
+      update rowcast.membership m
+      set rows = coalesce(known.rows, 0),
+        left_id = case when known.rows is null then $2 end,
+        left_xid = case when known.rows is null then pg_current_xact_id() end
+      from known where m.ctid = known.ctid and m.rows is distinct from known.rows
+    )
+    insert into rowcast.membership (source, user_id, room, rows, joined_id)
+    select $1, truth.user_id, truth.room, truth.rows, $2 from truth
+    where not exists (select from known k
+      where k.user_id = truth.user_id and k.room = truth.room)
+  $sql$, s.target, rowcast.stay_sql(s, 'r')) using s.source, place;
 end $function$
 ;
 
@@ -2407,3 +2909,11 @@ CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.disconnec
 CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.event FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();
 
 CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.installation FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();
+
+CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.membership FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();
+
+CREATE CONSTRAINT TRIGGER commit_memberships AFTER INSERT ON rowcast.membership_commit DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.commit_memberships(); -- always
+
+CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.membership_commit FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();
+
+CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.room_source FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();

@@ -96,7 +96,8 @@ values (rowcast.database_identity(), rowcast.timeline());
 
 -- Types of frames that only the relay makes.
 create function rowcast.is_own_type(type text) returns boolean language sql immutable
-as $$ select type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'DISCONNECT', 'pong') $$;
+as $$ select type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'DISCONNECT', 'MEMBERS',
+  'pong') $$;
 
 -- Bytes of an event's audience as it is stored: a thousand users whose ids are uuids.
 create function rowcast.max_audience_bytes() returns integer language sql immutable
@@ -146,6 +147,35 @@ create table rowcast.disconnected (
   reason json
 );
 create index disconnected_at_idx on rowcast.disconnected (at);
+
+-- Who is in which room by tables of the application's (0007_membership.sql): a user's stay by one
+-- source, from one change to another. `rows` of the source say so now. An id is the place of a
+-- change among the events of its own transaction. Stays that are over are kept as long as the log
+-- has events from before their end: replays need them.
+create table rowcast.membership (
+  source integer not null,
+  user_id text not null,
+  room text not null,
+  rows integer not null,
+  joined_id bigint not null,
+  joined_xid xid8 not null default pg_current_xact_id(),
+  left_id bigint,
+  left_xid xid8
+) with (fillfactor = 80);
+create unique index membership_now_idx on rowcast.membership (source, user_id, room)
+  where left_id is null;
+create index membership_user_idx on rowcast.membership (user_id);
+create index membership_joined_idx on rowcast.membership (joined_xid);
+create index membership_left_idx on rowcast.membership (left_xid) where left_xid is not null;
+
+-- A transaction that changed memberships. `snapshot` is taken as it commits: what that sees was
+-- committed before, and everything else after it. (In a transaction that is REPEATABLE READ it is
+-- as old as the transaction.) `event_id`: its event in the log, appended then.
+create table rowcast.membership_commit (
+  xid xid8 primary key default pg_current_xact_id(),
+  snapshot pg_snapshot not null default pg_current_snapshot(),
+  event_id bigint
+);
 
 -- The relay's place in the log. Everything that `snapshot` sees was delivered to everybody, but for
 -- those that `exceptions` names.
@@ -319,12 +349,12 @@ begin
   execute format('alter table %s enable replica trigger keep_apart', target);
 end $$;
 select rowcast.keep_apart(t)
-from unnest('{rowcast.event,rowcast.disconnected,rowcast.cursor,rowcast.installation}'::regclass[])
-  t;
+from unnest('{rowcast.event,rowcast.disconnected,rowcast.membership,rowcast.membership_commit,
+  rowcast.cursor,rowcast.installation}'::regclass[]) t;
 select rowcast.make_private(t) from to_regclass('rowcast.migrations') t where t is not null;
 select rowcast.make_private(t) from unnest(
-  '{rowcast.event,rowcast.disconnected,rowcast.cursor,rowcast.installation,rowcast.lease}'
-  ::regclass[]) t;
+  '{rowcast.event,rowcast.disconnected,rowcast.membership,rowcast.membership_commit,rowcast.cursor,
+  rowcast.installation,rowcast.lease}'::regclass[]) t;
 select rowcast.keep_apart(t) from to_regclass('rowcast.migrations') t where t is not null;
 
 -- Voids the cursors of all clients: those that are connected, and those that come back, hear
@@ -371,6 +401,10 @@ begin
     perform pg_notify('rowcast_control', '');
   else
     delete from rowcast.event;
+    -- Their transactions are none of this cluster's.
+    delete from rowcast.membership_commit;
+    delete from rowcast.membership where left_id is not null;
+    update rowcast.membership set joined_xid = pg_current_xact_id();
     update rowcast.installation set identity = rowcast.database_identity(), floor = '0';
     update rowcast.cursor
     set snapshot = pg_current_snapshot(), delivered = pg_current_snapshot(), until = null,
@@ -383,6 +417,20 @@ end $$;
 create function rowcast.forget_disconnected() returns void language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$ delete from rowcast.disconnected where at < now() - interval '3 hours' $$;
+
+-- Stays that no event of the log is from the time of, and commits that none is from before. Events
+-- are removed in the order of their ids.
+create function rowcast.forget_memberships() returns void language sql security definer
+set search_path = pg_catalog, pg_temp as $$
+  with oldest as (
+    select coalesce((select min(e.id) from rowcast.event e), 9223372036854775807) as id
+  ),
+  old as (
+    select c.xid from rowcast.membership_commit c, oldest where c.event_id < oldest.id
+  ),
+  gone as (delete from rowcast.membership m using old where m.left_xid = old.xid)
+  delete from rowcast.membership_commit c using old where c.xid = old.xid
+$$;
 
 -- Removes rows that are older than `keep` and delivered, or older than `keep_undelivered` in any
 -- case; at most `batch` rows a call, the oldest first. Writers never wait for it: it touches only
@@ -437,6 +485,7 @@ begin
   -- In this transaction, so that no crash keeps it from the clients.
   if undelivered > 0 then perform rowcast.void_cursors(); end if;
   perform rowcast.forget_disconnected();
+  perform rowcast.forget_memberships();
   select i.floor into remove_old.floor from rowcast.installation i;
 end $$;
 
@@ -444,6 +493,7 @@ end $$;
 -- Locks: the log's own tables only. Waits for writers that are just appending.
 set local lock_timeout = '5s';
 drop function rowcast.remove_old(interval, interval, integer);
+drop function rowcast.forget_memberships();
 drop function rowcast.forget_disconnected();
 drop function rowcast.adopt(boolean);
 drop function rowcast.rotate_cursor_key();
@@ -458,6 +508,8 @@ drop function rowcast.doorbell_holders();
 drop function rowcast.lease_time();
 drop table rowcast.lease;
 drop table rowcast.cursor;
+drop table rowcast.membership_commit;
+drop table rowcast.membership;
 drop table rowcast.disconnected;
 drop table rowcast.event;
 drop function rowcast.max_message_bytes();

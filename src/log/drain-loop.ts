@@ -71,6 +71,7 @@ export class DrainLoop {
       if (signal.aborted) return;
       for (const work of this.#waiting.splice(0)) await work();
       const page = await log.read(this.#position);
+      await this.#deps.prepare(page, this.#position);
       this.#handOver(page);
       if (page.events.length > 0 || page.more) {
         lastRowsAt = this.#clock.uptimeMs();
@@ -153,6 +154,8 @@ export interface DrainLoopDeps {
   canHear(): boolean;
   /** The log was read up to the snapshot. */
   reached(snapshot: Snapshot): void;
+  /** Learns what has to be known before the page is delivered. @throws when the database is lost */
+  prepare(page: Page, from: Position): Promise<void>;
   /** Starts the delivery of a page that begins at `from`. */
   deliver(page: Page, from: Position): { bytes: number; delivered: Promise<void> };
 }

@@ -22,6 +22,7 @@ import { Fanout } from '../pusher/fanout.ts';
 import type { Gateway } from '../pusher/gateway.ts';
 import { CursorTokens } from './cursor-tokens.ts';
 import { Inheritance } from './inheritance.ts';
+import { Membership } from './membership.ts';
 import { PageDispatcher } from './page-dispatcher.ts';
 import { CLOCK_MARGIN_MS, PositionHistory } from './position-history.ts';
 import { Progress } from './progress.ts';
@@ -51,6 +52,7 @@ export class LeaderParts {
   readonly lag: LogLag;
   readonly wakeup: Wakeup;
   readonly recipients: Recipients;
+  readonly membership: Membership;
   readonly progress: Progress;
   readonly #dispatcher: PageDispatcher;
   readonly #failed = new AbortController();
@@ -81,11 +83,19 @@ export class LeaderParts {
       settled: (position) => this.progress.settled(position),
       stalled: (forMs, isFull) => this.fanout.passSlowest(forMs, isFull),
     });
+    this.membership = new Membership({
+      readSession,
+      replaySession,
+      log: this.#log,
+      position: () => this.drain.position,
+      isReplaying: (userId) => this.replay.isReplaying(userId),
+    });
     this.#dispatcher = new PageDispatcher({
       events,
       fanout: this.fanout,
       cursors: this.#cursors,
       maxFrameBytes: settings.maxFrameBytes,
+      membership: this.membership,
       position: () => this.drain.position,
       durable: (place) => this.progress.durable(place),
       read: () => this.progress.read(),
@@ -134,6 +144,7 @@ export class LeaderParts {
       timing: settings.timing,
       canHear: () => notifications.listening && !lease.isQuiet,
       reached: (snapshot) => this.#history.record(clock.epochMs(), snapshot),
+      prepare: (page, from) => this.membership.follow(page, from),
       deliver: (page, from) => this.#dispatcher.deliver(page, from),
     });
   }
@@ -152,6 +163,7 @@ export class LeaderParts {
       refetchBeforeMs: stored.refetchBeforeMs,
       maxFrameBytes: settings.maxFrameBytes,
       maxEvents: settings.replayMaxEvents,
+      membership: this.membership,
       position: () => this.drain.position,
       isQuietSince: (place) => this.drain.isQuietSince(place),
       durable: (place) => this.progress.durable(place),
@@ -176,6 +188,7 @@ export class LeaderParts {
       directory,
       fanout: this.fanout,
       replay: this.replay,
+      membership: this.membership,
       history: this.#history,
       inheritance: new Inheritance({ served, exceptions, start, beganMs: clock.epochMs() }),
       servedUntilMs: served.untilMs,

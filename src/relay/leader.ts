@@ -44,7 +44,7 @@ export class Leader {
     for (const event of RINGING) notifications.on(event, ring);
     for (const event of CONTROLLING) notifications.on(event, check);
     try {
-      recipients.start();
+      await recipients.start();
       const ending = AbortSignal.any([stop, lost]);
       const measured = lag.run(clock, (now) => events.emit('lag', now), ending);
       for (const running of [retention.run(ending), measured]) running.catch(fail);

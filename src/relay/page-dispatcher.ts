@@ -2,11 +2,13 @@ import type { Connection } from '../connections/connection.ts';
 import type { Emitter } from '../events.ts';
 import { encodeEvent } from '../log/event-encoding.ts';
 import type { Page, Position } from '../log/event-log.ts';
+import type { LoggedEvent } from '../log/logged-event.ts';
 import { pageBytes } from '../log/pages-in-flight.ts';
 import type { Snapshot } from '../log/snapshot.ts';
 import type { Fanout } from '../pusher/fanout.ts';
 import type { CursorTokens } from './cursor-tokens.ts';
 import { closes, isDisconnect } from './disconnect.ts';
+import { isMembershipChange, type Membership } from './membership.ts';
 import type { LeaderEvents } from './relay-events.ts';
 
 /** Gives the pages of the log to the fan-out, and lets connections go live between windows. */
@@ -21,14 +23,14 @@ export class PageDispatcher {
 
   /** @returns the bytes that the page holds, and when all of it is settled */
   deliver(page: Page, from: Position): { bytes: number; delivered: Promise<void> } {
-    const { fanout, cursors, maxFrameBytes, durable, read } = this.#deps;
+    const { fanout, cursors, maxFrameBytes, durable, membership, read } = this.#deps;
     // The start of the window and not its end: see protocol/cursor.ts.
     const cursor = cursors.format(durable(from.snapshot));
     if (!from.backlog) this.#welcome();
     const { bytes, settled } = fanout.dispatch(
-      page.events.map((event) => ({
+      page.events.filter(isMessage).map((event) => ({
         id: event.id,
-        audience: event.audience,
+        audience: membership.audienceOf(event),
         encode: () => encodeEvent(event, cursor, maxFrameBytes),
         ...(isDisconnect(event) && {
           closes: (connection: Connection) => closes(event, connection),
@@ -63,11 +65,16 @@ export class PageDispatcher {
   }
 }
 
+function isMessage(event: LoggedEvent): boolean {
+  return !isMembershipChange(event);
+}
+
 export interface PageDispatcherDeps {
   readonly events: Emitter<Pick<LeaderEvents, 'impaired'>>;
   readonly fanout: Fanout;
   readonly cursors: CursorTokens;
   readonly maxFrameBytes: number;
+  readonly membership: Pick<Membership, 'audienceOf'>;
   /** Where the log is read to. */
   position(): Position;
   /** The latest place for a client's cursor that is not after `place`. */

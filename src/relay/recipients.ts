@@ -13,6 +13,7 @@ import type { CursorSnapshot } from '../protocol/cursor.ts';
 import type { Fanout } from '../pusher/fanout.ts';
 import type { FanoutOwner } from '../pusher/fanout-owner.ts';
 import type { Inheritance } from './inheritance.ts';
+import type { Membership } from './membership.ts';
 import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
 import { Recipient, type RecipientEvents, type Standing, servedUpTo } from './recipient.ts';
 import type { Replay } from './replay.ts';
@@ -51,13 +52,32 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
     return count;
   }
 
-  start(): void {
-    const { directory, fanout, inheritance } = this.#deps;
+  /** @throws when the database is lost */
+  async start(): Promise<void> {
+    const { directory, fanout, inheritance, membership } = this.#deps;
     fanout.reportTo(this);
+    const users = await this.#usersLoaded();
     for (const connection of directory.all()) this.#join(connection, inheritance.first(connection));
     for (const connection of directory.expired())
       this.#closeExpired(connection, inheritance.first(connection));
     this.#unfollow = follow(directory, this);
+    for (const userId of users) membership.untrack(userId);
+  }
+
+  /** Those whom the leader before has served are live at once. @returns users that are tracked */
+  async #usersLoaded(): Promise<Iterable<string>> {
+    const { directory, membership } = this.#deps;
+    const users = new Set<string>();
+    const newOnes = () =>
+      new Set(Array.from(directory.all(), ({ userId }) => userId).filter((id) => !users.has(id)));
+    for (let some = newOnes(); some.size > 0; some = newOnes()) {
+      for (const userId of some) {
+        users.add(userId);
+        membership.track(userId);
+      }
+      await membership.load(some);
+    }
+    return users;
   }
 
   stop(): void {
@@ -207,6 +227,7 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
 
   #add(connection: Connection, standing: Standing): Recipient {
     const former = this.#byId.get(connection.connectionId);
+    this.#deps.membership.track(connection.userId);
     if (former) this.#end(former);
     const recipient = new Recipient(connection, standing);
     this.#byId.set(connection.connectionId, recipient);
@@ -216,7 +237,8 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
 
   #end(recipient: Recipient): void {
     recipient.deadline?.cancel();
-    const { connectionId } = recipient.connection;
+    const { connectionId, userId } = recipient.connection;
+    this.#deps.membership.untrack(userId);
     if (this.#byId.get(connectionId) === recipient) this.#byId.delete(connectionId);
     if (this.#record.remove(recipient)) this.#commitSoon();
   }
@@ -297,6 +319,7 @@ export interface RecipientsDeps {
   readonly directory: ConnectionDirectory;
   readonly fanout: Fanout;
   readonly replay: Replay;
+  readonly membership: Membership;
   readonly history: PositionHistory;
   readonly inheritance: Inheritance;
   /** As the leader before left it, epoch ms. */

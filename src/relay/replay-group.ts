@@ -1,18 +1,22 @@
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.ts';
 import type { Connection } from '../connections/connection.ts';
+import type { Judgement } from '../connections/rooms.ts';
 import type { Emitter } from '../events.ts';
 import type { Disconnect } from '../log/disconnected.ts';
 import { encodeEvent } from '../log/event-encoding.ts';
 import { dispatchedUpTo, type EventLog, type Page, type Position } from '../log/event-log.ts';
+import type { LoggedEvent } from '../log/logged-event.ts';
+import type { PlacedEvent } from '../log/memberships.ts';
 import type { Snapshot } from '../log/snapshot.ts';
-import { termsOf } from '../protocol/audience.ts';
+import { normalTerm, termsOf } from '../protocol/audience.ts';
 import { disconnectFrame, readyFrame, roomsFrame } from '../protocol/frame.ts';
 import { AudienceIndex } from '../pusher/audience-index.ts';
 import type { Fanout } from '../pusher/fanout.ts';
 import { Payload } from '../pusher/payload.ts';
 import type { CursorTokens } from './cursor-tokens.ts';
 import { closes, isDisconnect } from './disconnect.ts';
+import { isMembershipChange, type Membership } from './membership.ts';
 import { PageSending } from './page-sending.ts';
 import { hadBefore, type RoomChange } from './room-change.ts';
 
@@ -41,6 +45,10 @@ export class ReplayGroup {
   readonly #audience = new AudienceIndex<Member>();
   /** The terms of all members; null where they are too many. */
   #terms: readonly string[] | null = null;
+  /** The terms of the members' users. */
+  #users: ReadonlySet<string> = new Set();
+  /** As of which the terms are. */
+  #membershipVersion = -1;
   #position: Position;
   /** Nobody is left whom a call of rowcast.disconnect() meant that the group has not read. */
   #hasDismissed = false;
@@ -65,7 +73,9 @@ export class ReplayGroup {
   async run(sending?: PageSending<Member>): Promise<void> {
     if (sending) await this.#untilSent(sending);
     for (const member of this.#members) this.#audience.add(member.connection, member);
-    this.#terms = termsOfAll(this.#members);
+    const users = Array.from(this.#members, ({ connection }) => connection.userId);
+    this.#users = new Set(users.map((userId) => normalTerm(`user:${userId}`)));
+    await this.#deps.membership.load(users);
     await this.#dismissDisconnected(dispatchedUpTo(this.#deps.position()), false);
     for (let chases = 0; ; ) {
       for (const member of this.#members)
@@ -84,7 +94,7 @@ export class ReplayGroup {
     const users = Array.from(this.#members, ({ connection }) => connection.userId);
     const end = await this.#owner.turn(users);
     try {
-      const page = await this.#deps.log.read(this.#position, this.#terms);
+      const page = await this.#deps.log.read(this.#position, this.#termsOfAll());
       this.#position = page.next;
       await this.#untilSent(this.#send(page));
     } finally {
@@ -127,7 +137,7 @@ export class ReplayGroup {
       const isSkipped = ({ has }: Member) => isLast || call.isGone || has.sees(BigInt(call.xid));
       const hadIt = ({ roomChange }: Member) => hadBefore(roomChange, BigInt(call.xid), []);
       const payload = new Payload(Buffer.from(disconnectFrame(call.data)), [call.id]);
-      for (const member of [...this.#audience.reach(call.audience)])
+      for (const member of [...this.#reach(call)])
         if (closes(call, member.connection) && isSkipped(member) && !hadIt(member))
           this.#dismiss(member, this.#deps.fanout.send(member.connection, [payload]));
     }
@@ -148,7 +158,8 @@ export class ReplayGroup {
       this.#position = { snapshot: until };
       return { sending: new PageSending(new Map()), until };
     }
-    const page = await this.#deps.log.between(this.#position.snapshot, until, this.#terms);
+    const terms = this.#termsOfAll();
+    const page = await this.#deps.log.between(this.#position.snapshot, until, terms);
     this.#position = page.next;
     return { sending: this.#send(page), until };
   }
@@ -173,6 +184,30 @@ export class ReplayGroup {
     this.#owner.ended(member);
   }
 
+  /**
+   * Whom the event is for. A client that comes back gets of a room by a table only what it may
+   * see now; a connection that fell behind also what it had coming when it left.
+   */
+  #reach(event: PlacedEvent & Pick<LoggedEvent, 'audience'>): Iterable<Member> {
+    const { membership } = this.#deps;
+    const then = membership.formerAudienceOf(event, this.#users, false);
+    const reached = this.#audience.reach(then);
+    if (then === event.audience) return reached;
+    const now = membership.formerAudienceOf(event, this.#users, true);
+    const still = new Set(this.#audience.reach(now));
+    return [...reached].filter((member) => !member.isReturning || still.has(member));
+  }
+
+  /** The members' terms; null where they are too many to choose events by. */
+  #termsOfAll(): readonly string[] | null {
+    const { membership } = this.#deps;
+    if (this.#membershipVersion !== membership.version) {
+      this.#membershipVersion = membership.version;
+      this.#terms = termsOfAll(this.#members, (userId) => membership.roomsOf(userId));
+    }
+    return this.#terms;
+  }
+
   #send(page: Page): PageSending<Member> {
     const { fanout, maxFrameBytes } = this.#deps;
     const frames = new Map<Member, Payload[]>();
@@ -182,10 +217,11 @@ export class ReplayGroup {
       Array.from(this.#members, (member) => [member, this.#cursorOf(member)]),
     );
     for (const event of page.events) {
+      if (isMembershipChange(event)) continue;
       const xid = BigInt(event.xid);
       const isLast = isDisconnect(event);
       const encoded = new Map<string, Payload>();
-      for (const member of this.#audience.reach(event.audience)) {
+      for (const member of this.#reach(event)) {
         if (member.has.sees(xid) || leaving.has(member)) continue;
         if (hadBefore(member.roomChange, xid, isLast ? [] : event.audience)) continue;
         if (isLast) {
@@ -246,6 +282,15 @@ export class ReplayGroup {
     return start.xip.every((xid) => xid >= floor || !now.sees(xid));
   }
 
+  /** Rooms that its token does not allow, it may be in by a table. */
+  #judgementOf({ userId, rooms = [], refused = [] }: Connection): Judgement {
+    const isIn = (room: string) => this.#deps.membership.isIn(userId, room);
+    return {
+      rooms: [...rooms, ...refused.filter(isIn)],
+      refused: refused.filter((room) => !isIn(room)),
+    };
+  }
+
   /** Synchronous: nothing can be dispatched between READY and being live. */
   #goLive(until: Snapshot): void {
     const { fanout, cursors, durable, logger } = this.#deps;
@@ -253,13 +298,13 @@ export class ReplayGroup {
     for (const member of this.#members) {
       const { connection, roomChange } = member;
       const recovered = this.#isWhole(member);
-      const { wanted, rooms = [], refused = [] } = connection;
+      const { wanted } = connection;
       const last: string[] = [];
       const isReady = !roomChange || !recovered;
       if (wanted !== undefined) {
         // A client that is cut off before READY goes on from where its replay began.
         const place = isReady ? this.#cursorOf(member) : cursor;
-        last.push(roomsFrame({ rooms, refused, wanted }, place));
+        last.push(roomsFrame({ ...this.#judgementOf(connection), wanted }, place));
       }
       if (isReady) {
         last.push(readyFrame(cursor, recovered));
@@ -287,6 +332,8 @@ export interface Member {
   start: Snapshot;
   /** Nothing is missing before the start. */
   fromItsCursor: boolean;
+  /** It has had nothing on this connection. */
+  readonly isReturning: boolean;
   /** The next leader knows what it has, or has to begin anew. */
   announced: boolean;
   /** It is live but for rooms that it has joined: no READY follows. */
@@ -295,10 +342,14 @@ export interface Member {
   sent: number;
 }
 
-function termsOfAll(members: Iterable<Member>): readonly string[] | null {
+function termsOfAll(
+  members: Iterable<Member>,
+  roomsOf: (userId: string) => Iterable<string>,
+): readonly string[] | null {
   const terms = new Set<string>();
   for (const { connection } of members) {
     for (const term of termsOf(connection)) terms.add(term);
+    for (const term of roomsOf(connection.userId)) terms.add(term);
     if (terms.size > MAX_TERMS) return null;
   }
   return [...terms];
@@ -334,6 +385,7 @@ export interface ReplayGroupDeps {
   readonly log: EventLog;
   readonly fanout: Fanout;
   readonly cursors: CursorTokens;
+  readonly membership: Membership;
   /** A connection that misses more is told to fetch. */
   readonly maxEvents: number;
   readonly maxFrameBytes: number;

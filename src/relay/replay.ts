@@ -50,6 +50,13 @@ export class Replay {
       await pause(this.#deps.clock, SETTLED_POLL_MS, signal);
   }
 
+  /** A connection of the user has not had its whole replay. */
+  isReplaying(userId: string): boolean {
+    for (const { connection } of this.#members.keys())
+      if (connection.userId === userId) return true;
+    return false;
+  }
+
   /** The connection's lane must be open. */
   join(joining: Joining): void {
     const { connection, from, roomChange } = joining;
@@ -59,6 +66,7 @@ export class Replay {
     const announced = from !== undefined;
     const member: Member = {
       ...{ connection, has: start, start, fromItsCursor, announced, roomChange },
+      isReturning: from === undefined,
       sent: 0,
     };
     this.#members.set(member, joining);

@@ -11,7 +11,7 @@ import { PositionHistory } from '../../src/relay/position-history.ts';
 import { Recipients } from '../../src/relay/recipients.ts';
 import type { RelayEvents } from '../../src/relay/relay-events.ts';
 import type { Joining, Replay } from '../../src/relay/replay.ts';
-import { gatewayOf, startFanout } from '../support/relay-parts.ts';
+import { gatewayOf, noMembership, startFanout } from '../support/relay-parts.ts';
 
 const HOUR_MS = 3_600_000;
 const at = (xid: number): Position => ({ snapshot: new Snapshot(BigInt(xid), BigInt(xid), []) });
@@ -20,7 +20,7 @@ const at = (xid: number): Position => ({ snapshot: new Snapshot(BigInt(xid), Big
  * The recipients of a leader on a fan-out that delivers nothing, with replays that end when the
  * test says so.
  */
-function start(
+async function start(
   options: { connections?: Connection[]; exceptions?: Exceptions; readAtMs?: number } = {},
 ) {
   const now = Date.now();
@@ -36,6 +36,7 @@ function start(
     directory,
     fanout,
     replay: { join: (joining: Joining) => joins.push(joining) } as unknown as Replay,
+    membership: noMembership(),
     history,
     inheritance: new Inheritance({
       served,
@@ -49,7 +50,7 @@ function start(
     commit: async () => undefined,
     removeItem: () => undefined,
   });
-  recipients.start();
+  await recipients.start();
   onTestFinished(() => {
     recipients.stop();
   });
@@ -69,23 +70,23 @@ const connection = (agoMs: number, more: Partial<Connection> = {}): Connection =
   ...more,
 });
 
-test('a leader names nobody whom only the leader before knew, and nobody whom it is still replaying to', () => {
+test('a leader names nobody whom only the leader before knew, and nobody whom it is still replaying to', async () => {
   const [known, replaying, unseen] = [connection(1000), connection(1000), connection(1000)];
   const before = new Exceptions();
   for (const each of [known, unseen]) before.served.add(nameOf(each));
   before.pinned.set(nameOf(unseen), at(10).snapshot);
-  const { record, joins } = start({ connections: [known, replaying], exceptions: before });
+  const { record, joins } = await start({ connections: [known, replaying], exceptions: before });
   expect(joins.map((join) => join.connection)).toEqual([replaying]);
   const { exceptions } = record(at(60));
   expect([...(exceptions?.served ?? [])]).toEqual([nameOf(known)]);
   expect(exceptions?.pinned.size).toBe(0);
 });
 
-test('a connection named with a pin goes on from there, whether it is in the table now or read from it later', () => {
+test('a connection named with a pin goes on from there, whether it is in the table now or read from it later', async () => {
   const [now, later] = [connection(2 * HOUR_MS), connection(1000)];
   const before = new Exceptions();
   before.pinned.set(nameOf(now), at(10).snapshot).set(nameOf(later), at(20).snapshot);
-  const { directory, joins, record } = start({ connections: [now], exceptions: before });
+  const { directory, joins, record } = await start({ connections: [now], exceptions: before });
   directory.put(later);
   expect(joins.map(({ connection: { connectionId }, from }) => [connectionId, from?.text])).toEqual(
     [
@@ -98,11 +99,11 @@ test('a connection named with a pin goes on from there, whether it is in the tab
   expect(exceptions?.pinned.get(nameOf(now))?.text).toBe('10:10:');
 });
 
-test('a served connection that is read only later is missing what was dispatched since the leader began', () => {
+test('a served connection that is read only later is missing what was dispatched since the leader began', async () => {
   const [young, old] = [connection(1000), connection(2 * HOUR_MS)];
   const before = new Exceptions();
   before.served.add(nameOf(young));
-  const { directory, joins } = start({ exceptions: before });
+  const { directory, joins } = await start({ exceptions: before });
   directory.put(young);
   directory.put(old);
   expect(joins.map(({ connection: { connectionId }, from }) => [connectionId, from?.text])).toEqual(
@@ -113,9 +114,9 @@ test('a served connection that is read only later is missing what was dispatched
   );
 });
 
-test('a served connection whose item is changed goes on from the last read of the table, and not from where the log is', () => {
+test('a served connection whose item is changed goes on from the last read of the table, and not from where the log is', async () => {
   const old = connection(2 * HOUR_MS);
-  const { directory, joins, recipients, history, now } = start({ connections: [old] });
+  const { directory, joins, recipients, history, now } = await start({ connections: [old] });
   // The change may be as old as the read before: a row for its new room has passed it by.
   recipients.committed(at(100));
   history.record(now + 1000, at(80).snapshot);
@@ -129,7 +130,10 @@ test('a served connection whose item is changed goes on from the last read of th
 
 test('until a leader has read the table once, its cursor stays where it began: rooms may have changed that the leader before knew of', async () => {
   const old = connection(2 * HOUR_MS);
-  const { directory, record, now } = start({ connections: [old], readAtMs: Date.now() - 5000 });
+  const { directory, record, now } = await start({
+    connections: [old],
+    readAtMs: Date.now() - 5000,
+  });
   const before = record(at(100));
   expect([before.position.snapshot.text, before.delivered.text]).toEqual(['50:50:', '50:50:']);
   await expect.poll(() => Date.now()).toBeGreaterThan(now);
@@ -138,11 +142,11 @@ test('until a leader has read the table once, its cursor stays where it began: r
   expect([after.position.snapshot.text, after.delivered.text]).toEqual(['100:100:', '100:100:']);
 });
 
-test('a leader passes a doubt on until READY has said that something may be missing', () => {
+test('a leader passes a doubt on until READY has said that something may be missing', async () => {
   const young = connection(1000);
   const before = new Exceptions();
   before.more = true;
-  const { joins, record } = start({ connections: [young], exceptions: before });
+  const { joins, record } = await start({ connections: [young], exceptions: before });
   expect(joins.map(({ inDoubt }) => inDoubt)).toEqual([true]);
   expect(record(at(60)).exceptions?.more).toBe(true);
   joins[0]?.ready(at(70).snapshot);
@@ -151,15 +155,15 @@ test('a leader passes a doubt on until READY has said that something may be miss
 
 test('an expired connection stays in the record until its socket is closed', async () => {
   const expiring = connection(2 * HOUR_MS, { ttl: Date.now() / 1000 - 1 });
-  const { directory, record } = start({ connections: [] });
+  const { directory, record } = await start({ connections: [] });
   directory.replaceAll([expiring], Date.now());
   expect(record(at(60)).exceptions?.pinned.has(nameOf(expiring))).toBe(true);
   await expect.poll(() => record(at(61)).exceptions?.pinned.size ?? 0).toBe(0);
 });
 
-test('an item that is changed before its first replay is through begins it anew, from its own cursor', () => {
+test('an item that is changed before its first replay is through begins it anew, from its own cursor', async () => {
   const before = connection(1000, { cursor: 'its own' });
-  const { directory, joins } = start({ connections: [before] });
+  const { directory, joins } = await start({ connections: [before] });
   directory.put({ ...before, rooms: ['lobby'] });
   expect(joins.map(({ connection: { rooms }, from }) => [rooms, from])).toEqual([
     [undefined, undefined],
@@ -169,7 +173,7 @@ test('an item that is changed before its first replay is through begins it anew,
 
 test('a connection that falls behind again keeps its earlier pin until the last of its replays is through', async () => {
   const slow = connection(2 * HOUR_MS);
-  const { joins, record, recipients } = start({ connections: [slow] });
+  const { joins, record, recipients } = await start({ connections: [slow] });
   recipients.fellBehind(slow, at(30).snapshot);
   recipients.fellBehind(slow, at(40).snapshot);
   joins[0]?.ready(at(70).snapshot);
@@ -181,9 +185,9 @@ test('a connection that falls behind again keeps its earlier pin until the last 
   expect(record(at(96)).exceptions).toBeNull();
 });
 
-test('past the bound of names the cursor waits for the pins that found no place, and not in the middle of a window', () => {
+test('past the bound of names the cursor waits for the pins that found no place, and not in the middle of a window', async () => {
   const many = Array.from({ length: 510 }, () => connection(2 * HOUR_MS));
-  const { recipients, record } = start({ connections: many });
+  const { recipients, record } = await start({ connections: many });
   const pins = many.map((_, i) => new Snapshot(30n, 60n, [30n, BigInt(40 + (i % 10))]));
   for (const [i, each] of many.entries()) recipients.fellBehind(each, pins[i] as Snapshot);
   const { position, exceptions } = record({
@@ -198,12 +202,15 @@ test('past the bound of names the cursor waits for the pins that found no place,
   for (const pin of unnamed) expect(position.snapshot.isWithin(pin)).toBe(true);
 });
 
-test('an old connection that has not had its replay is named, before pins that the cursor can wait for', () => {
+test('an old connection that has not had its replay is named, before pins that the cursor can wait for', async () => {
   const old = connection(10 * HOUR_MS);
   const before = new Exceptions();
   before.unserved.add(nameOf(old));
   const many = Array.from({ length: 510 }, () => connection(2 * HOUR_MS));
-  const { recipients, record, now } = start({ connections: [old, ...many], exceptions: before });
+  const { recipients, record, now } = await start({
+    connections: [old, ...many],
+    exceptions: before,
+  });
   for (const each of many) recipients.fellBehind(each, at(30).snapshot);
   const { served, exceptions, position } = record(at(60));
   expect(served.untilMs).toBeLessThan(now - 30_000);
@@ -214,7 +221,7 @@ test('an old connection that has not had its replay is named, before pins that t
 
 test('served_until does not pass a connection whose READY is not delivered, though it is named as served', async () => {
   const waiting = connection(40_000);
-  const { directory, recipients, joins, record, now } = start();
+  const { directory, recipients, joins, record, now } = await start();
   directory.put(waiting);
   await recipients.announce([waiting], at(70).snapshot);
   expect(record(at(80)).served.untilMs).toBeLessThanOrEqual(waiting.connectedAt);
@@ -223,9 +230,9 @@ test('served_until does not pass a connection whose READY is not delivered, thou
   expect(record(at(81)).served.untilMs).toBeGreaterThan(waiting.connectedAt);
 });
 
-test('a leader with an old directory does not claim that connections made since were served', () => {
+test('a leader with an old directory does not claim that connections made since were served', async () => {
   const now = Date.now();
-  const { record } = start({ readAtMs: now - 2 * HOUR_MS });
+  const { record } = await start({ readAtMs: now - 2 * HOUR_MS });
   const { served, exceptions } = record(at(60));
   expect(served.untilMs).toBeLessThan(now - 2 * HOUR_MS);
   expect(exceptions?.more).toBe(true);

@@ -10,7 +10,7 @@ import { PositionHistory } from '../../src/relay/position-history.ts';
 import type { RelayEvents } from '../../src/relay/relay-events.ts';
 import { Replay, type ReplayDeps } from '../../src/relay/replay.ts';
 import { TestDatabase } from '../support/postgres/database.ts';
-import { gatewayOf, silent, startFanout } from '../support/relay-parts.ts';
+import { gatewayOf, noMembership, silent, startFanout } from '../support/relay-parts.ts';
 
 /** Replays of a real log, on a fan-out that delivers everything at once. */
 async function start(
@@ -54,6 +54,7 @@ async function start(
       former: null,
     }),
     maxEvents: 50_000,
+    membership: noMembership(),
     refetchBeforeMs: Number.NEGATIVE_INFINITY,
     maxFrameBytes: 32_000,
     logger: silent,

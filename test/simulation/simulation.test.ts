@@ -25,7 +25,7 @@ test.each([0, 1, 2, 3])('in the hundred seeds of part %i no promise is broken', 
 });
 
 test('a failure is shortened to the steps that it needs', async () => {
-  const seed = 4;
+  const seed = 3;
   // Rows vanish from the log as soon as they are committed.
   const lossy = (steps: readonly Step[]) => {
     const simulation = new Simulation(seed);
