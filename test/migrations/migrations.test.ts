@@ -73,6 +73,8 @@ test('down keeps the tables and rows of users, and takes only the triggers', asy
   await database.sql(`insert into messages (content) values ('keep me')`);
   await database.sql('create table mine (id int primary key)');
   await database.sql(`select rowcast.watch('mine')`);
+  await database.sql(`select rowcast.rooms_from('mine', 'id', 'all of them')`);
+  await database.sql('insert into mine values (2)');
   await run({ direction: 'down', count: ALL });
   expect(await relations()).toEqual(['complaints', 'messages', 'mine']);
   expect(await database.sql('select content from messages')).toEqual([{ content: 'keep me' }]);
