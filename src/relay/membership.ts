@@ -131,6 +131,16 @@ export class Membership {
     return this.#users.get(termOf(userId))?.rooms ?? [];
   }
 
+  /** The log is read up to every change that is known of the users' rooms. @param users terms */
+  isReadFor(users: Iterable<string>): boolean {
+    if (this.#unread.size === 0) return true;
+    const { snapshot } = this.#deps.position();
+    for (const user of users)
+      for (const room of this.#users.get(user)?.rooms ?? [])
+        if (this.#unread.get(room)?.some(({ xid }) => !snapshot.sees(xid))) return false;
+    return true;
+  }
+
   /** The user is in the room, as far as the log was followed. */
   isIn(userId: string, room: string): boolean {
     return (

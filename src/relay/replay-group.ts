@@ -148,7 +148,9 @@ export class ReplayGroup {
   async #chase(): Promise<void> {
     const { until } = await this.#readDifference();
     if (this.#position.backlog) return;
-    if (dispatchedUpTo(this.#deps.position()).text === until.text) this.#goLive(until);
+    // Where they have left a room, what was for them before that is still to be left out.
+    const isRead = this.#deps.membership.isReadFor(this.#users);
+    if (isRead && dispatchedUpTo(this.#deps.position()).text === until.text) this.#goLive(until);
     else for (const member of this.#members) member.has = until;
   }
 

@@ -5,7 +5,7 @@ import { Snapshot } from '../../src/log/snapshot.ts';
 import { termsOf } from '../../src/protocol/audience.ts';
 import { parseCursor } from '../../src/protocol/cursor.ts';
 import type { SimulatedGateway, SimulatedTable, Socket } from './gateway.ts';
-import type { Row, SimulatedPostgres } from './postgres.ts';
+import { ROOM_BY_TABLE, type Row, type SimulatedPostgres } from './postgres.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 /** API Gateway waits for $connect this long. */
@@ -54,6 +54,8 @@ export class SimulatedClient {
   /** Rows that it need not be told: they were committed before it connected or fetched. */
   #known = new Set<Row>();
   #began = false;
+  /** Of the leader as its connection began. */
+  #term = 0;
   #wasReady = false;
   /** The newest change that it was told, by key. */
   #newest = new Map<string, bigint>();
@@ -100,6 +102,7 @@ export class SimulatedClient {
       ...(this.userId.endsWith('1') ? { batch: true } : {}),
     };
     this.connection = connection;
+    this.#term = postgres.cursor.term;
     this.formerId = connectionId;
     this.isReady = false;
     this.#terms = new Set(termsOf(connection));
@@ -143,14 +146,34 @@ export class SimulatedClient {
 
   /** An event of which it can be said for sure that this client must hear. */
   isDue(row: Row): boolean {
-    if (row.isDisconnect) return false;
+    if (row.isDisconnect || row.isMembers) return false;
     if (!this.#began || row.committedAt === undefined || this.#known.has(row)) return false;
     return row.audience.some(
       (term) =>
         term === 'all' ||
         term === `user:${this.userId}` ||
+        (term === `room:${ROOM_BY_TABLE}` && this.#isStillMember(row)) ||
         (row.committedAt ?? 0) > (this.#roomsSince.get(term.replace('room:', '')) ?? Infinity),
     );
+  }
+
+  /** It was in the room by the table as the row was committed, and has been since. */
+  #isStillMember({ members, commit = 0, id }: Row): boolean {
+    const left = this.#around.postgres.lastLeft(this.userId);
+    const isAfter = !left || left.commit < commit || (left.commit === commit && left.id < id);
+    return !!members?.has(this.userId) && isAfter;
+  }
+
+  /**
+   * It was in the room as the row was committed, and some time since its connection began. The next
+   * leader does not know whether a connection with a place has had anything: it may be sent more.
+   */
+  #wasMember({ members }: Row): boolean {
+    const { postgres, time } = this.#around;
+    if (!members?.has(this.userId)) return false;
+    if (this.#term !== postgres.cursor.term || postgres.members().has(this.userId)) return true;
+    const leftMs = postgres.lastLeft(this.userId)?.committedAt ?? 0;
+    return time.epochMs - time.now + leftMs >= (this.connection?.connectedAt ?? 0);
   }
 
   /** Rows that it should have and does not. */
@@ -239,6 +262,7 @@ export class SimulatedClient {
       .find(
         (row) =>
           !row.isDisconnect &&
+          !row.isMembers &&
           (row.committedAt ?? 0) > askedAt &&
           place.sees(row.xid) &&
           row.audience.some((term) => this.rooms.some((room) => term === `room:${room}`)) &&
@@ -297,7 +321,8 @@ export class SimulatedClient {
     );
     if (former) violated(`${this.userId} was sent ${id} after ${former.id} had disconnected it`);
     if (row.committedAt === undefined) violated(`${this.userId} was sent ${id}, not committed`);
-    if (!row.audience.some((term) => this.#terms.has(term)))
+    const isMembers = row.audience.includes(`room:${ROOM_BY_TABLE}`) && this.#wasMember(row);
+    if (!isMembers && !row.audience.some((term) => this.#terms.has(term)))
       violated(`${this.userId} was sent ${id}, which is for ${row.audience}`);
     this.received.add(row);
     // Before the first READY, and where the frame names no place, the application fetches later.

@@ -24,8 +24,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a group goes live although the log was read on meanwhile',
     file: 'relay/replay-group.ts',
-    find: 'if (dispatchedUpTo(this.#deps.position()).text === until.text) this.#goLive(until);',
-    replace: 'if (until) this.#goLive(until);',
+    find: 'if (isRead && dispatchedUpTo(this.#deps.position()).text === until.text) this.#goLive(until);',
+    replace: 'if (isRead && until) this.#goLive(until);',
   },
   {
     name: 'a lagging recipient loses its pin with the next commit',
@@ -182,5 +182,41 @@ export const MUTANTS: readonly Mutant[] = [
     file: 'relay/replay-group.ts',
     find: 'const place = isReady ? this.#cursorOf(member) : cursor;',
     replace: 'const place = cursor;',
+  },
+  {
+    name: 'a membership as of now decides, and not as of the event',
+    file: 'relay/membership.ts',
+    find: 'this.#unread.has(room) ? (stay) => covers(stay, event) : isOpen',
+    replace: 'isOpen',
+  },
+  {
+    name: 'a membership begins and ends by the order of ids',
+    file: 'log/memberships.ts',
+    find: 'return change.after?.sees(BigInt(xid)) ?? false;',
+    replace: 'return BigInt(id) < change.id;',
+  },
+  {
+    name: 'membership changes on a later page of a window are not known before its first',
+    file: 'relay/membership.ts',
+    find: '!(page.next.backlog || page.events.some(isMembershipChange))',
+    replace: '!page.events.some(isMembershipChange)',
+  },
+  {
+    name: 'who comes back gets of a room by membership what was before it left',
+    file: 'relay/replay-group.ts',
+    find: '!member.isReturning || still.has(member)',
+    replace: 'member.connection !== null || still.has(member)',
+  },
+  {
+    name: 'at a takeover nobody who is live is in a room by membership',
+    file: 'relay/recipients.ts',
+    find: 'await membership.load(some);',
+    replace: '',
+  },
+  {
+    name: 'a connection whose membership is over goes live before that is read',
+    file: 'relay/replay-group.ts',
+    find: 'const isRead = this.#deps.membership.isReadFor(this.#users);',
+    replace: 'const isRead = this.#users.size >= 0;',
   },
 ];

@@ -22,6 +22,7 @@ const WEIGHTS = {
   leave: 1,
   drop: 2,
   rooms: 3,
+  members: 5,
   disconnect: 2,
   slowOne: 7,
   trouble: 4,

@@ -7,20 +7,42 @@ export interface Row {
   readonly xid: bigint;
   /** The event is one of rowcast.disconnect(). */
   readonly isDisconnect?: true;
+  /** The event says that memberships have changed. */
+  readonly isMembers?: true;
   /** The row of the user's table: its changes come in order. */
   readonly key: string;
   readonly audience: readonly string[];
   readonly occurredMs: number;
   /** When it became visible, in virtual time; undefined until then. */
   committedAt?: number;
+  /** The place of its transaction among the commits. */
+  commit?: number;
+  /** Who was in the room by a table as it was committed. */
+  members?: ReadonlySet<string>;
   /** Retention removed it. */
   removed?: boolean;
+}
+
+/** The room that users are in by a table. */
+export const ROOM_BY_TABLE = 'green';
+
+/** A user joins the room by the table, or leaves it. */
+export interface MembershipChange {
+  readonly id: bigint;
+  readonly xid: bigint;
+  readonly userId: string;
+  readonly joins: boolean;
+  /** The snapshot as its transaction committed, when that was, and its place among the commits. */
+  after: string;
+  committedAt: number;
+  commit: number;
 }
 
 /** A writer's open transaction. */
 export interface Transaction {
   readonly xid: bigint;
   readonly rows: Row[];
+  readonly changes: MembershipChange[];
   /** It shares the doorbell's lock: it knows the relay awake. */
   sharesDoorbell: boolean;
   rings: boolean;
@@ -75,6 +97,8 @@ export class SimulatedPostgres {
   /** A crash undid them, and they may have been sent before. */
   readonly undone: Row[] = [];
   readonly running = new Map<bigint, Transaction>();
+  /** Those that are committed, in that order. */
+  readonly changes: MembershipChange[] = [];
   lease: LeaseRow | null = null;
   /** Holds the doorbell's lock. */
   doorbell: Backend | null = null;
@@ -94,6 +118,7 @@ export class SimulatedPostgres {
   #nextXid = FIRST_XID;
   #nextId = 1n;
   #installations = 1;
+  #commits = 0;
   readonly #aborted = new Set<bigint>();
   /** Committed, and not on disk. */
   readonly #unflushed = new Set<bigint>();
@@ -145,7 +170,7 @@ export class SimulatedPostgres {
 
   begin(): Transaction {
     const xid = this.#nextXid++;
-    const transaction = { xid, rows: [], sharesDoorbell: false, rings: false };
+    const transaction = { xid, rows: [], changes: [], sharesDoorbell: false, rings: false };
     this.running.set(xid, transaction);
     return transaction;
   }
@@ -155,7 +180,7 @@ export class SimulatedPostgres {
     transaction: Transaction,
     key: string,
     audience: readonly string[],
-    kind: { isDisconnect?: true } = {},
+    kind: { isDisconnect?: true; isMembers?: true } = {},
   ): Row {
     const row: Row = {
       ...kind,
@@ -172,10 +197,57 @@ export class SimulatedPostgres {
     return row;
   }
 
+  /**
+   * A row of the application's table comes or goes. @returns the change; null where another
+   * transaction has the row locked
+   */
+  changeMembership(transaction: Transaction, userId: string): MembershipChange | null {
+    const isOf = (change: MembershipChange) => change.userId === userId;
+    for (const { xid, changes } of this.running.values())
+      if (xid !== transaction.xid && changes.some(isOf)) return null;
+    const last = [...this.changes, ...transaction.changes].findLast(isOf);
+    const id = this.#nextId++;
+    const { xid } = transaction;
+    const change = { id, xid, userId, joins: !last?.joins, after: '', committedAt: 0, commit: 0 };
+    transaction.changes.push(change);
+    return change;
+  }
+
+  /** Who is in the room by the table, of whom the last commit says so. */
+  members(): Set<string> {
+    const members = new Set<string>();
+    for (const { userId, joins } of this.changes)
+      if (joins) members.add(userId);
+      else members.delete(userId);
+    return members;
+  }
+
+  /** The last time that the user left the room by the table. */
+  lastLeft(userId: string): MembershipChange | undefined {
+    return this.changes.findLast((change) => change.userId === userId && !change.joins);
+  }
+
+  /** A deferred trigger appends the event of the membership changes. */
+  #appendMembershipEvent(transaction: Transaction): void {
+    if (transaction.changes.length === 0) return;
+    const after = this.snapshot().text;
+    for (const change of transaction.changes) change.after = after;
+    this.write(transaction, 'none', [], { isMembers: true });
+  }
+
   commit(transaction: Transaction): void {
-    if (!this.running.delete(transaction.xid)) return;
+    if (!this.running.has(transaction.xid)) return;
+    this.#appendMembershipEvent(transaction);
+    this.running.delete(transaction.xid);
+    const commit = ++this.#commits;
+    const committedAt = this.#time.now;
+    const changes = [...transaction.changes];
     for (const row of transaction.rows) {
-      row.committedAt = this.#time.now;
+      while (changes[0] && changes[0].id < row.id)
+        this.changes.push(
+          Object.assign(changes.shift() as MembershipChange, { committedAt, commit }),
+        );
+      Object.assign(row, { committedAt, commit, members: this.members() });
       this.appeared(row);
     }
     this.#unflushed.add(transaction.xid);
@@ -302,6 +374,8 @@ export class SimulatedPostgres {
     const undone = this.rows.filter((row) => this.#unflushed.has(row.xid));
     for (const row of undone) this.rows.splice(this.rows.indexOf(row), 1);
     this.undone.push(...undone);
+    for (const change of this.changes.filter(({ xid }) => this.#unflushed.has(xid)))
+      this.changes.splice(this.changes.indexOf(change), 1);
     for (const xid of this.#unflushed) this.#aborted.add(xid);
     for (const xid of this.#aborted) if (xid >= this.#flushedXid) this.#aborted.delete(xid);
     this.#unflushed.clear();

@@ -1,7 +1,7 @@
 import type { SimulatedClient } from './client.ts';
 import type { Trouble } from './gateway.ts';
 import type { Step, StepKind } from './plan.ts';
-import type { Transaction } from './postgres.ts';
+import { ROOM_BY_TABLE, type Transaction } from './postgres.ts';
 import type { RunningRelay, Simulation } from './simulation.ts';
 
 const TROUBLES: readonly Trouble[] = ['throttled', 'hangs', 'fails'];
@@ -17,7 +17,8 @@ function pick<Item>(items: readonly Item[], who: number): Item | undefined {
 function audienceOf(simulation: Simulation, how: number): readonly string[] {
   const user = pick(simulation.clients, (how * 7) % 1)?.userId ?? '';
   if (how < 0.5) return ['all'];
-  if (how < 0.75) return [`user:${user}`];
+  if (how < 0.7) return [`user:${user}`];
+  if (how < 0.8) return [`room:${ROOM_BY_TABLE}`];
   if (how < 0.9) return [`room:${pick(ROOMS, (how * 13) % 1)}`];
   return [`room:${pick(ROOMS, (how * 13) % 1)}`, `user:${user}`];
 }
@@ -115,6 +116,18 @@ export const ACTIONS: Readonly<Record<StepKind, Action>> = {
     connected(simulation, who)?.moveTo(rooms, (how * 100) % 1 < 0.7);
   },
   // In the transaction of somebody, or in one of its own.
+  members(simulation, { who, how }) {
+    const { transactions, postgres } = simulation;
+    const open = how < 0.5 ? pick(transactions, (who * 11) % 1) : undefined;
+    const transaction = open ?? postgres.begin();
+    const user = pick(simulation.clients, who)?.userId as string;
+    const change = postgres.changeMembership(transaction, user);
+    if (change)
+      simulation.trace(
+        `xid ${change.xid}: ${user} ${change.joins ? 'joins' : 'leaves'} (${change.id})`,
+      );
+    if (!open) postgres.commit(transaction);
+  },
   disconnect(simulation, { who, how }) {
     const { transactions, postgres } = simulation;
     const open = how < 0.3 ? pick(transactions, (who * 11) % 1) : undefined;
