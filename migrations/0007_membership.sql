@@ -416,7 +416,7 @@ $$;
 set local lock_timeout = '5s';
 select rowcast.forget_dropped_rooms();
 select rowcast.no_rooms_from(target) from rowcast.room_source;
--- What is due at the end of the transaction would come too late for the tables.
+-- The deferred trigger is to run while its tables are there.
 set constraints all immediate;
 drop function rowcast.rooms_from(regclass, text, text);
 drop function rowcast.no_rooms_from(regclass);

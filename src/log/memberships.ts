@@ -6,7 +6,7 @@ export interface MembershipChange {
   /** Its place among the events of its own transaction. */
   readonly id: bigint;
   readonly xid: bigint;
-  /** What was committed before it; null where the log has nothing from before it any more. */
+  /** Sees what was committed before it; null where the log has nothing of that any more. */
   readonly after: Snapshot | null;
 }
 
@@ -89,7 +89,7 @@ interface StayRow {
 }
 
 function staysOf(rows: readonly StayRow[]): Stay[] {
-  // Those of one transaction share one, which may be long.
+  // Changes of one transaction share one snapshot, which may be long.
   const snapshots = new Map<string, Snapshot>();
   const snapshotOf = (text: string | null) => {
     if (text === null) return null;

@@ -3,15 +3,14 @@ import { dispatchedUpTo, type Page, type Position } from '../log/event-log.ts';
 import type { LoggedEvent } from '../log/logged-event.ts';
 import {
   covers,
-  type MembershipChange,
   type PlacedEvent,
   readChangedStays,
   readStays,
   type Stay,
 } from '../log/memberships.ts';
-import type { Snapshot } from '../log/snapshot.ts';
 import type { SqlSession } from '../postgres/session.ts';
 import { leftOutBy, normalTerm } from '../protocol/audience.ts';
+import { UnreadChanges } from './unread-changes.ts';
 
 /** More rooms of a user by tables than these are left out: docs/connect.md states the limit. */
 export const MAX_ROOMS_BY_TABLE = 5000;
@@ -43,12 +42,12 @@ export class Membership {
   /** Stays by the terms of room and user. */
   readonly #rooms = new Map<string, Map<string, Stay[]>>();
   readonly #users = new Map<string, TrackedUser>();
-  /** Changes that the log is not read up to, by the room's term. */
-  readonly #unread = new Map<string, MembershipChange[]>();
+  readonly #unread: UnreadChanges;
   #version = 0;
 
   constructor(deps: MembershipDeps) {
     this.#deps = deps;
+    this.#unread = new UnreadChanges(() => deps.position().snapshot);
   }
 
   /** Grows when a stay begins or ends. */
@@ -93,7 +92,7 @@ export class Membership {
    * @throws when the database is lost
    */
   async follow(page: Page, from: Position): Promise<void> {
-    this.#pass(from.snapshot);
+    for (const room of this.#unread.pass(from.snapshot)) this.#forgetFormer(room);
     if (from.backlog || !(page.next.backlog || page.events.some(isMembershipChange))) return;
     const window = { start: from.snapshot, until: dispatchedUpTo(page.next) };
     const users = Array.from(this.#users.values(), ({ userId }) => userId);
@@ -133,11 +132,8 @@ export class Membership {
 
   /** The log is read up to every change that is known of the users' rooms. @param users terms */
   isReadFor(users: Iterable<string>): boolean {
-    if (this.#unread.size === 0) return true;
-    const { snapshot } = this.#deps.position();
     for (const user of users)
-      for (const room of this.#users.get(user)?.rooms ?? [])
-        if (this.#unread.get(room)?.some(({ xid }) => !snapshot.sees(xid))) return false;
+      if (!this.#unread.isRead(this.#users.get(user)?.rooms ?? [])) return false;
     return true;
   }
 
@@ -199,27 +195,7 @@ export class Membership {
     members.set(user, stays);
     this.#version++;
     for (const change of stay.left ? [stay.joined, stay.left] : [stay.joined])
-      this.#await(room, change);
-  }
-
-  /** Nothing is said of the room's members until the log is read up to the change. */
-  #await(room: string, change: MembershipChange): void {
-    if (this.#deps.position().snapshot.sees(change.xid)) return;
-    const changes = this.#unread.get(room) ?? [];
-    if (!changes.some(({ id }) => id === change.id)) changes.push(change);
-    this.#unread.set(room, changes);
-  }
-
-  /** Everything that the snapshot sees has been handed to delivery. */
-  #pass(snapshot: Snapshot): void {
-    for (const [room, changes] of this.#unread) {
-      const left = changes.filter(({ xid }) => !snapshot.sees(xid));
-      if (left.length > 0) this.#unread.set(room, left);
-      else {
-        this.#unread.delete(room);
-        this.#forgetFormer(room);
-      }
-    }
+      this.#unread.add(room, change);
   }
 
   /** Stays that are over: only a replay asks for them, and reads them when it begins. */
@@ -244,7 +220,8 @@ export class Membership {
   }
 }
 
-type AddressedRow = PlacedEvent & Pick<LoggedEvent, 'audience'>;
+/** As much of an event as decides whom it is for. */
+export type AddressedRow = PlacedEvent & Pick<LoggedEvent, 'audience'>;
 
 interface TrackedUser {
   readonly userId: string;

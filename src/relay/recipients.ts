@@ -64,7 +64,7 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
     for (const userId of users) membership.untrack(userId);
   }
 
-  /** Those whom the leader before has served are live at once. @returns users that are tracked */
+  /** Whom the leader before has served is live at once. @returns users that are tracked */
   async #usersLoaded(): Promise<Iterable<string>> {
     const { directory, membership } = this.#deps;
     const users = new Set<string>();

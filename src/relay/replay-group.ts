@@ -6,25 +6,19 @@ import type { Emitter } from '../events.ts';
 import type { Disconnect } from '../log/disconnected.ts';
 import { encodeEvent } from '../log/event-encoding.ts';
 import { dispatchedUpTo, type EventLog, type Page, type Position } from '../log/event-log.ts';
-import type { LoggedEvent } from '../log/logged-event.ts';
-import type { PlacedEvent } from '../log/memberships.ts';
 import type { Snapshot } from '../log/snapshot.ts';
-import { normalTerm, termsOf } from '../protocol/audience.ts';
 import { disconnectFrame, readyFrame, roomsFrame } from '../protocol/frame.ts';
-import { AudienceIndex } from '../pusher/audience-index.ts';
 import type { Fanout } from '../pusher/fanout.ts';
 import { Payload } from '../pusher/payload.ts';
 import type { CursorTokens } from './cursor-tokens.ts';
 import { closes, isDisconnect } from './disconnect.ts';
 import { isMembershipChange, type Membership } from './membership.ts';
 import { PageSending } from './page-sending.ts';
+import { ReplayAudience } from './replay-audience.ts';
 import { hadBefore, type RoomChange } from './room-change.ts';
 
 /** Members that have not got a page after this go on as a group of their own. */
 const STRAGGLER_MS = 1000;
-
-/** More audience terms are not worth comparing with those of each row. */
-const MAX_TERMS = 300;
 
 /** After so many differences that were outdated once read, the drain loop waits for the next. */
 const CHASES = 5;
@@ -42,13 +36,7 @@ export class ReplayGroup {
   readonly #deps: ReplayGroupDeps;
   readonly #owner: ReplayGroupOwner;
   readonly #members: Set<Member>;
-  readonly #audience = new AudienceIndex<Member>();
-  /** The terms of all members; null where they are too many. */
-  #terms: readonly string[] | null = null;
-  /** The terms of the members' users. */
-  #users: ReadonlySet<string> = new Set();
-  /** As of which the terms are. */
-  #membershipVersion = -1;
+  readonly #audience: ReplayAudience<Member>;
   #position: Position;
   /** Nobody is left whom a call of rowcast.disconnect() meant that the group has not read. */
   #hasDismissed = false;
@@ -63,6 +51,7 @@ export class ReplayGroup {
     this.#deps = deps;
     this.#owner = owner;
     this.#members = new Set(members);
+    this.#audience = new ReplayAudience(deps.membership);
     this.#position = start;
   }
 
@@ -72,10 +61,8 @@ export class ReplayGroup {
    */
   async run(sending?: PageSending<Member>): Promise<void> {
     if (sending) await this.#untilSent(sending);
-    for (const member of this.#members) this.#audience.add(member.connection, member);
-    const users = Array.from(this.#members, ({ connection }) => connection.userId);
-    this.#users = new Set(users.map((userId) => normalTerm(`user:${userId}`)));
-    await this.#deps.membership.load(users);
+    for (const member of this.#members) this.#audience.add(member);
+    await this.#deps.membership.load(this.#userIds());
     await this.#dismissDisconnected(dispatchedUpTo(this.#deps.position()), false);
     for (let chases = 0; ; ) {
       for (const member of this.#members)
@@ -89,12 +76,15 @@ export class ReplayGroup {
     }
   }
 
+  #userIds(): string[] {
+    return Array.from(this.#members, ({ connection }) => connection.userId);
+  }
+
   /** Reads and sends one more page, when it is this group's turn. */
   async #readOn(): Promise<void> {
-    const users = Array.from(this.#members, ({ connection }) => connection.userId);
-    const end = await this.#owner.turn(users);
+    const end = await this.#owner.turn(this.#userIds());
     try {
-      const page = await this.#deps.log.read(this.#position, this.#termsOfAll());
+      const page = await this.#deps.log.read(this.#position, this.#audience.terms());
       this.#position = page.next;
       await this.#untilSent(this.#send(page));
     } finally {
@@ -137,7 +127,7 @@ export class ReplayGroup {
       const isSkipped = ({ has }: Member) => isLast || call.isGone || has.sees(BigInt(call.xid));
       const hadIt = ({ roomChange }: Member) => hadBefore(roomChange, BigInt(call.xid), []);
       const payload = new Payload(Buffer.from(disconnectFrame(call.data)), [call.id]);
-      for (const member of [...this.#reach(call)])
+      for (const member of [...this.#audience.reach(call)])
         if (closes(call, member.connection) && isSkipped(member) && !hadIt(member))
           this.#dismiss(member, this.#deps.fanout.send(member.connection, [payload]));
     }
@@ -149,7 +139,7 @@ export class ReplayGroup {
     const { until } = await this.#readDifference();
     if (this.#position.backlog) return;
     // Where they have left a room, what was for them before that is still to be left out.
-    const isRead = this.#deps.membership.isReadFor(this.#users);
+    const isRead = this.#audience.isRead();
     if (isRead && dispatchedUpTo(this.#deps.position()).text === until.text) this.#goLive(until);
     else for (const member of this.#members) member.has = until;
   }
@@ -160,7 +150,7 @@ export class ReplayGroup {
       this.#position = { snapshot: until };
       return { sending: new PageSending(new Map()), until };
     }
-    const terms = this.#termsOfAll();
+    const terms = this.#audience.terms();
     const page = await this.#deps.log.between(this.#position.snapshot, until, terms);
     this.#position = page.next;
     return { sending: this.#send(page), until };
@@ -177,37 +167,13 @@ export class ReplayGroup {
 
   #remove(member: Member): void {
     this.#members.delete(member);
-    this.#audience.remove(member.connection, member);
+    this.#audience.remove(member);
   }
 
   /** The connection is over. */
   #leave(member: Member): void {
     this.#remove(member);
     this.#owner.ended(member);
-  }
-
-  /**
-   * Whom the event is for. A client that comes back gets of a room by a table only what it may
-   * see now; a connection that fell behind also what it had coming when it left.
-   */
-  #reach(event: PlacedEvent & Pick<LoggedEvent, 'audience'>): Iterable<Member> {
-    const { membership } = this.#deps;
-    const then = membership.formerAudienceOf(event, this.#users, false);
-    const reached = this.#audience.reach(then);
-    if (then === event.audience) return reached;
-    const now = membership.formerAudienceOf(event, this.#users, true);
-    const still = new Set(this.#audience.reach(now));
-    return [...reached].filter((member) => !member.isReturning || still.has(member));
-  }
-
-  /** The members' terms; null where they are too many to choose events by. */
-  #termsOfAll(): readonly string[] | null {
-    const { membership } = this.#deps;
-    if (this.#membershipVersion !== membership.version) {
-      this.#membershipVersion = membership.version;
-      this.#terms = termsOfAll(this.#members, (userId) => membership.roomsOf(userId));
-    }
-    return this.#terms;
   }
 
   #send(page: Page): PageSending<Member> {
@@ -223,7 +189,7 @@ export class ReplayGroup {
       const xid = BigInt(event.xid);
       const isLast = isDisconnect(event);
       const encoded = new Map<string, Payload>();
-      for (const member of this.#reach(event)) {
+      for (const member of this.#audience.reach(event)) {
         if (member.has.sees(xid) || leaving.has(member)) continue;
         if (hadBefore(member.roomChange, xid, isLast ? [] : event.audience)) continue;
         if (isLast) {
@@ -342,19 +308,6 @@ export interface Member {
   roomChange: RoomChange | null;
   /** Events that it was sent in this replay. */
   sent: number;
-}
-
-function termsOfAll(
-  members: Iterable<Member>,
-  roomsOf: (userId: string) => Iterable<string>,
-): readonly string[] | null {
-  const terms = new Set<string>();
-  for (const { connection } of members) {
-    for (const term of termsOf(connection)) terms.add(term);
-    for (const term of roomsOf(connection.userId)) terms.add(term);
-    if (terms.size > MAX_TERMS) return null;
-  }
-  return [...terms];
 }
 
 /** Who put the members together: it hears what becomes of each. */

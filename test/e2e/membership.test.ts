@@ -20,7 +20,7 @@ const leave = (world: World, userId: string, team = 7) =>
   world.sql('delete from members where user_id = $1 and team_id = $2', [userId, team]);
 const post = (world: World, text: string, team = 7) =>
   world.sql('insert into posts (team_id, text) values ($1, $2)', [team, text]);
-/** What the client has of posts, once everything that was committed has come. */
+/** The posts that the clients have, once everything that was committed has come. */
 async function posts(world: World, ...clients: TestClient[]): Promise<unknown[][]> {
   const [fence] = await world.sql<{ id: string }>(`select rowcast.broadcast('fence', null) as id`);
   await Promise.all(clients.map((client) => client.frame(({ id }) => id === fence?.id)));

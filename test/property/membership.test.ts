@@ -33,7 +33,7 @@ const step = fc.oneof(
 );
 type Step = typeof step extends fc.Arbitrary<infer Each> ? Each : never;
 
-/** What a transaction does, in its order. */
+/** One thing that a transaction does. */
 type Deed =
   | { readonly post: number; readonly room: string }
   | { readonly user: string; readonly room: string; readonly isIn: boolean };

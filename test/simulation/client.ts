@@ -54,7 +54,7 @@ export class SimulatedClient {
   /** Rows that it need not be told: they were committed before it connected or fetched. */
   #known = new Set<Row>();
   #began = false;
-  /** Of the leader as its connection began. */
+  /** The leader's term as its connection began. */
   #term = 0;
   #wasReady = false;
   /** The newest change that it was told, by key. */

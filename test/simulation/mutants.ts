@@ -203,7 +203,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'who comes back gets of a room by membership what was before it left',
-    file: 'relay/replay-group.ts',
+    file: 'relay/replay-audience.ts',
     find: '!member.isReturning || still.has(member)',
     replace: 'member.connection !== null || still.has(member)',
   },
@@ -216,7 +216,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a connection whose membership is over goes live before that is read',
     file: 'relay/replay-group.ts',
-    find: 'const isRead = this.#deps.membership.isReadFor(this.#users);',
-    replace: 'const isRead = this.#users.size >= 0;',
+    find: 'const isRead = this.#audience.isRead();',
+    replace: 'const isRead = this.#audience !== null;',
   },
 ];

@@ -97,7 +97,7 @@ export class SimulatedPostgres {
   /** A crash undid them, and they may have been sent before. */
   readonly undone: Row[] = [];
   readonly running = new Map<bigint, Transaction>();
-  /** Those that are committed, in that order. */
+  /** Changes that are committed, in the order of their commits. */
   readonly changes: MembershipChange[] = [];
   lease: LeaseRow | null = null;
   /** Holds the doorbell's lock. */

@@ -25,7 +25,7 @@ test.each([0, 1, 2, 3])('in the hundred seeds of part %i no promise is broken', 
 });
 
 test('a failure is shortened to the steps that it needs', async () => {
-  const seed = 3;
+  let seed = 0;
   // Rows vanish from the log as soon as they are committed.
   const lossy = (steps: readonly Step[]) => {
     const simulation = new Simulation(seed);
@@ -34,7 +34,8 @@ test('a failure is shortened to the steps that it needs', async () => {
     };
     return outcomeOf(simulation, steps);
   };
-  const failure = (await lossy(planOf(seed, STEPS))) as Failure;
+  let failure: Failure | null = null;
+  while (!failure) failure = await lossy(planOf(++seed, STEPS));
   const { steps, message, trace } = await shrink(failure, lossy);
   expect(message).toMatch(/missing/);
   expect(steps.length).toBeLessThan(10);

@@ -30,7 +30,7 @@ export function startFanout(gateway: Gateway, options: Partial<FanoutDeps> = {})
   return fanout;
 }
 
-/** Of a database in which no table says who is in which room. */
+/** The memberships of a database in which no table says who is in which room. */
 export function noMembership(): Membership {
   const session: Pick<SqlSession, 'query'> = { query: async () => [] };
   return new Membership({
