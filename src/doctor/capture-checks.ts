@@ -1,4 +1,5 @@
 import type { InstalledLogStatus } from '../log/log-status.ts';
+import { MAX_ROOMS_BY_TABLE } from '../log/memberships.ts';
 import type { Session } from '../postgres/session.ts';
 import { type Findings, findingsOf } from './finding.ts';
 
@@ -7,7 +8,7 @@ const { ok, warning, problem } = findingsOf('capture');
 /** Whether what is written gets into the log, and may leave it. */
 export async function* captureFindings(
   session: Session,
-  { cursor, watched, dropped }: InstalledLogStatus,
+  { cursor, watched, roomSources, crowded, dropped }: InstalledLogStatus,
 ): Findings {
   if (!cursor)
     yield problem(
@@ -43,6 +44,17 @@ export async function* captureFindings(
         `${operations.join(', ')} → ${audience.join(', ')}; its triggers are there and enabled`,
       );
   }
+  for (const { target, room, problem: sick } of roomSources) {
+    const name = `rooms from ${target}`;
+    if (sick) yield problem(name, sick, 'do as it says: that takes the table anew');
+    else yield ok(name, `its users are in ${room}, as of each commit`);
+  }
+  for (const { userId, rooms } of crowded)
+    yield warning(
+      `rooms of ${userId}`,
+      `${rooms} by tables, of which the latest are left out`,
+      `a user may be in ${MAX_ROOMS_BY_TABLE}: let the many be one room`,
+    );
   for (const entity of dropped)
     yield warning(
       entity,

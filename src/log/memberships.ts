@@ -1,6 +1,9 @@
 import type { SqlSession } from '../postgres/session.ts';
 import { Snapshot } from './snapshot.ts';
 
+/** Rooms of a user by tables; later ones are left out (docs/sql.md). */
+export const MAX_ROOMS_BY_TABLE = 5000;
+
 /** A change of who is in which room (rowcast.rooms_from()). */
 export interface MembershipChange {
   /** Its place among the events of its own transaction. */

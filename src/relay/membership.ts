@@ -3,6 +3,7 @@ import { dispatchedUpTo, type Page, type Position } from '../log/event-log.ts';
 import type { LoggedEvent } from '../log/logged-event.ts';
 import {
   covers,
+  MAX_ROOMS_BY_TABLE,
   type PlacedEvent,
   readChangedStays,
   readStays,
@@ -11,9 +12,6 @@ import {
 import type { SqlSession } from '../postgres/session.ts';
 import { leftOutBy, normalTerm } from '../protocol/audience.ts';
 import { UnreadChanges } from './unread-changes.ts';
-
-/** More rooms of a user by tables than these are left out: docs/connect.md states the limit. */
-export const MAX_ROOMS_BY_TABLE = 5000;
 
 /** Users whose stays are read by one statement. */
 const USERS_A_READ = 1000;

@@ -68,6 +68,24 @@ test('a copy of a database, and a cursor of a time before its restore, are told'
   );
 });
 
+test('a table that does not say any more who is in which room is told, and a user in too many', async () => {
+  const world = await World.start();
+  await world.sql('create table members (user_id text, team_id int)');
+  await world.sql('create table guests (guest text)');
+  await world.sql(`select rowcast.rooms_from('members', 'user_id', 'team-<team_id>')`);
+  await world.sql(`select rowcast.rooms_from('guests', 'guest', 'lobby')`);
+  await world.sql(`insert into members select 'ann', n from generate_series(1, 5001) n`);
+  const before = await doctor(world.environment());
+  expect(before.problems).not.toHaveProperty('capture: rooms from members');
+  expect(before.warnings['capture: rooms of ann']).toMatch(/5001 by tables.* DO .*5000/);
+  await world.sql('alter table members rename team_id to club_id');
+  const { problems } = await doctor(world.environment());
+  expect(problems['capture: rooms from members']).toMatch(
+    /column team_id was renamed.*call rowcast.rooms_from\(\) again DO /,
+  );
+  expect(problems).not.toHaveProperty('capture: rooms from guests');
+});
+
 test.skipIf(!pgbouncer)(
   'a pooler in between is told, whether it drops what it does not know or refuses it',
   async () => {
