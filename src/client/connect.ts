@@ -13,7 +13,7 @@
  */
 import { Connection, type Ending } from './connection.ts';
 import { Delivery, type DeliveryDeps, type Event } from './delivery.ts';
-import type { Feed, Granted, Status } from './feed.ts';
+import type { Feed, FeedError, Granted, Status } from './feed.ts';
 import type { Frame } from './frames.ts';
 import { iterator } from './iterator.ts';
 import { Listeners } from './listeners.ts';
@@ -27,7 +27,7 @@ import { isOnline, onWakeup } from './wakeup.ts';
 /** Between two attempts that somebody's looking brings about. */
 const WAKE_INTERVAL_MS = 2000;
 
-export type { Feed, Granted, Status } from './feed.ts';
+export type { Feed, FeedError, Granted, Status } from './feed.ts';
 export type {
   Message,
   MessageOf,
@@ -61,7 +61,7 @@ class ReconnectingFeed implements Feed {
   readonly #delivery: Delivery;
   readonly #messages = new Listeners<[Message]>();
   readonly #readies = new Listeners<[Ready]>();
-  readonly #statuses = new Listeners<[Status, Error?]>();
+  readonly #statuses = new Listeners<[Status, FeedError?]>();
   readonly #wish: RoomWish;
   readonly #closing = new AbortController();
   readonly #retry = new Timer();
@@ -123,7 +123,7 @@ class ReconnectingFeed implements Feed {
     return this.#readies.add(listener);
   }
 
-  onStatus(listener: (status: Status, error?: Error) => void): () => void {
+  onStatus(listener: (status: Status, error?: FeedError) => void): () => void {
     return this.#statuses.add(listener);
   }
 
@@ -350,7 +350,7 @@ class ReconnectingFeed implements Feed {
     this.#successor = undefined;
   }
 
-  #show(status: Status, error?: Error): void {
+  #show(status: Status, error?: FeedError): void {
     const shown = status === 'connecting' && !isOnline() ? 'offline' : status;
     if (shown === this.status && !error && !this.#closed) return;
     this.status = shown;

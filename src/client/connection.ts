@@ -1,4 +1,5 @@
 import { PING, SUBPROTOCOL } from '../protocol/handshake.ts';
+import type { FeedError } from './feed.ts';
 import { type Frame, framesOf } from './frames.ts';
 import type { Settings, WebSocketLike } from './options.ts';
 import { Timer } from './timer.ts';
@@ -6,11 +7,11 @@ import { Timer } from './timer.ts';
 /**
  * Why a connection is over. `refused`: the server answers, and lets nobody in with this token. A
  * browser does not tell a page with which status a handshake failed, so the server is asked by
- * plain HTTP whether it is there.
+ * plain HTTP whether it is there; other WebSockets say the status.
  */
 export type Ending = {
   readonly outcome: 'refused' | 'unreachable' | 'lost';
-  readonly error: Error;
+  readonly error: FeedError;
 };
 
 const NORMAL = 1000;
@@ -35,6 +36,8 @@ export class Connection {
   #socket: WebSocketLike | undefined;
   #open = false;
   #lastHeardAt = 0;
+  /** With which the handshake failed. */
+  #status: string | undefined;
   /** A ping is out. */
   #asked = false;
 
@@ -82,7 +85,8 @@ export class Connection {
   end(outcome: Ending['outcome'], message: string, cause?: unknown): void {
     if (this.over) return;
     this.close();
-    this.#events.ended({ outcome, error: new Error(`rowcast: ${message}`, { cause }) });
+    const error = new Error(`rowcast: ${message}`, { cause });
+    this.#events.ended({ outcome, error: Object.assign(error, { code: this.#status ?? outcome }) });
   }
 
   async #connect({ cursor, refused, rooms }: ConnectionStart): Promise<void> {
@@ -106,7 +110,9 @@ export class Connection {
     socket.addEventListener('message', ({ data }) => this.#heard(data));
     socket.addEventListener('close', () => this.#closed());
     // 'close' follows; Node's emitters take an error that nobody listens to for fatal.
-    socket.addEventListener('error', () => undefined);
+    socket.addEventListener('error', ({ message }) => {
+      this.#status = / (\d{3})$/.exec(message ?? '')?.[1];
+    });
   }
 
   /**
@@ -168,6 +174,12 @@ export class Connection {
       return;
     }
     if (this.over) return;
+    const status = this.#status;
+    if (status) {
+      // A server that fails says nothing of the token.
+      this.end(status < '5' ? 'refused' : 'unreachable', `the server answers ${status}`);
+      return;
+    }
     this.#timer.set(this.#settings.connectTimeoutMs, () =>
       this.end('unreachable', 'the server cannot be reached'),
     );

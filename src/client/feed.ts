@@ -41,7 +41,7 @@ export interface Feed<Map extends object = Record<string, unknown>>
   /** Fetch what is shown when it is the `first`, or not `recovered`. */
   onReady(listener: (ready: Ready) => void): () => void;
   /** With why it is not live, where something failed. */
-  onStatus(listener: (status: Status, error?: Error) => void): () => void;
+  onStatus(listener: (status: Status, error?: FeedError) => void): () => void;
   /**
    * Resolves once the messages of a transaction are here, or the feed says to fetch anew: an
    * optimistic change may go then. At once where they were. Those of a large transaction may come
@@ -67,3 +67,11 @@ export interface Feed<Map extends object = Record<string, unknown>>
   reconnect(): void;
   close(): void;
 }
+
+/**
+ * Why the feed is not live. `code`: the status with which the server refused the handshake ('401'),
+ * where the WebSocket tells it; `refused` where it does not, as a browser's; `unreachable` where
+ * nothing answers, or getToken failed; `lost` for a connection that was open. docs/client.md has
+ * the cure of each.
+ */
+export type FeedError = Error & { readonly code: string };

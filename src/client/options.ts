@@ -80,7 +80,7 @@ export interface WebSocketLike {
   close(code?: number): void;
   addEventListener(
     type: 'open' | 'message' | 'close' | 'error',
-    listener: (event: { readonly data?: unknown }) => void,
+    listener: (event: { readonly data?: unknown; readonly message?: string }) => void,
   ): void;
 }
 

@@ -19,6 +19,7 @@ import {
   type ConnectOptions,
   connect,
   type Feed,
+  type FeedError,
   type Message,
   type Ready,
   type Status,
@@ -38,7 +39,7 @@ export interface RowcastState<Map extends object = Record<string, unknown>> {
   /** Whether nothing was missed before the last READY; null before the first. */
   readonly recovered: boolean | null;
   /** Why it is not live, where something failed. */
-  readonly error: Error | null;
+  readonly error: FeedError | null;
   /** A new connection with a new token, now. */
   readonly reconnect: () => void;
 }
@@ -210,7 +211,7 @@ class SharedFeed implements ListFeed, Store<RowcastState> {
 
   #open(): Feed {
     const feed = this.#connect(this.#from);
-    const show = (status: Status, error: Error | null) =>
+    const show = (status: Status, error: FeedError | null) =>
       this.#change({ status, error, isConnected: status === 'live' || status === 'replaying' });
     show(feed.status, null);
     feed.onStatus((status, error) => show(status, error ?? null));

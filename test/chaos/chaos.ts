@@ -15,9 +15,10 @@ import { Terminal } from '../../src/cli/terminal.ts';
 import { oldestBinaries } from '../support/postgres/oldest.ts';
 import { build } from '../support/process/build.ts';
 import { seeded } from '../support/random.ts';
-import { ChaosClient } from './client.ts';
+import { ChaosClient, ROOM_ON_SOCKET } from './client.ts';
 import { FAULTS } from './faults.ts';
 import { Ledger } from './ledger.ts';
+import { Memberships, ROOM_BY_TABLE } from './memberships.ts';
 import { startSystem } from './system.ts';
 import { ChaosWriter } from './writer.ts';
 
@@ -39,11 +40,15 @@ const random = seeded(options.seed);
 await build();
 const system = await startSystem(options.oldest && oldestBinaries());
 const ledger = new Ledger();
-const clients = Array.from({ length: CLIENTS }, (_, i) => {
+const names = Array.from({ length: CLIENTS }, (_, i) => `user-${i}`);
+const memberships = new Memberships({ databaseUrl: system.adminUrl, random, users: names });
+const clients = names.map((name, i) => {
   const rooms = ROOMS.filter(() => random() < 0.4);
   return new ChaosClient({
-    name: `user-${i}`,
+    name,
     rooms,
+    joins: i % 3 === 0,
+    stays: memberships.stays.get(name) ?? [],
     batch: i % 2 === 0,
     url: system.websocketUrl,
     random,
@@ -55,6 +60,8 @@ const audiences = [
   ['all'],
   ...clients.map(({ name }) => [`user:${name}`]),
   ...ROOMS.map((room) => [`room:${room}`]),
+  ...Array<string[]>(3).fill([`room:${ROOM_BY_TABLE}`]),
+  [`room:${ROOM_ON_SOCKET}`],
   ['room:red', 'user:user-1'],
   ['role:nobody'],
 ];
@@ -67,6 +74,7 @@ const writers = Array.from(
 const running = [
   ...clients.map((client) => client.run()),
   ...writers.map((writer) => writer.run()),
+  memberships.run(),
 ];
 const faults = await makeFaults();
 const settled = await settle();
@@ -125,6 +133,7 @@ async function makeFaults(): Promise<number> {
 async function settle(): Promise<boolean> {
   for (const client of clients) client.settle();
   for (const writer of writers) writer.stop();
+  memberships.stop();
   const admin = new pg.Client(system.adminUrl);
   await admin.connect();
   await admin.query(`select rowcast.send('chaos', '{"key": "last"}')`);

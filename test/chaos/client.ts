@@ -1,13 +1,19 @@
 import { setTimeout } from 'node:timers/promises';
+import { WebSocket } from 'ws';
 import { Snapshot } from '../../src/log/snapshot.ts';
 import { parseCursor } from '../../src/protocol/cursor.ts';
 import { TestClient } from '../support/client/client.ts';
 import type { Ledger, ReceivingClient } from './ledger.ts';
+import type { Stay } from './memberships.ts';
+
+/** The room that some clients join on their open sockets. */
+export const ROOM_ON_SOCKET = 'joined';
 
 /** A client that is cut off again and again and comes back with its cursor, as a good one does. */
 export class ChaosClient implements ReceivingClient {
   readonly name: string;
   readonly terms: ReadonlySet<string>;
+  readonly stays: readonly Stay[];
   readonly received: string[] = [];
   repeats = 0;
   readyAt = Number.POSITIVE_INFINITY;
@@ -18,6 +24,8 @@ export class ChaosClient implements ReceivingClient {
   readonly #url: string;
   readonly #seen = new Set<string>();
   readonly #random: () => number;
+  readonly #rooms: readonly string[];
+  readonly #joins: boolean;
   #cursor: string | undefined;
   #socket: TestClient | undefined;
   #stopping = false;
@@ -25,11 +33,15 @@ export class ChaosClient implements ReceivingClient {
 
   constructor(options: ChaosClientOptions) {
     this.name = options.name;
+    this.stays = options.stays;
+    this.#rooms = options.rooms;
     this.terms = new Set([
       'all',
       `user:${options.name}`,
       ...options.rooms.map((room) => `room:${room}`),
+      ...(options.joins ? [`room:${ROOM_ON_SOCKET}`] : []),
     ]);
+    this.#joins = options.joins;
     const query = new URLSearchParams({
       userId: options.name,
       rooms: options.rooms.join(','),
@@ -52,10 +64,26 @@ export class ChaosClient implements ReceivingClient {
       const stay = this.#steady
         ? closed
         : Promise.race([closed, setTimeout(1000 + this.#random() * 6000)]);
+      const asking = this.#joins ? this.#ask(socket, stay) : undefined;
       await stay;
+      await asking;
       if (!this.#steady || this.#stopping) socket.socket.terminate();
       await closed;
       await setTimeout(this.#random() * 1000);
+    }
+  }
+
+  /** Joins a room on the open socket and leaves it, again and again; its other rooms stay. */
+  async #ask(socket: TestClient, stay: Promise<unknown>): Promise<void> {
+    let isOver = false;
+    void stay.then(() => {
+      isOver = true;
+    });
+    while (!isOver && !this.#steady) {
+      await setTimeout(100 + this.#random() * 900);
+      const rooms = [...this.#rooms, ...(this.#random() < 0.5 ? [ROOM_ON_SOCKET] : [])];
+      if (socket.socket.readyState === WebSocket.OPEN)
+        socket.socket.send(JSON.stringify({ action: 'rooms', rooms: rooms.join() }));
     }
   }
 
@@ -101,6 +129,9 @@ export class ChaosClient implements ReceivingClient {
 interface ChaosClientOptions {
   readonly name: string;
   readonly rooms: readonly string[];
+  /** It joins another on its open socket, and leaves it. */
+  readonly joins: boolean;
+  readonly stays: readonly Stay[];
   readonly batch: boolean;
   readonly url: string;
   readonly random: () => number;

@@ -46,6 +46,12 @@ export const FAULTS: Readonly<Record<string, (system: FaultySystem) => Promise<v
       system.relays.leader()?.process.kill('SIGTERM');
       await setTimeout(3000);
     }),
+  'everybody is disconnected': async ({ adminUrl }) => {
+    const admin = new pg.Client(adminUrl);
+    await admin.connect();
+    await admin.query(`select rowcast.disconnect('all')`);
+    await admin.end();
+  },
   'the types of columns change': changeColumnTypes,
   'gateway: every third post fails': async ({ posts }) => {
     posts.fault = () => (posts.posts % 3 === 0 ? { status: 500 } : null);

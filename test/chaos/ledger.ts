@@ -1,3 +1,5 @@
+import { ROOM_BY_TABLE, type Stay } from './memberships.ts';
+
 /** The committed events and those that each client received: chaos compares the two. */
 export class Ledger {
   readonly events = new Map<string, CommittedEvent>();
@@ -25,7 +27,7 @@ export class Ledger {
       const event = this.events.get(key);
       // A commit that was never answered may have happened or not.
       if (!event) continue;
-      if (!event.audience.some((term) => client.terms.has(term)))
+      if (!event.audience.some((term) => client.terms.has(term)) && !mayHaveBeenIn(client, event))
         verdict.outside.push(`${client.name} ${key}`);
       if ((highest.get(event.writer) ?? -1) > event.number)
         verdict.outOfOrder.push(`${client.name} ${key}`);
@@ -36,12 +38,32 @@ export class Ledger {
       const due =
         event.certain &&
         event.begunAt > client.readyAt &&
-        event.audience.some((term) => client.terms.has(term));
+        (event.audience.some((term) => client.terms.has(term)) || isInSince(client, event));
       if (!due) continue;
       verdict.due++;
       if (!received.has(key)) verdict.lost.push(`${client.name} ${key}`);
     }
   }
+}
+
+const isForMembers = ({ audience }: CommittedEvent) => audience.includes(`room:${ROOM_BY_TABLE}`);
+
+/** It was in the room at some time at which the event may have been committed. */
+function mayHaveBeenIn({ stays }: ReceivingClient, event: CommittedEvent): boolean {
+  const overlaps = ({ joinAskedAt, leftAt }: Stay) =>
+    joinAskedAt < event.answeredAt && event.askedAt < leftAt;
+  return isForMembers(event) && stays.some(overlaps);
+}
+
+/** It was in the room before the event was written, and has not left it. */
+function isInSince({ stays }: ReceivingClient, event: CommittedEvent): boolean {
+  const last = stays.at(-1);
+  return (
+    isForMembers(event) &&
+    last !== undefined &&
+    last.joinedAt < event.begunAt &&
+    last.leaveAskedAt === Infinity
+  );
 }
 
 export interface CommittedEvent {
@@ -51,6 +73,10 @@ export interface CommittedEvent {
   readonly audience: readonly string[];
   /** Before its transaction began, by performance.now(). */
   readonly begunAt: number;
+  /** When its commit was asked for; Infinity before that. */
+  askedAt: number;
+  /** When that was answered; Infinity where it never was. */
+  answeredAt: number;
   /** The id of its transaction. */
   readonly xid: bigint;
   /** The commit was answered. */
@@ -60,6 +86,8 @@ export interface CommittedEvent {
 export interface ReceivingClient {
   readonly name: string;
   readonly terms: ReadonlySet<string>;
+  /** Its times in the room that users are in by a table. */
+  readonly stays: readonly Stay[];
   /** Since when it must get everything. */
   readonly readyAt: number;
   /** Keys in the order of their first arrival. */

@@ -16,6 +16,7 @@ import { Daemon } from '../support/process/daemon.ts';
 import { temporaryFolder } from '../support/process/temporary-folder.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 import type { FaultySystem } from './faults.ts';
+import { ROOM_BY_TABLE } from './memberships.ts';
 
 const TABLE = 'websocket_connections';
 
@@ -74,6 +75,8 @@ export async function startSystem(binaries?: string): Promise<ChaosSystem> {
   await admin.query(
     `select rowcast.watch('chaos_row', audience => '{user:<owner>}', columns => '{id,key,weight}')`,
   );
+  await admin.query('create table chaos_member (user_id text primary key)');
+  await admin.query(`select rowcast.rooms_from('chaos_member', 'user_id', '${ROOM_BY_TABLE}')`);
   await admin.end();
   return {
     posts,

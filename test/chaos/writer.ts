@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import pg from 'pg';
-import type { Ledger } from './ledger.ts';
+import type { CommittedEvent, Ledger } from './ledger.ts';
 
 const ISOLATION_LEVELS = ['read committed', 'repeatable read', 'serializable'];
 
@@ -51,7 +51,11 @@ export class ChaosWriter {
       const audience = audiences[below(audiences.length)] as string[];
       if (below(6) === 0) await client.query(`savepoint s`);
       const xid = await this.#append(client, key, audience);
-      ledger.events.set(key, { writer, number, audience, begunAt, xid, certain: false });
+      const [askedAt, answeredAt] = [Infinity, Infinity];
+      ledger.events.set(key, {
+        ...{ writer, number, audience, begunAt, askedAt, answeredAt, xid },
+        certain: false,
+      });
       keys.push(key);
     }
     // Transactions of 0 to 800 ms: there are always some in flight that began before others ended.
@@ -61,8 +65,11 @@ export class ChaosWriter {
       for (const key of keys) ledger.events.delete(key);
       return;
     }
+    const events = keys.map((key) => ledger.events.get(key) as CommittedEvent);
+    for (const event of events) event.askedAt = performance.now();
     await client.query('commit');
-    for (const key of keys) (ledger.events.get(key) as { certain: boolean }).certain = true;
+    for (const event of events)
+      Object.assign(event, { certain: true, answeredAt: performance.now() });
     await setTimeout(below(30));
   }
 

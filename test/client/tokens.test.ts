@@ -1,5 +1,12 @@
 import { SignJWT } from 'jose';
-import { expect, test } from 'vitest';
+import { WebSocket as Undici } from 'undici';
+import { expect, onTestFinished, test } from 'vitest';
+import { WebSocket } from 'ws';
+import type { ConnectOptions } from '../../src/client/connect.ts';
+import { Authenticator } from '../../src/lambdas/authenticate.ts';
+import { connectHandler } from '../../src/lambdas/connect.ts';
+import { freePort } from '../../src/local/ports.ts';
+import { startTable } from '../support/dynamodb/dynamodb.ts';
 import { openFeed } from '../support/dynamodb/feed.ts';
 import { World } from '../support/world.ts';
 
@@ -121,4 +128,64 @@ test('a feed that is disconnected says why, asks for a fresh token, and comes ba
   expect(attempts).toEqual([false, true]);
   expect(feed.messages.map(({ type }) => type)).toEqual(['news']);
   expect(feed.readies[1]).toMatchObject({ recovered: true });
+});
+
+/** A gateway whose $connect is the real one, with a table that the test may take away. */
+async function gatewayWith(options: { connectionsPerUser?: number } = {}) {
+  const table = await startTable();
+  onTestFinished(() => table.stop());
+  const connect = connectHandler({
+    authenticator: new Authenticator(auth),
+    store: table.store,
+    connectionTtlSeconds: 7200,
+    ...options,
+  });
+  return { table, world: await World.start({ table, auth, connect }) };
+}
+/** It says with which status a handshake failed; those of browsers and undici do not. */
+const telling = { WebSocket: WebSocket as never };
+
+test('an error says by its code whether the token, a room, a limit, the server or the network is the cause', async () => {
+  const { world, table } = await gatewayWith({ connectionsPerUser: 1 });
+  await world.relay();
+  const url = world.gateway.websocketUrl;
+  const code = async (options: Partial<ConnectOptions>, to = url) => {
+    const feed = openFeed(to, { ...telling, ...options });
+    await expect.poll(() => feed.errors.length).toBeGreaterThan(0);
+    feed.close();
+    return feed.errors[0]?.code;
+  };
+  const as = (subject: string) => ({ getToken: () => token(subject) });
+  expect(await code({ getToken: () => 'no.good.token' })).toBe('401');
+  expect(await code({ ...as('bob'), rooms: ['secret'] }, `${url}?strict=1`)).toBe('403');
+  await openFeed(url, as('ann')).reaches('live');
+  expect(await code(as('ann'))).toBe('429');
+  expect(await code({ getToken: () => null })).toBe('refused');
+  expect(await code({ getToken: () => Promise.reject(new Error('503')) })).toBe('unreachable');
+  expect(await code(as('bob'), `ws://127.0.0.1:${await freePort()}/test`)).toBe('unreachable');
+  const silent = { getToken: () => 'no.good.token', WebSocket: Undici as never };
+  expect(await code(silent)).toBe('refused');
+  const live = openFeed(url, as('cid'));
+  await live.reaches('live');
+  world.cut();
+  await expect.poll(() => live.errors.map((error) => error.code)).toContain('lost');
+  await table.stop();
+  expect(await code(as('dan'))).toMatch(/^5\d\d$/);
+});
+
+test('a server that fails says nothing of the token', async () => {
+  const { world, table } = await gatewayWith();
+  await world.relay();
+  await table.stop();
+  const attempts: boolean[] = [];
+  const feed = openFeed(world.gateway.websocketUrl, {
+    ...telling,
+    getToken: ({ refused }) => {
+      attempts.push(refused);
+      return token('bob');
+    },
+  });
+  await expect.poll(() => attempts.length).toBeGreaterThan(2);
+  expect(attempts).not.toContain(true);
+  expect(feed.statuses).not.toContain('refused');
 });

@@ -74,7 +74,7 @@ test('migrate up and down, one by one', async () => {
   expect(await run('up')).toBe(0);
   expect(await database.sql('select name from rowcast.migrations')).toHaveLength(7);
   expect(await run('down')).toBe(0);
-  expect(await database.sql('select name from rowcast.migrations')).toHaveLength(5);
+  expect(await database.sql('select name from rowcast.migrations')).toHaveLength(6);
   expect(await run('sideways')).toBe(1);
 });
 

@@ -4,6 +4,7 @@ import {
   type ConnectOptions,
   connect,
   type Feed,
+  type FeedError,
   type Message,
   type Ready,
   type Status,
@@ -40,7 +41,7 @@ export interface RecordedFeed extends Feed {
   readonly messages: Message[];
   readonly readies: Ready[];
   readonly statuses: Status[];
-  readonly errors: Error[];
+  readonly errors: FeedError[];
   reaches(status: Status): Promise<void>;
   received(count: number): Promise<void>;
   isReady(count?: number): Promise<void>;
