@@ -3,17 +3,15 @@ import { WebSocket } from 'ws';
 import { Snapshot } from '../../src/log/snapshot.ts';
 import { parseCursor } from '../../src/protocol/cursor.ts';
 import { TestClient } from '../support/client/client.ts';
-import type { Ledger, ReceivingClient } from './ledger.ts';
+import { isOrdered, type Ledger, type ReceivingClient, ROOM_ON_SOCKET } from './ledger.ts';
 import type { Stay } from './memberships.ts';
-
-/** The room that some clients join on their open sockets. */
-export const ROOM_ON_SOCKET = 'joined';
 
 /** A client that is cut off again and again and comes back with its cursor, as a good one does. */
 export class ChaosClient implements ReceivingClient {
   readonly name: string;
   readonly terms: ReadonlySet<string>;
   readonly stays: readonly Stay[];
+  readonly joins: boolean;
   readonly received: string[] = [];
   repeats = 0;
   readyAt = Number.POSITIVE_INFINITY;
@@ -25,7 +23,6 @@ export class ChaosClient implements ReceivingClient {
   readonly #seen = new Set<string>();
   readonly #random: () => number;
   readonly #rooms: readonly string[];
-  readonly #joins: boolean;
   #cursor: string | undefined;
   #socket: TestClient | undefined;
   #stopping = false;
@@ -39,9 +36,8 @@ export class ChaosClient implements ReceivingClient {
       'all',
       `user:${options.name}`,
       ...options.rooms.map((room) => `room:${room}`),
-      ...(options.joins ? [`room:${ROOM_ON_SOCKET}`] : []),
     ]);
-    this.#joins = options.joins;
+    this.joins = options.joins;
     const query = new URLSearchParams({
       userId: options.name,
       rooms: options.rooms.join(','),
@@ -64,7 +60,7 @@ export class ChaosClient implements ReceivingClient {
       const stay = this.#steady
         ? closed
         : Promise.race([closed, setTimeout(1000 + this.#random() * 6000)]);
-      const asking = this.#joins ? this.#ask(socket, stay) : undefined;
+      const asking = this.joins ? this.#ask(socket, stay) : undefined;
       await stay;
       await asking;
       if (!this.#steady || this.#stopping) socket.socket.terminate();
@@ -122,7 +118,8 @@ export class ChaosClient implements ReceivingClient {
     // Everything that its cursor sees has been delivered, or was before its time.
     const had = parseCursor(this.#cursor ?? '')?.snapshot;
     const event = this.#ledger.events.get(key);
-    if (had && event && Snapshot.of(had).sees(event.xid)) this.stale.push(key);
+    if (had && event && isOrdered(this, event) && Snapshot.of(had).sees(event.xid))
+      this.stale.push(key);
   }
 }
 

@@ -15,6 +15,7 @@ const client = (received: string[], more = {}) => ({
   name: 'c',
   terms: new Set(['all', 'user:c']),
   stays: [],
+  joins: false,
   readyAt: 5,
   received,
   repeats: 0,

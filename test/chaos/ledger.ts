@@ -1,5 +1,8 @@
 import { ROOM_BY_TABLE, type Stay } from './memberships.ts';
 
+/** The room that some clients join on their open sockets. */
+export const ROOM_ON_SOCKET = 'joined';
+
 /** The committed events and those that each client received: chaos compares the two. */
 export class Ledger {
   readonly events = new Map<string, CommittedEvent>();
@@ -27,18 +30,19 @@ export class Ledger {
       const event = this.events.get(key);
       // A commit that was never answered may have happened or not.
       if (!event) continue;
-      if (!event.audience.some((term) => client.terms.has(term)) && !mayHaveBeenIn(client, event))
-        verdict.outside.push(`${client.name} ${key}`);
+      if (!isJudged(client, event)) {
+        if (!client.joins || !event.audience.includes(`room:${ROOM_ON_SOCKET}`))
+          verdict.outside.push(`${client.name} ${key}`);
+        continue;
+      }
+      if (!isOrdered(client, event)) continue;
       if ((highest.get(event.writer) ?? -1) > event.number)
         verdict.outOfOrder.push(`${client.name} ${key}`);
       highest.set(event.writer, Math.max(event.number, highest.get(event.writer) ?? -1));
     }
     const received = new Set(client.received);
     for (const [key, event] of this.events) {
-      const due =
-        event.certain &&
-        event.begunAt > client.readyAt &&
-        (event.audience.some((term) => client.terms.has(term)) || isInSince(client, event));
+      const due = event.certain && event.begunAt > client.readyAt && isOrdered(client, event);
       if (!due) continue;
       verdict.due++;
       if (!received.has(key)) verdict.lost.push(`${client.name} ${key}`);
@@ -48,11 +52,27 @@ export class Ledger {
 
 const isForMembers = ({ audience }: CommittedEvent) => audience.includes(`room:${ROOM_BY_TABLE}`);
 
+/**
+ * The event is for the client by terms that do not change on its open socket. Events of a room that
+ * it joins there may come later than others, and may not be due any more.
+ */
+function isJudged(client: ReceivingClient, event: CommittedEvent): boolean {
+  return event.audience.some((term) => client.terms.has(term)) || mayHaveBeenIn(client, event);
+}
+
 /** It was in the room at some time at which the event may have been committed. */
 function mayHaveBeenIn({ stays }: ReceivingClient, event: CommittedEvent): boolean {
   const overlaps = ({ joinAskedAt, leftAt }: Stay) =>
     joinAskedAt < event.answeredAt && event.askedAt < leftAt;
   return isForMembers(event) && stays.some(overlaps);
+}
+
+/**
+ * The event is for the client, and was all the time. A client that was out of the room by the table
+ * for a while gets some events of before only when it is back, after others.
+ */
+export function isOrdered(client: ReceivingClient, event: CommittedEvent): boolean {
+  return event.audience.some((term) => client.terms.has(term)) || isInSince(client, event);
 }
 
 /** It was in the room before the event was written, and has not left it. */
@@ -88,6 +108,8 @@ export interface ReceivingClient {
   readonly terms: ReadonlySet<string>;
   /** Its times in the room that users are in by a table. */
   readonly stays: readonly Stay[];
+  /** It joins a room on its open socket, and leaves it. */
+  readonly joins: boolean;
   /** Since when it must get everything. */
   readonly readyAt: number;
   /** Keys in the order of their first arrival. */
