@@ -1,4 +1,5 @@
 import type { SqlSession } from '../postgres/session.ts';
+import type { LoggedEvent } from './logged-event.ts';
 import { Snapshot } from './snapshot.ts';
 
 /** Rooms of a user by tables; later ones are left out (docs/sql.md). */
@@ -39,6 +40,16 @@ function isBefore({ id, xid }: PlacedEvent, change: MembershipChange): boolean {
 /** The event was committed within the stay. */
 export function covers({ joined, left }: Stay, event: PlacedEvent): boolean {
   return !isBefore(event, joined) && (left === null || isBefore(event, left));
+}
+
+/** The user is in the room. */
+export function isOpen({ left }: Stay): boolean {
+  return left === null;
+}
+
+/** The event says that a transaction has changed memberships, and is a message to nobody. */
+export function isMembershipChange({ type }: LoggedEvent): boolean {
+  return type === 'MEMBERS';
 }
 
 /** Stays of the users, those that are over as far back as the log reaches. */
@@ -127,8 +138,8 @@ const STAYS = `
   where (m.left_id is not null or exists (
     select from rowcast.room_source s join pg_class c on c.oid = s.target where s.source = m.source))`;
 
-/** $1 users. */
-const STAYS_OF_USERS = `${STAYS} and m.user_id = any ($1) order by m.joined_id`;
+/** $1 users. Where a user has too many, the first that are not over count. */
+const STAYS_OF_USERS = `${STAYS} and m.user_id = any ($1) order by m.left_id is not null, m.joined_id`;
 
 /** $1 start and $2 end. */
 const COMMITS = `

@@ -3,6 +3,8 @@ import { dispatchedUpTo, type Page, type Position } from '../log/event-log.ts';
 import type { LoggedEvent } from '../log/logged-event.ts';
 import {
   covers,
+  isMembershipChange,
+  isOpen,
   MAX_ROOMS_BY_TABLE,
   type PlacedEvent,
   readChangedStays,
@@ -15,11 +17,6 @@ import { UnreadChanges } from './unread-changes.ts';
 
 /** Users whose stays are read by one statement. */
 const USERS_A_READ = 1000;
-
-/** The event says that a transaction has changed memberships, and is a message to nobody. */
-export function isMembershipChange({ type }: LoggedEvent): boolean {
-  return type === 'MEMBERS';
-}
 
 /**
  * Which connected users are in which rooms by tables of the application's (rowcast.rooms_from()).
@@ -93,9 +90,11 @@ export class Membership {
     for (const room of this.#unread.pass(from.snapshot)) this.#forgetFormer(room);
     if (from.backlog || !(page.next.backlog || page.events.some(isMembershipChange))) return;
     const window = { start: from.snapshot, until: dispatchedUpTo(page.next) };
-    const users = Array.from(this.#users.values(), ({ userId }) => userId);
-    const some = users.length <= USERS_A_READ ? users : null;
-    for await (const stays of readChangedStays(this.#deps.readSession, window, some))
+    const users =
+      this.#users.size <= USERS_A_READ
+        ? Array.from(this.#users.values(), ({ userId }) => userId)
+        : null;
+    for await (const stays of readChangedStays(this.#deps.readSession, window, users))
       for (const stay of stays) this.#learn(stay);
   }
 
@@ -172,13 +171,8 @@ export class Membership {
     const tracked = this.#users.get(user);
     if (!tracked) return;
     const room = normalTerm(`room:${stay.room}`);
-    if (!tracked.rooms.has(room) && tracked.rooms.size >= MAX_ROOMS_BY_TABLE) {
-      this.#deps.log.log(
-        'warn',
-        'too_many_rooms',
-        { event: 'too_many_rooms', userId: stay.userId, limit: MAX_ROOMS_BY_TABLE },
-        'a user is in more rooms by tables than are followed; the latest are left out',
-      );
+    if (!tracked.rooms.has(room) && this.#isFull(user, tracked)) {
+      if (!stay.left) this.#tellFull(stay.userId);
       return;
     }
     tracked.rooms.add(room);
@@ -194,6 +188,23 @@ export class Membership {
     this.#version++;
     for (const change of stay.left ? [stay.joined, stay.left] : [stay.joined])
       this.#unread.add(room, change);
+  }
+
+  /** Rooms that the user was in count only where the user is in as many. */
+  #isFull(user: string, { rooms }: TrackedUser): boolean {
+    if (rooms.size < MAX_ROOMS_BY_TABLE) return false;
+    let open = 0;
+    for (const room of rooms) if (this.#rooms.get(room)?.get(user)?.some(isOpen)) open++;
+    return open >= MAX_ROOMS_BY_TABLE;
+  }
+
+  #tellFull(userId: string): void {
+    this.#deps.log.log(
+      'warn',
+      'too_many_rooms',
+      { event: 'too_many_rooms', userId, limit: MAX_ROOMS_BY_TABLE },
+      'a user is in more rooms by tables than are followed; the latest are left out',
+    );
   }
 
   /** Stays that are over: only a replay asks for them, and reads them when it begins. */
@@ -230,10 +241,6 @@ interface TrackedUser {
 
 function termOf(userId: string): string {
   return normalTerm(`user:${userId}`);
-}
-
-function isOpen({ left }: Stay): boolean {
-  return left === null;
 }
 
 export interface MembershipDeps {

@@ -3,12 +3,13 @@ import type { Emitter } from '../events.ts';
 import { encodeEvent } from '../log/event-encoding.ts';
 import type { Page, Position } from '../log/event-log.ts';
 import type { LoggedEvent } from '../log/logged-event.ts';
+import { isMembershipChange } from '../log/memberships.ts';
 import { pageBytes } from '../log/pages-in-flight.ts';
 import type { Snapshot } from '../log/snapshot.ts';
 import type { Fanout } from '../pusher/fanout.ts';
 import type { CursorTokens } from './cursor-tokens.ts';
 import { closes, isDisconnect } from './disconnect.ts';
-import { isMembershipChange, type Membership } from './membership.ts';
+import type { Membership } from './membership.ts';
 import type { LeaderEvents } from './relay-events.ts';
 
 /** Gives the pages of the log to the fan-out, and lets connections go live between windows. */

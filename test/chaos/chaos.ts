@@ -71,11 +71,8 @@ const writers = Array.from(
     new ChaosWriter({ writer, databaseUrl: system.adminUrl, ledger, random, audiences }),
 );
 
-const running = [
-  ...clients.map((client) => client.run()),
-  ...writers.map((writer) => writer.run()),
-  memberships.run(),
-];
+const running = clients.map((client) => client.run());
+const writing = [...writers.map((writer) => writer.run()), memberships.run()];
 const faults = await makeFaults();
 const settled = await settle();
 const verdict = ledger.judge();
@@ -134,6 +131,8 @@ async function settle(): Promise<boolean> {
   for (const client of clients) client.settle();
   for (const writer of writers) writer.stop();
   memberships.stop();
+  // The last event is committed after all the others.
+  await Promise.all(writing);
   const admin = new pg.Client(system.adminUrl);
   await admin.connect();
   await admin.query(`select rowcast.send('chaos', '{"key": "last"}')`);

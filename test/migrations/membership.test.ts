@@ -198,6 +198,12 @@ test('a writer needs no right on the schema, and cannot read who is in which roo
   await expect(session.query('select from rowcast.member')).rejects.toThrow(/permission denied/);
   await expect(session.query(`select rowcast.rooms_1()`)).rejects.toThrow(/permission denied/);
   await session.query('reset role');
+  await session.query(`grant usage on schema rowcast to ${role}`);
+  await session.query(`set role ${role}`);
+  for (const call of [`join_room(1, '9', 'team-b')`, `leave_room(1, '1', 'team-b')`])
+    await expect(session.query(`select rowcast.${call}`)).rejects.toThrow(/permission denied/);
+  await expect(session.query('select from rowcast.membership')).rejects.toThrow(/denied/);
+  await session.query('reset role');
   session.release();
   expect(await members()).toEqual(['1 team-b']);
   await sql(`drop owned by ${role}`);
