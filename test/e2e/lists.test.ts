@@ -168,13 +168,16 @@ test('rows whose keys are shifted or swapped in one statement are each there onc
 
 test('what a transaction writes after its own fetch is not taken for seen', async () => {
   const { world, feed } = await start();
+  // The page is fetched once: it must not be older than where the feed begins.
+  const live = feed();
+  await expect.poll(() => live.status).toBe('live');
   const client = await world.database.client();
   await client.query('begin; insert into item values (1, 1)');
   const { rows } = await client.query<{ rows: Item[]; cursor: string }>(LIST);
   const page = rows[0] as { rows: Item[]; cursor: string };
   await client.query('update item set version = 2');
   let fetches = 0;
-  const list = listOf(feed(), {
+  const list = listOf(live, {
     fetch: async () => {
       fetches++;
       return page;
