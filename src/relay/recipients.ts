@@ -258,12 +258,14 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
   /**
    * The item may have been changed as early as the last read of the table: events of a room that
    * was joined since have passed the connection by. Before this leader began the former one
-   * delivered.
+   * delivered, but may not have known of a wish: it could not read the table.
    */
-  #placeBeforeChange({ connectedAt }: Connection): Snapshot {
+  #placeBeforeChange({ connectedAt, wantedAt }: Connection): Snapshot {
     const { directory, history, inheritance } = this.#deps;
     const sinceMs = Math.max(directory.asOf, connectedAt) - CLOCK_MARGIN_MS;
-    return sinceMs <= inheritance.beganMs ? inheritance.start : history.at(sinceMs).snapshot;
+    if (sinceMs > inheritance.beganMs) return history.at(sinceMs).snapshot;
+    if (wantedAt === undefined) return inheritance.start;
+    return history.at(Math.min(sinceMs, wantedAt - CLOCK_MARGIN_MS)).snapshot;
   }
 
   /** Moves the pin to where the oldest live frame of the lane begins. */
