@@ -33,10 +33,13 @@ async function copyOf(mutant: Mutant): Promise<string> {
 }
 
 /** @returns the first line that says what was found; null where nothing was */
-async function hunt(folder: string): Promise<string | null> {
+async function hunt(folder: string, fromSeed: number): Promise<string | null> {
   const simulation = spawn(
     process.execPath,
-    ['--import', 'tsx', 'test/simulation/simulate.ts', '--seeds', String(SEEDS), '--first'],
+    [
+      ...['--import', 'tsx', 'test/simulation/simulate.ts'],
+      ...['--seed', String(fromSeed), '--seeds', String(SEEDS), '--first'],
+    ],
     { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] },
   );
   let output = '';
@@ -54,7 +57,7 @@ let survivors = 0;
 for (const mutant of MUTANTS.filter(({ name }) => name.includes(word))) {
   const began = performance.now();
   const folder = await copyOf(mutant);
-  const found = await hunt(folder);
+  const found = await hunt(folder, mutant.fromSeed ?? 1);
   await rm(folder, { recursive: true, force: true });
   const seconds = ((performance.now() - began) / 1000).toFixed(0);
   if (found === null) survivors++;
