@@ -8,7 +8,7 @@ const { ok, warning, problem } = findingsOf('capture');
 /** Whether what is written gets into the log, and may leave it. */
 export async function* captureFindings(
   session: Session,
-  { cursor, watched, roomSources, crowded, dropped }: InstalledLogStatus,
+  { cursor, watched, dropped }: InstalledLogStatus,
 ): Findings {
   if (!cursor)
     yield problem(
@@ -44,17 +44,7 @@ export async function* captureFindings(
         `${operations.join(', ')} → ${audience.join(', ')}; its triggers are there and enabled`,
       );
   }
-  for (const { target, room, problem: sick } of roomSources) {
-    const name = `rooms from ${target}`;
-    if (sick) yield problem(name, sick, 'do as it says: that takes the table anew');
-    else yield ok(name, `its users are in ${room}, as of each commit`);
-  }
-  for (const { userId, rooms } of crowded)
-    yield warning(
-      `rooms of ${userId}`,
-      `${rooms} by tables, of which the latest are left out`,
-      `a user may be in ${MAX_ROOMS_BY_TABLE}: let the many be one room`,
-    );
+  yield* membershipFindings(session);
   for (const entity of dropped)
     yield warning(
       entity,
@@ -67,6 +57,33 @@ export async function* captureFindings(
       'replicas',
       `${roles.map(({ name }) => name).join(', ')}: writes with session_replication_role=replica; Rowcast's triggers fire there too`,
     );
+}
+
+/** Whether tables say who is in which room. Counts all members: for doctor alone. */
+async function* membershipFindings(session: Session): Findings {
+  for (const { target, room, problem: sick } of await session.query<RoomSource>(ROOM_SOURCES)) {
+    const name = `rooms from ${target}`;
+    if (sick) yield problem(name, sick, 'do as it says: that takes the table anew');
+    else yield ok(name, `its users are in ${room}, as of each commit`);
+  }
+  for (const { userId, rooms } of await session.query<CrowdedUser>(CROWDED, [MAX_ROOMS_BY_TABLE]))
+    yield warning(
+      `rooms of ${userId}`,
+      `${rooms} by tables, of which the latest are left out`,
+      `a user may be in ${MAX_ROOMS_BY_TABLE}: let the many be one room`,
+    );
+}
+
+interface RoomSource {
+  readonly target: string;
+  readonly room: string;
+  /** Null where all is well. */
+  readonly problem: string | null;
+}
+
+interface CrowdedUser {
+  readonly userId: string;
+  readonly rooms: number;
 }
 
 /** Never watch() alone: without its arguments it takes its defaults, and addresses everybody. */
@@ -82,3 +99,10 @@ const REPLICA_ROLES = `
   select coalesce(r.rolname, 'all roles') || coalesce(' in ' || d.datname, '') as name
   from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole left join pg_database d on d.oid = s.setdatabase
   where 'session_replication_role=replica' = any (s.setconfig)`;
+
+const ROOM_SOURCES = 'select target::text, room, problem from rowcast.room_sources order by 1';
+
+/** $1 rooms that are not too many. */
+const CROWDED = `
+  select user_id as "userId", count(*)::int as rooms from rowcast.member
+  group by user_id having count(*) > $1 order by 2 desc limit 5`;

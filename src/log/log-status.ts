@@ -2,7 +2,6 @@ import type { DoorbellHolder } from '../listener/lease.ts';
 import type { Session } from '../postgres/session.ts';
 import { CONSUMER } from './cursor-store.ts';
 import { type Lag, LogLag } from './log-lag.ts';
-import { MAX_ROOMS_BY_TABLE } from './memberships.ts';
 
 /** Younger transactions hold nothing up that anybody would notice. */
 const OLD_TRANSACTION_SECONDS = 60;
@@ -39,8 +38,6 @@ export async function readLogStatus(session: Session): Promise<LogStatus> {
     watched: await session.query<WatchedTable>(WATCHED),
     holding: await session.query<HoldingTransaction>(HOLDING, [OLD_TRANSACTION_SECONDS]),
     hidden: (await session.query<{ hidden: number }>(HIDDEN))[0]?.hidden ?? 0,
-    roomSources: await session.query<RoomSource>(ROOM_SOURCES),
-    crowded: await session.query<CrowdedUser>(CROWDED, [MAX_ROOMS_BY_TABLE]),
     dropped: (await session.query<{ entity: string }>(DROPPED)).map(({ entity }) => entity),
   };
 }
@@ -84,25 +81,8 @@ export interface InstalledLogStatus extends ServerStatus {
    * Sessions of other roles that may hold something, and whose age only pg_read_all_stats shows.
    */
   readonly hidden: number;
-  /** Tables that say who is in which room. */
-  readonly roomSources: readonly RoomSource[];
-  /** Users who are in more rooms by tables than the relay follows; some of them. */
-  readonly crowded: readonly CrowdedUser[];
   /** Tables that were watched and have been dropped since, by their entity. */
   readonly dropped: readonly string[];
-}
-
-/** A table of rowcast.rooms_from(). */
-export interface RoomSource {
-  readonly target: string;
-  readonly room: string;
-  /** Null where all is well. */
-  readonly problem: string | null;
-}
-
-interface CrowdedUser {
-  readonly userId: string;
-  readonly rooms: number;
 }
 
 export interface RelaySession {
@@ -226,10 +206,3 @@ const HIDDEN = `
 
 const DROPPED = `
   select entity from rowcast.capture c where not exists (select from pg_class r where r.oid = c.target)`;
-
-const ROOM_SOURCES = 'select target::text, room, problem from rowcast.room_sources order by 1';
-
-/** $1 rooms that are not too many. */
-const CROWDED = `
-  select user_id as "userId", count(*)::int as rooms from rowcast.member
-  group by user_id having count(*) > $1 order by 2 desc limit 5`;

@@ -15,14 +15,11 @@ export const FAULTS: Readonly<Record<string, (system: FaultySystem) => Promise<v
     await setTimeout(14_000);
     leader?.process.kill('SIGCONT');
   },
-  'terminate every backend of the relays': async ({ adminUrl }) => {
-    const admin = new pg.Client(adminUrl);
-    await admin.connect();
-    await admin.query(
+  'terminate every backend of the relays': (system) =>
+    asAdmin(
+      system,
       `select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'rowcast %'`,
-    );
-    await admin.end();
-  },
+    ),
   'restart Postgres': ({ restartPostgres }) => restartPostgres(),
   'half-open connections to Postgres': async ({ postgresProxy }) => postgresProxy.freeze(),
   'half-open connections to DynamoDB': async ({ dynamodbProxy }) => dynamodbProxy.freeze(),
@@ -46,12 +43,7 @@ export const FAULTS: Readonly<Record<string, (system: FaultySystem) => Promise<v
       system.relays.leader()?.process.kill('SIGTERM');
       await setTimeout(3000);
     }),
-  'everybody is disconnected': async ({ adminUrl }) => {
-    const admin = new pg.Client(adminUrl);
-    await admin.connect();
-    await admin.query(`select rowcast.disconnect('all')`);
-    await admin.end();
-  },
+  'everybody is disconnected': (system) => asAdmin(system, `select rowcast.disconnect('all')`),
   'the types of columns change': changeColumnTypes,
   'gateway: every third post fails': async ({ posts }) => {
     posts.fault = () => (posts.posts % 3 === 0 ? { status: 500 } : null);
@@ -59,6 +51,13 @@ export const FAULTS: Readonly<Record<string, (system: FaultySystem) => Promise<v
     posts.fault = () => null;
   },
 };
+
+async function asAdmin({ adminUrl }: FaultySystem, sql: string): Promise<void> {
+  const admin = new pg.Client(adminUrl);
+  await admin.connect();
+  await admin.query(sql);
+  await admin.end();
+}
 
 /**
  * 429 for the connection that is posted to first, while everybody else is served.

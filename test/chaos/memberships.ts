@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
-import pg from 'pg';
+import type pg from 'pg';
+import { DatabaseClient } from './database-client.ts';
 
 /** The room that users are in by a table. */
 export const ROOM_BY_TABLE = 'members';
@@ -16,49 +17,24 @@ export interface Stay {
 }
 
 /** Puts users into the room and out of it, and notes when they were in it for sure, or may be. */
-export class Memberships {
+export class Memberships extends DatabaseClient {
   readonly stays = new Map<string, Stay[]>();
-  readonly #databaseUrl: string;
   readonly #random: () => number;
   readonly #users: readonly string[];
-  #stopping = false;
 
   constructor(options: {
     readonly databaseUrl: string;
     readonly random: () => number;
     readonly users: readonly string[];
   }) {
-    this.#databaseUrl = options.databaseUrl;
+    super(options.databaseUrl);
     this.#random = options.random;
     this.#users = options.users;
     for (const user of options.users) this.stays.set(user, []);
   }
 
-  stop(): void {
-    this.#stopping = true;
-  }
-
-  async run(): Promise<void> {
-    while (!this.#stopping) {
-      const client = new pg.Client({
-        connectionString: this.#databaseUrl,
-        connectionTimeoutMillis: 2000,
-      });
-      client.on('error', () => undefined);
-      try {
-        await client.connect();
-        await this.#learn(client);
-        while (!this.#stopping) await this.#change(client);
-      } catch {
-        await setTimeout(200);
-      } finally {
-        await client.end().catch(() => undefined);
-      }
-    }
-  }
-
   /** A commit that was never answered may have happened or not: the table says. */
-  async #learn(client: pg.Client): Promise<void> {
+  protected override async connected(client: pg.Client): Promise<void> {
     const { rows } = await client.query<{ user_id: string }>('select user_id from chaos_member');
     const members = new Set(rows.map(({ user_id }) => user_id));
     const now = performance.now();
@@ -75,7 +51,7 @@ export class Memberships {
     }
   }
 
-  async #change(client: pg.Client): Promise<void> {
+  protected async transaction(client: pg.Client): Promise<void> {
     const some = this.#users.filter(() => this.#random() < 0.15);
     const isMember = (user: string) => (this.stays.get(user)?.at(-1)?.leftAt ?? 0) === Infinity;
     const [leaving, joining] = [some.filter(isMember), some.filter((user) => !isMember(user))];

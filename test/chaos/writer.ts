@@ -1,45 +1,23 @@
 import { setTimeout } from 'node:timers/promises';
-import pg from 'pg';
+import type pg from 'pg';
+import { DatabaseClient } from './database-client.ts';
 import type { CommittedEvent, Ledger } from './ledger.ts';
 
 const ISOLATION_LEVELS = ['read committed', 'repeatable read', 'serializable'];
 
 /**
- * An application that writes, and notes what it knows to be committed. Reconnects when the database
- * goes away.
+ * An application that writes, and notes what it knows to be committed.
  */
-export class ChaosWriter {
+export class ChaosWriter extends DatabaseClient {
   readonly #options: ChaosWriterOptions;
   #number = 0;
-  #stopping = false;
 
   constructor(options: ChaosWriterOptions) {
+    super(options.databaseUrl);
     this.#options = options;
   }
 
-  stop(): void {
-    this.#stopping = true;
-  }
-
-  async run(): Promise<void> {
-    while (!this.#stopping) {
-      const client = new pg.Client({
-        connectionString: this.#options.databaseUrl,
-        connectionTimeoutMillis: 2000,
-      });
-      client.on('error', () => undefined);
-      try {
-        await client.connect();
-        while (!this.#stopping) await this.#transaction(client);
-      } catch {
-        await setTimeout(200);
-      } finally {
-        await client.end().catch(() => undefined);
-      }
-    }
-  }
-
-  async #transaction(client: pg.Client): Promise<void> {
+  protected async transaction(client: pg.Client): Promise<void> {
     const { writer, random, ledger, audiences } = this.#options;
     const below = (n: number) => Math.floor(random() * n);
     const begunAt = performance.now();

@@ -5,7 +5,8 @@ import { Snapshot } from '../../src/log/snapshot.ts';
 import { termsOf } from '../../src/protocol/audience.ts';
 import { parseCursor } from '../../src/protocol/cursor.ts';
 import type { SimulatedGateway, SimulatedTable, Socket } from './gateway.ts';
-import { ROOM_BY_TABLE, type Row, type SimulatedPostgres } from './postgres.ts';
+import { ROOM_BY_TABLE } from './memberships.ts';
+import type { Row, SimulatedPostgres } from './postgres.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 /** API Gateway waits for $connect this long. */
@@ -159,7 +160,7 @@ export class SimulatedClient {
 
   /** It was in the room by the table as the row was committed, and has been since. */
   #isStillMember({ members, commit = 0, id }: Row): boolean {
-    const left = this.#around.postgres.lastLeft(this.userId);
+    const left = this.#around.postgres.memberships.lastLeft(this.userId);
     const isAfter = !left || left.commit < commit || (left.commit === commit && left.id < id);
     return !!members?.has(this.userId) && isAfter;
   }
@@ -171,8 +172,9 @@ export class SimulatedClient {
   #wasMember({ members }: Row): boolean {
     const { postgres, time } = this.#around;
     if (!members?.has(this.userId)) return false;
-    if (this.#term !== postgres.cursor.term || postgres.members().has(this.userId)) return true;
-    const leftMs = postgres.lastLeft(this.userId)?.committedAt ?? 0;
+    if (this.#term !== postgres.cursor.term || postgres.memberships.members().has(this.userId))
+      return true;
+    const leftMs = postgres.memberships.lastLeft(this.userId)?.committedAt ?? 0;
     return time.epochMs - time.now + leftMs >= (this.connection?.connectedAt ?? 0);
   }
 

@@ -1,4 +1,5 @@
 import { Snapshot } from '../../src/log/snapshot.ts';
+import { type MembershipChange, SimulatedMemberships } from './memberships.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 /** An event as a writer appended it. */
@@ -21,21 +22,6 @@ export interface Row {
   members?: ReadonlySet<string>;
   /** Retention removed it. */
   removed?: boolean;
-}
-
-/** The room that users are in by a table. */
-export const ROOM_BY_TABLE = 'green';
-
-/** A user joins the room by the table, or leaves it. */
-export interface MembershipChange {
-  readonly id: bigint;
-  readonly xid: bigint;
-  readonly userId: string;
-  readonly joins: boolean;
-  /** The snapshot as its transaction committed, when that was, and its place among the commits. */
-  after: string;
-  committedAt: number;
-  commit: number;
 }
 
 /** A writer's open transaction. */
@@ -97,8 +83,7 @@ export class SimulatedPostgres {
   /** A crash undid them, and they may have been sent before. */
   readonly undone: Row[] = [];
   readonly running = new Map<bigint, Transaction>();
-  /** Changes that are committed, in the order of their commits. */
-  readonly changes: MembershipChange[] = [];
+  readonly memberships = new SimulatedMemberships();
   lease: LeaseRow | null = null;
   /** Holds the doorbell's lock. */
   doorbell: Backend | null = null;
@@ -205,26 +190,12 @@ export class SimulatedPostgres {
     const isOf = (change: MembershipChange) => change.userId === userId;
     for (const { xid, changes } of this.running.values())
       if (xid !== transaction.xid && changes.some(isOf)) return null;
-    const last = [...this.changes, ...transaction.changes].findLast(isOf);
+    const joins = !this.memberships.isIn(userId, transaction.changes);
     const id = this.#nextId++;
     const { xid } = transaction;
-    const change = { id, xid, userId, joins: !last?.joins, after: '', committedAt: 0, commit: 0 };
+    const change = { id, xid, userId, joins, after: '', committedAt: 0, commit: 0 };
     transaction.changes.push(change);
     return change;
-  }
-
-  /** Who is in the room by the table, of whom the last commit says so. */
-  members(): Set<string> {
-    const members = new Set<string>();
-    for (const { userId, joins } of this.changes)
-      if (joins) members.add(userId);
-      else members.delete(userId);
-    return members;
-  }
-
-  /** The last time that the user left the room by the table. */
-  lastLeft(userId: string): MembershipChange | undefined {
-    return this.changes.findLast((change) => change.userId === userId && !change.joins);
   }
 
   /** A deferred trigger appends the event of the membership changes. */
@@ -244,10 +215,10 @@ export class SimulatedPostgres {
     const changes = [...transaction.changes];
     for (const row of transaction.rows) {
       while (changes[0] && changes[0].id < row.id)
-        this.changes.push(
+        this.memberships.committed(
           Object.assign(changes.shift() as MembershipChange, { committedAt, commit }),
         );
-      Object.assign(row, { committedAt, commit, members: this.members() });
+      Object.assign(row, { committedAt, commit, members: this.memberships.members() });
       this.appeared(row);
     }
     this.#unflushed.add(transaction.xid);
@@ -374,8 +345,7 @@ export class SimulatedPostgres {
     const undone = this.rows.filter((row) => this.#unflushed.has(row.xid));
     for (const row of undone) this.rows.splice(this.rows.indexOf(row), 1);
     this.undone.push(...undone);
-    for (const change of this.changes.filter(({ xid }) => this.#unflushed.has(xid)))
-      this.changes.splice(this.changes.indexOf(change), 1);
+    this.memberships.undo(this.#unflushed);
     for (const xid of this.#unflushed) this.#aborted.add(xid);
     for (const xid of this.#aborted) if (xid >= this.#flushedXid) this.#aborted.delete(xid);
     this.#unflushed.clear();

@@ -1,5 +1,5 @@
 import { Snapshot } from '../../src/log/snapshot.ts';
-import { type Backend, ROOM_BY_TABLE, type Row, type SimulatedPostgres } from './postgres.ts';
+import type { Backend, Row, SimulatedPostgres } from './postgres.ts';
 
 type Values = readonly unknown[];
 type Answer = Record<string, unknown>[];
@@ -105,39 +105,11 @@ function readDisconnected(postgres: SimulatedPostgres, [until, sinceMs]: Values)
     .map((row) => ({ ...asEvent(row, 1), isGone: row.xid < floor }));
 }
 
-/** The users' stays in the room by the table, as their changes make them. */
-function staysOf(postgres: SimulatedPostgres): Answer {
-  const stays: Record<string, unknown>[] = [];
-  for (const { userId, joins, id, xid, after } of postgres.changes) {
-    const change = { id: String(id), xid: String(xid), after };
-    if (joins)
-      stays.push({
-        ...{ userId, room: ROOM_BY_TABLE, name: `1:${id}` },
-        ...{ joined_id: change.id, joined_xid: change.xid, joined_after: change.after },
-        ...{ left_id: null, left_xid: null, left_after: null },
-      });
-    else {
-      const stay = stays.findLast((each) => each.userId === userId);
-      Object.assign(stay ?? {}, {
-        ...{ left_id: change.id, left_xid: change.xid, left_after: change.after },
-      });
-    }
-  }
-  return stays;
-}
-
-function readMembershipCommits(postgres: SimulatedPostgres, [start, until]: Values): Answer {
-  const [from, to] = [Snapshot.parse(String(start)), Snapshot.parse(String(until))];
-  const xids = new Set(postgres.changes.map(({ xid }) => xid));
-  return [...xids]
-    .filter((xid) => to.sees(xid) && !from.sees(xid))
-    .map((xid) => ({ xid: String(xid) }));
-}
-
-function readChangedStays(postgres: SimulatedPostgres, values: Values): Answer {
+function readChangedStays({ memberships }: SimulatedPostgres, values: Values): Answer {
   const [xids, userIds, userId, , name, limit] = values;
-  const among = (xid: unknown) => (xids as unknown[]).includes(xid);
-  return staysOf(postgres)
+  const among = (xid: string | null) => (xids as unknown[]).includes(xid);
+  return memberships
+    .stays()
     .filter((stay) => among(stay.joined_xid) || among(stay.left_xid))
     .filter((stay) => userIds === null || (userIds as unknown[]).includes(stay.userId))
     .map((stay) => ({ stay, key: `${stay.userId} ${stay.name}` }))
@@ -197,9 +169,12 @@ export const STATEMENTS: Readonly<Record<string, Statement>> = {
   read_bounds: readBounds,
   read_page: readPage,
   read_disconnected: readDisconnected,
-  read_stays: (postgres, [userIds]) =>
-    staysOf(postgres).filter(({ userId }) => (userIds as unknown[]).includes(userId)),
-  read_membership_commits: readMembershipCommits,
+  read_stays: ({ memberships }, [userIds]) =>
+    memberships.stays().filter(({ userId }) => (userIds as unknown[]).includes(userId)),
+  read_membership_commits: ({ memberships }, [start, until]) =>
+    memberships
+      .commits(Snapshot.parse(String(start)), Snapshot.parse(String(until)))
+      .map((xid) => ({ xid: String(xid) })),
   read_changed_stays: readChangedStays,
   notice_installation: () => [],
   read_cursor: readCursor,

@@ -1,7 +1,8 @@
 import type { SimulatedClient } from './client.ts';
 import type { Trouble } from './gateway.ts';
+import { ROOM_BY_TABLE } from './memberships.ts';
 import type { Step, StepKind } from './plan.ts';
-import { ROOM_BY_TABLE, type Transaction } from './postgres.ts';
+import type { Transaction } from './postgres.ts';
 import type { RunningRelay, Simulation } from './simulation.ts';
 
 const TROUBLES: readonly Trouble[] = ['throttled', 'hangs', 'fails'];
