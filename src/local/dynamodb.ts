@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import type { RequestListener, Server } from 'node:http';
+import type { RequestListener, Server, ServerResponse } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
 import {
@@ -21,27 +21,57 @@ export async function startDynamoDb(
   port = 0,
 ): Promise<{ endpoint: string; stop(): Promise<void> }> {
   const server = dynalite({ createTableMs: 0, deleteTableMs: 0, updateTableMs: 0 });
-  guard(server);
+  const requests = new Requests(server);
   server.listen(port, '127.0.0.1');
   await once(server, 'listening');
   return {
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     async stop() {
+      await requests.finish();
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
     },
   };
 }
 
-/** Dynalite answers every page of every site. */
-function guard(server: Server): void {
-  const answers = server.listeners('request') as RequestListener[];
-  server.removeAllListeners('request');
-  server.on('request', (request, response) => {
+/**
+ * The requests before Dynalite, which answers every page of every site, and which throws where
+ * nobody can catch the error if it is closed while it still works on a request, even on one whose
+ * client has gone.
+ */
+class Requests {
+  readonly #answers: RequestListener[];
+  readonly #working = new Set<ServerResponse>();
+  #finished: (() => void) | undefined;
+
+  constructor(server: Server) {
+    this.#answers = server.listeners('request') as RequestListener[];
+    server.removeAllListeners('request');
+    server.on('request', (request, response) => this.#answer(request, response));
+  }
+
+  /** Resolves once none is worked on; further ones are refused. */
+  async finish(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#finished = resolve;
+      if (this.#working.size === 0) resolve();
+    });
+  }
+
+  #answer(...[request, response]: Parameters<RequestListener>): void {
     const refusal = refusalOf(request.headers, 'programs');
-    if (refusal) response.writeHead(403, { 'content-type': 'text/plain' }).end(refusal);
-    else for (const answer of answers) answer(request, response);
-  });
+    if (refusal) return void response.writeHead(403, { 'content-type': 'text/plain' }).end(refusal);
+    if (this.#finished) return void response.writeHead(503).end();
+    // Dynalite begins with the whole body, and ends each request, whether its client listens or not.
+    request.once('end', () => this.#working.add(response));
+    const end = response.end.bind(response);
+    response.end = ((...args: Parameters<typeof end>) => {
+      this.#working.delete(response);
+      if (this.#working.size === 0) this.#finished?.();
+      return end(...args);
+    }) as typeof end;
+    for (const answer of this.#answers) answer(request, response);
+  }
 }
 
 export function dynamoDbClient(endpoint: string): DynamoDBClient {
