@@ -12,7 +12,7 @@ do $$ begin
   if exists (select from pg_namespace n join pg_roles r on r.oid = n.nspowner
     where n.nspname = 'rowcast' and r.rolname <> current_user and not r.rolsuper) then
     raise exception 'schema rowcast belongs to another role' using hint =
-      'Drop it, or give it to the role that migrates: alter schema rowcast owner to …';
+      'Drop it, or give it to the role that migrates: alter schema rowcast owner to ROLE';
   end if;
 end $$;
 
@@ -75,7 +75,7 @@ create table rowcast.installation (
 );
 
 -- Tells this database from a copy of it: the cluster, the database in it, and the table, which a
--- restore of a dump into the same database makes anew. A dump restored elsewhere, CREATE DATABASE …
+-- restore of a dump into the same database makes anew. A dump restored elsewhere, CREATE DATABASE ...
 -- TEMPLATE and logical copies differ; only a physical copy does not.
 create function rowcast.database_identity() returns text language sql stable
 set search_path = pg_catalog, pg_temp as $$
@@ -113,7 +113,7 @@ as 'select 131072';
 -- key: filled only for rows that may be too large for a frame, so that the frame can name them.
 -- problem: why the row is not here whole, or addresses nobody. The relay counts and reports these.
 -- Only Rowcast's own role inserts here, in send() and in the append functions of tables, which
--- check what they are given. (As constraints of the table the same checks cost 18 µs a row, of 8.)
+-- check what they are given. (As constraints of the table the same checks cost 18 us a row, of 8.)
 create table rowcast.event (
   id bigint generated always as identity primary key,
   xid xid8 not null default pg_current_xact_id(),
@@ -218,6 +218,7 @@ select 'relay', id, pg_current_snapshot() from rowcast.installation;
 --   began is null where the role that it took hides that.
 -- quiet_until: nobody rings. Somebody else holds the doorbell's lock, which everybody may take, and
 --   would have every writer notify. The relay polls meanwhile.
+-- online_term: of the relay that has said who is online; null where nobody watches (0008).
 create unlogged table rowcast.lease (
   only_row boolean primary key default true check (only_row),
   holder uuid not null,
@@ -226,7 +227,8 @@ create unlogged table rowcast.lease (
   name text not null,
   pid integer not null,
   backend_start timestamptz,
-  quiet_until timestamptz not null default '-infinity'
+  quiet_until timestamptz not null default '-infinity',
+  online_term bigint
 ) with (fillfactor = 50);
 
 -- How long a leader may be silent. It stops to trust its lease earlier (src/listener/lease.ts).

@@ -166,7 +166,7 @@ begin
         'A term is ' || terms);
     elsif octet_length(term) > rowcast.max_term_bytes() then
       perform rowcast.refuse(
-        format('audience term %s… is longer than %s bytes',
+        format('audience term %s... is longer than %s bytes',
           left(term, 40), rowcast.max_term_bytes()),
         'Use a shorter user id or room name.');
     elsif templates and regexp_replace(term, '<[^<>]+>', '', 'g') ~ '[<>]' then
@@ -629,7 +629,7 @@ $$;
 -- * Where JSON of the row cannot be made (a cast or a virtual column fails, or it is over 1 GB),
 --   the event has the key only, and its audience where that can be computed.
 -- `problem` keeps the reason, and a warning tells the writer. That takes a subtransaction a row: 3
--- of 45 µs. Where the type of a column was changed, plans that sessions keep are of the former type
+-- of 45 us. Where the type of a column was changed, plans that sessions keep are of the former type
 -- (or of one that is gone): a session lets go of them once (DISCARD PLANS makes its prepared
 -- statements plan again, and no more), and makes the event anew. Where the table has not the shape
 -- any more for which the body was written (`exact`), the catalogs say at each row how to make JSON

@@ -2,7 +2,7 @@
 -- The two tables that are watched from the start: existing tables are used, missing ones made.
 -- Locks: SHARE ROW EXCLUSIVE on a table that was there, for an instant; gives up after 3 s.
 
--- alter database … set rowcast.watch_defaults = off: none is made, and none watched.
+-- alter database NAME set rowcast.watch_defaults = off: none is made, and none watched.
 --
 -- Private first: a table that was there and has row level security is watched with its key alone,
 -- and one that `down` took from a narrower watch is watched as it was.
@@ -65,7 +65,7 @@ begin
   end if;
   for named in
     select format('%s: %s go to %s; to narrow it: select rowcast.watch(%L, entity => %L, '
-      'audience => ''{user:<column>}'', columns => ''{…}'')', c.target,
+      'audience => ''{user:<column>}'', columns => ''{column,...}'')', c.target,
       coalesce(array_to_string(c.columns, ', '), 'all columns'),
       array_to_string(c.audience, ', '), c.target, c.entity)
     from rowcast.capture c order by c.target::text

@@ -1,5 +1,5 @@
 import { MAX_CURSOR_LENGTH } from '../protocol/cursor.ts';
-import { BROKEN_TEXT } from './names.ts';
+import { isBroken } from './names.ts';
 import { judge, roomsIn } from './rooms.ts';
 
 /**
@@ -113,7 +113,7 @@ const CLOCK_AHEAD_MS = 3_600_000;
 const MAX_TTL = 100_000_000_000;
 
 function isName(value: unknown): value is string {
-  return typeof value === 'string' && value.length <= MAX_NAME_LENGTH && !BROKEN_TEXT.test(value);
+  return typeof value === 'string' && value.length <= MAX_NAME_LENGTH && !isBroken(value);
 }
 
 function isTime(value: unknown, latest: number): value is number {

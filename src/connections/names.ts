@@ -6,12 +6,17 @@ export const MAX_NAMES = 100;
 export const MAX_NAME_BYTES = 128;
 
 /** Half a surrogate pair, which JSON can hold and UTF-8 cannot. */
-export const BROKEN_TEXT = /\p{Surrogate}/u;
+const HALF_A_PAIR = /\p{Surrogate}/u;
 
 const UTF8 = new TextEncoder();
 
+/** UTF-8, or Postgres (a NUL), has no such text. */
+export function isBroken(name: string): boolean {
+  return name.includes('\0') || HALF_A_PAIR.test(name);
+}
+
 export function fitsTerm(name: string): boolean {
-  return UTF8.encode(name).length <= MAX_NAME_BYTES && !BROKEN_TEXT.test(name);
+  return UTF8.encode(name).length <= MAX_NAME_BYTES && !isBroken(name);
 }
 
 /** `lobby, team-7` as a list, each name once. */

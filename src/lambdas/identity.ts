@@ -1,4 +1,4 @@
-import { BROKEN_TEXT, fitsTerm, MAX_NAME_BYTES, MAX_NAMES } from '../connections/names.ts';
+import { fitsTerm, isBroken, MAX_NAME_BYTES, MAX_NAMES } from '../connections/names.ts';
 
 /** In UTF-8, so that a term of the log (rowcast.max_term_bytes()) can name every user. */
 const MAX_USER_ID_BYTES = 190;
@@ -29,7 +29,7 @@ export function withinLimits(given: Identity): Authentication {
   };
   const { userId, rooms, roles } = identity;
   const refuse = (reason: string): Authentication => ({ allowed: false, status: 403, reason });
-  if (Buffer.byteLength(userId) > MAX_USER_ID_BYTES || BROKEN_TEXT.test(userId))
+  if (Buffer.byteLength(userId) > MAX_USER_ID_BYTES || isBroken(userId))
     return refuse(`a user id is text of at most ${MAX_USER_ID_BYTES} bytes: ${shown(userId)}`);
   for (const [kind, names] of [['room', rooms] as const, ['role', roles] as const]) {
     if (names.length > MAX_NAMES)

@@ -1,7 +1,7 @@
 import type { SqlSession } from '../postgres/session.ts';
 import { BOUNDS, FRESH, NEXT, NOW, PAGE } from './log-queries.ts';
 import type { LoggedEvent } from './logged-event.ts';
-import { isDataError, type RowName, salvage } from './salvage.ts';
+import { isDataError, isForeignText, type RowName, salvage } from './salvage.ts';
 import { Snapshot } from './snapshot.ts';
 
 /**
@@ -106,6 +106,7 @@ export class EventLog {
         return await this.#readPage(start, backlog, { rows, walk, terms });
       } catch (error) {
         if (!isDataError(error)) throw error;
+        if (terms && isForeignText(error)) return this.#readBacklog(start, backlog, null);
         if (rows === 1) return this.#readBadRow(start, backlog, walk);
       }
     }

@@ -1,5 +1,6 @@
 import type { SqlSession } from '../postgres/session.ts';
 import type { LoggedEvent } from './logged-event.ts';
+import { isForeignText } from './salvage.ts';
 import { Snapshot } from './snapshot.ts';
 
 /** Rooms of a user by tables; later ones are left out (docs/sql.md). */
@@ -57,8 +58,15 @@ export async function readStays(
   session: Pick<SqlSession, 'query'>,
   userIds: readonly string[],
 ): Promise<Stay[]> {
-  const rows = await session.query<StayRow>(STAYS_OF_USERS, [userIds], 'read_stays');
-  return staysOf(rows);
+  try {
+    return staysOf(await session.query<StayRow>(STAYS_OF_USERS, [userIds], 'read_stays'));
+  } catch (error) {
+    if (!isForeignText(error)) throw error;
+    if (userIds.length === 1) return [];
+    const middle = userIds.length / 2;
+    const halves = [userIds.slice(0, middle), userIds.slice(middle)] as const;
+    return [...(await readStays(session, halves[0])), ...(await readStays(session, halves[1]))];
+  }
 }
 
 /**
@@ -74,15 +82,18 @@ export async function* readChangedStays(
   const commits = await session.query<{ xid: string }>(COMMITS, values, 'read_membership_commits');
   if (commits.length === 0) return;
   const xids = commits.map(({ xid }) => xid);
+  const read = (last: StayRow | undefined, users: readonly string[] | null) => {
+    const after = [last?.userId ?? '', last?.room ?? '', last?.name ?? ''];
+    const page = [xids, users, ...after, PAGE_ROWS];
+    return session.query<StayRow>(CHANGED_STAYS, page, 'read_changed_stays');
+  };
   let rows: StayRow[] = [];
   do {
     const last = rows.at(-1);
-    const after = [last?.userId ?? '', last?.room ?? '', last?.name ?? ''];
-    rows = await session.query<StayRow>(
-      CHANGED_STAYS,
-      [xids, userIds, ...after, PAGE_ROWS],
-      'read_changed_stays',
-    );
+    rows = await read(last, userIds).catch((error: unknown) => {
+      if (isForeignText(error)) return read(last, null);
+      throw error;
+    });
     yield staysOf(rows);
   } while (rows.length === PAGE_ROWS);
 }

@@ -6,6 +6,7 @@ import { expect, inject, test } from 'vitest';
 import { fromItem } from '../../../src/connections/connection.ts';
 import { migrate } from '../../../src/postgres/migrations.ts';
 import type { Relay } from '../../../src/relay/relay.ts';
+import { TestClient } from '../../support/client/client.ts';
 import { command } from '../../support/process/command.ts';
 import { World } from '../../support/world.ts';
 
@@ -71,6 +72,50 @@ test.each([
     await writer.end();
   },
 );
+
+test('names that the database has no text for stop nobody, and no row counts as impaired', async () => {
+  const url = await databaseIn('LATIN1');
+  const world = await World.start();
+  const relay = await world.relay({}, url);
+  const seen = staysLeader(relay);
+  let impaired = 0;
+  relay.on('impaired', () => impaired++);
+  const writer = new pg.Client(url);
+  await writer.connect();
+  const { cursor } = (await (await world.live()).ready()) as { cursor: string };
+  await writer.query(`insert into messages (content) values ('between')`);
+  await writer.query('create table members (user_id text, team text)');
+  await writer.query(`select rowcast.rooms_from('members', 'user_id', 'team-<team>')`);
+  const foreign = await Promise.all([
+    world.live({ userId: '花子', cursor }),
+    world.live({ rooms: '茶室', cursor }),
+    world.live({ userId: 'ann', cursor }),
+  ]);
+  await writer.query(`insert into members values ('ann', 'x')`);
+  await writer.query(`select rowcast.send_to_room('team-x', 'note', '1')`);
+  await writer.query(`insert into messages (content) values ('after')`);
+  for (const [n, client] of foreign.entries()) await client.received(n === 2 ? 3 : 2);
+  expect([seen.lost, impaired]).toEqual([0, 0]);
+  await writer.end();
+});
+
+test('a name with a NUL, which no text of Postgres holds, is refused, and in the table is no connection', async () => {
+  const world = await World.start();
+  const seen = staysLeader(await world.relay());
+  for (const name of ['userId', 'rooms', 'roles']) {
+    const refused = new TestClient(`${world.gateway.websocketUrl}?${name}=a%00`);
+    expect(await refused.opened).toBe(403);
+  }
+  const client = await world.live();
+  client.socket.send(JSON.stringify({ action: 'rooms', rooms: 'a\0,lobby' }));
+  expect(await client.frame(({ type }) => type === 'ROOMS')).toMatchObject({
+    rooms: ['lobby'],
+    refused: ['a\0'],
+  });
+  const item = { connectionId: 'c', userId: 'a\0', connectedAt: 1, ttl: 1 };
+  expect(fromItem(item)).toBeNull();
+  expect(seen.lost).toBe(0);
+});
 
 test('a type or an audience of a size that nobody means is set aside with a reason, and the rest goes on', async () => {
   const world = await World.start();
