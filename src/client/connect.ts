@@ -19,6 +19,7 @@ import { iterator } from './iterator.ts';
 import { Listeners } from './listeners.ts';
 import type { Message, Ready } from './message.ts';
 import { type ConnectOptions, type Received, type Settings, settingsOf } from './options.ts';
+import { Presence, type RoomPresence } from './presence.ts';
 import { retryDelayMs } from './retry.ts';
 import { RoomWish } from './room-wish.ts';
 import { Timer } from './timer.ts';
@@ -28,6 +29,7 @@ import { isOnline, onWakeup } from './wakeup.ts';
 const WAKE_INTERVAL_MS = 2000;
 
 export type { Feed, FeedError, Granted, Status } from './feed.ts';
+export type { PresentUser } from './frames.ts';
 export type {
   Message,
   MessageOf,
@@ -37,6 +39,7 @@ export type {
   WholeMessage,
 } from './message.ts';
 export type { ConnectOptions, Received, WebSocketConstructor, WebSocketLike } from './options.ts';
+export type { PresenceState, RoomPresence } from './presence.ts';
 
 /**
  * @example const feed = connect<Messages>({ url: 'wss://…/prod', getToken: () => session.token()
@@ -63,6 +66,7 @@ class ReconnectingFeed implements Feed {
   readonly #readies = new Listeners<[Ready]>();
   readonly #statuses = new Listeners<[Status, FeedError?]>();
   readonly #wish: RoomWish;
+  readonly #presence = new Presence(() => this.#wish.ask());
   readonly #closing = new AbortController();
   readonly #retry = new Timer();
   readonly #renewal = new Timer();
@@ -148,6 +152,10 @@ class ReconnectingFeed implements Feed {
 
   leave(room: string): Promise<Granted> {
     return this.setRooms(this.#wish.rooms.filter((each) => each !== room));
+  }
+
+  presence<Info>(room: string): RoomPresence<Info> {
+    return this.#presence.of(room.normalize('NFC')) as RoomPresence<Info>;
   }
 
   reconnect(): void {
@@ -245,6 +253,7 @@ class ReconnectingFeed implements Feed {
         this.#delivery.cursor = frame.cursor ?? this.cursor;
         if (frame.wanted === this.#wish.text) this.#wish.answered(frame as Granted);
       });
+    else if (frame.type === 'PRESENCE') this.#presence.receive(frame);
     else if (frame.type === 'DISCONNECT') {
       // Its token may not say any more what is allowed: the next one is to be fresh.
       this.#tokenRefused = true;

@@ -1,4 +1,5 @@
 import type { Message, MessageOf, Ready } from './message.ts';
+import type { RoomPresence } from './presence.ts';
 
 /**
  * - `connecting`: a connection is being made, or waits for its turn
@@ -60,6 +61,8 @@ export interface Feed<Map extends object = Record<string, unknown>>
   /** The rooms that were asked for last, and this one. */
   join(room: string): Promise<Granted>;
   leave(room: string): Promise<Granted>;
+  /** Who is in a room that this client is in, where the server watches it. */
+  presence<Info = unknown>(room: string): RoomPresence<Info>;
   /**
    * A new connection with a new token, now: after signing in again. For another user, close this
    * feed and make one.

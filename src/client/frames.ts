@@ -1,5 +1,13 @@
 import { BATCH_START } from '../protocol/frame.ts';
 
+/** A user who is in a room. */
+export interface PresentUser<Info = unknown> {
+  /** Connections in the room, as of when the user came. */
+  readonly n: number;
+  /** What the user's token says for others. */
+  readonly info?: Info;
+}
+
 /**
  * A frame as it comes: an event, READY, pong, or what a gateway answers to nonsense (without a
  * type).
@@ -17,6 +25,13 @@ export interface Frame {
   readonly wanted?: string;
   readonly rooms?: readonly string[];
   readonly refused?: readonly string[];
+  /** PRESENCE: all who are in the room, or who has come and gone since the number before. */
+  readonly room?: string;
+  readonly seq?: number;
+  readonly users?: Readonly<Record<string, PresentUser>>;
+  readonly count?: number;
+  readonly join?: Readonly<Record<string, PresentUser>>;
+  readonly leave?: readonly string[];
   /** Why the connection is closed, where somebody has called rowcast.disconnect(). */
   readonly reason?: string | null;
 }

@@ -27,6 +27,8 @@ export interface Connection {
   readonly refused?: readonly string[];
   /** When it asked for rooms that it had not from the beginning, epoch ms; not stored. */
   readonly roomsSince?: ReadonlyMap<string, number>;
+  /** What others in its rooms may know of its user, JSON text. */
+  readonly info?: string;
   /** The cursor that the client resumes from; see protocol/cursor.ts. */
   readonly cursor?: string;
   /** The client unpacks BATCH frames. */
@@ -70,6 +72,7 @@ export function fromItem(item: Record<string, unknown>): Connection | null {
     ...(roles ? { roles: [...roles] } : {}),
     ...(allowed ? { allowed: [...allowed] } : {}),
     ...roomsWanted(item, [...(rooms ?? [])], [...(allowed ?? [])]),
+    ...(isInfo(item.info) ? { info: item.info } : {}),
     ...(cursor === undefined ? {} : { cursor }),
     ...(batch ? { batch } : {}),
   };
@@ -89,6 +92,17 @@ function roomsWanted(
   return { wanted, wantedAt, rooms, refused, roomsSince };
 }
 
+/** JSON that is small enough to be sent to everybody in a room. */
+function isInfo(value: unknown): value is string {
+  if (typeof value !== 'string' || value.length > MAX_INFO_BYTES || isBroken(value)) return false;
+  try {
+    JSON.parse(value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Rooms that it was in before, it has been in since then. */
 export function keepRoomsSince(before: Connection, now: Connection): Connection {
   if (!now.roomsSince) return now;
@@ -101,6 +115,9 @@ export function keepRoomsSince(before: Connection, now: Connection): Connection 
 
 /** API Gateway's are base64; nothing in it means anything in a path or a header. */
 const CONNECTION_ID = /^[\w+/=-]{1,128}$/;
+
+/** In UTF-8, of JSON text. */
+export const MAX_INFO_BYTES = 512;
 
 /** More than lambdas/identity.ts lets in. */
 const MAX_NAME_LENGTH = 1000;

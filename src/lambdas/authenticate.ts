@@ -29,6 +29,7 @@ export class Authenticator {
       rooms,
       roles: namesIn(query.roles ?? ''),
       allowed: ['*'],
+      ...infoOf(query.info),
     });
   }
 }
@@ -81,6 +82,7 @@ class JwtAuthenticator {
       roles,
       allowed: patternsOf(allowed),
       ...(refused.length > 0 ? { wanted } : {}),
+      ...infoOf(this.#settings.presenceClaim && claimOf(claims, this.#settings.presenceClaim)),
       ...(exp === undefined ? {} : { expiresAt: Math.floor(exp) }),
     });
   }
@@ -108,6 +110,11 @@ class JwtAuthenticator {
     }
     return value;
   }
+}
+
+/** As JSON text. */
+function infoOf(claim: unknown): { readonly info?: string } {
+  return claim === undefined || claim === '' ? {} : { info: JSON.stringify(claim) };
 }
 
 /** Three parts, of which the first begins with `{"`. */

@@ -1,5 +1,6 @@
-import type { Connection } from '../connections/connection.ts';
+import { type Connection, MAX_INFO_BYTES } from '../connections/connection.ts';
 import type { ConnectionStore } from '../connections/connection-store.ts';
+import { isBroken } from '../connections/names.ts';
 import { errorText } from '../error-text.ts';
 import { MAX_CURSOR_LENGTH } from '../protocol/cursor.ts';
 import { SUBPROTOCOL } from '../protocol/handshake.ts';
@@ -31,7 +32,7 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
           logError({ event: 'connect_failed', connectionId, error: result.reason });
         return answer(result.status, result.reason);
       }
-      const { userId, rooms, roles, allowed, wanted, expiresAt } = result.identity;
+      const { userId, rooms, roles, allowed, wanted, info, expiresAt } = result.identity;
       const { connectionId, connectedAt } = event.requestContext;
       const { sourceIp } = event.requestContext.identity ?? {};
       const address =
@@ -56,6 +57,7 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
         ...(isSmall(allowed) ? { allowed } : {}),
         // The relay tells the client which of them it may not have.
         ...(wanted ? { wanted: wanted.join() } : {}),
+        ...(info !== undefined && fits(info) ? { info } : {}),
         ...address,
         // A longer one is not ours, and its truncated rest does not parse either: the
         // client hears `recovered: false`.
@@ -84,6 +86,18 @@ function isSmall(allowed: readonly string[]): boolean {
   logWarning({
     event: 'rooms_claim_large',
     message: `a token names more than ${MAX_ALLOWED} rooms, or ${MAX_ALLOWED_BYTES} bytes of them: its client can join none on the open socket; use patterns, such as team-*`,
+  });
+  return false;
+}
+
+/** A user without it is better than none. */
+function fits(info: string): boolean {
+  const bytes = Buffer.byteLength(info);
+  if (bytes <= MAX_INFO_BYTES && !isBroken(info)) return true;
+  logWarning({
+    event: 'presence_claim_large',
+    bytes,
+    message: `what a token says for JWT_PRESENCE_CLAIM has more than ${MAX_INFO_BYTES} bytes of JSON, or is no text: others see the user without it`,
   });
   return false;
 }

@@ -24,6 +24,8 @@ export interface JwtSettings {
   readonly roomsClaim: string;
   /** Where it is set, only entries of this claim are patterns. */
   readonly roomPatternsClaim?: string;
+  /** What others in a user's rooms may know; nothing without it. */
+  readonly presenceClaim?: string;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -69,6 +71,7 @@ const Connect = v.pipe(
     JWT_ROLES_CLAIM: word('roles'),
     JWT_ROOMS_CLAIM: word('rooms'),
     JWT_ROOM_PATTERNS_CLAIM: v.optional(v.pipe(v.string(), v.trim())),
+    JWT_PRESENCE_CLAIM: v.optional(v.pipe(v.string(), v.trim())),
     CONNECTIONS_PER_USER: v.optional(Limit),
     CONNECTIONS_PER_ADDRESS: v.optional(Limit),
   }),
@@ -130,5 +133,6 @@ function authOf(s: v.InferOutput<typeof Connect>): AuthSettings {
     rolesClaim: s.JWT_ROLES_CLAIM,
     roomsClaim: s.JWT_ROOMS_CLAIM,
     ...(s.JWT_ROOM_PATTERNS_CLAIM ? { roomPatternsClaim: s.JWT_ROOM_PATTERNS_CLAIM } : {}),
+    ...(s.JWT_PRESENCE_CLAIM ? { presenceClaim: s.JWT_PRESENCE_CLAIM } : {}),
   };
 }

@@ -1,7 +1,8 @@
+import { isForeignText } from '../postgres/foreign-text.ts';
 import type { SqlSession } from '../postgres/session.ts';
 import { BOUNDS, FRESH, NEXT, NOW, PAGE } from './log-queries.ts';
 import type { LoggedEvent } from './logged-event.ts';
-import { isDataError, isForeignText, type RowName, salvage } from './salvage.ts';
+import { isDataError, type RowName, salvage } from './salvage.ts';
 import { Snapshot } from './snapshot.ts';
 
 /**

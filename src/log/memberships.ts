@@ -1,6 +1,6 @@
+import { isForeignText } from '../postgres/foreign-text.ts';
 import type { SqlSession } from '../postgres/session.ts';
 import type { LoggedEvent } from './logged-event.ts';
-import { isForeignText } from './salvage.ts';
 import { Snapshot } from './snapshot.ts';
 
 /** Rooms of a user by tables; later ones are left out (docs/sql.md). */

@@ -60,12 +60,6 @@ export function isDataError(error: unknown): boolean {
   return typeof code === 'string' && /^(22...|54...|XX...|53200|57014)$/.test(code);
 }
 
-/** The database's encoding has no such text: a name of a client's, which no row can hold. */
-export function isForeignText(error: unknown): boolean {
-  const { code } = error as { code?: unknown };
-  return code === '22P05' || code === '22021';
-}
-
 /**
  * Postgres's names of encodings as the Encoding Standard has them; UTF-8 for the others.
  */

@@ -60,6 +60,49 @@ export function roomsFrame(
   return JSON.stringify({ type: 'ROOMS', ...answer, cursor });
 }
 
+/** A user who is in a room. */
+export interface Present {
+  readonly userId: string;
+  /** Connections in the room. */
+  readonly connections: number;
+  /** JSON text, from the user's token. */
+  readonly info: string | undefined;
+}
+
+/**
+ * `{"type":"PRESENCE","room":"team-7","seq":8,"users":{"42":{"n":2,"info":{"name":"Ann"}}}}`: all
+ * who are in a room.
+ */
+export function presenceFrame(room: string, seq: number, users: Iterable<Present>): string {
+  return `${presenceHead(room, seq)},"users":{${presentUsers(users)}}}`;
+}
+
+/** Who has joined or left since the frame with the number before; a user may join again anew. */
+export function presenceChangeFrame(
+  room: string,
+  seq: number,
+  joined: Iterable<Present>,
+  left: readonly string[],
+): string {
+  return `${presenceHead(room, seq)},"join":{${presentUsers(joined)}},"leave":${JSON.stringify(left)}}`;
+}
+
+/** How many there are, in a room of too many to name them. */
+export function presenceCountFrame(room: string, seq: number, count: number): string {
+  return `${presenceHead(room, seq)},"count":${count}}`;
+}
+
+function presenceHead(room: string, seq: number): string {
+  return `{"type":"PRESENCE","room":${JSON.stringify(room)},"seq":${seq}`;
+}
+
+function presentUsers(users: Iterable<Present>): string {
+  return Array.from(users, ({ userId, connections, info }) => {
+    const more = info === undefined ? '' : `,"info":${info}`;
+    return `${JSON.stringify(userId)}:{"n":${connections}${more}}`;
+  }).join();
+}
+
 /** The type of the event that rowcast.disconnect() appends, and of the frame that it becomes. */
 export const DISCONNECT = 'DISCONNECT';
 

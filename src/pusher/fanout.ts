@@ -196,6 +196,17 @@ export class Fanout {
   }
 
   /**
+   * A frame that gives way to all others: taken only where nothing waits for a live connection, and
+   * a post may start now.
+   * @returns null where it is not taken; else when it is settled
+   */
+  offer(connection: Connection, payload: Payload): Promise<void> | null {
+    const lane = this.#laneOf(connection);
+    if (!lane?.live || lane.waiting > 0 || !this.#scheduler.isFree) return null;
+    return this.send(connection, [payload]);
+  }
+
+  /**
    * Steps past slow lanes (slow-lanes.ts). Does nothing while the gateway is down.
    * @param waitedMs how long the oldest events have waited
    * @param isFull reading waits for room

@@ -50,6 +50,11 @@ export class PostScheduler {
     return this.#rate.perSecond;
   }
 
+  /** A post that is asked for now starts now. */
+  get isFree(): boolean {
+    return this.#postsInFlight < this.#deps.maxPostsInFlight && this.#heldMs() === 0;
+  }
+
   enqueue(lane: Lane, frame: OutgoingFrame): void {
     const wasUrgent = lane.urgent;
     lane.enqueue(frame);

@@ -21,6 +21,7 @@ import {
   type Feed,
   type FeedError,
   type Message,
+  type PresenceState,
   type Ready,
   type Status,
 } from '../client/connect.ts';
@@ -145,6 +146,7 @@ class SharedFeed implements ListFeed, Store<RowcastState> {
   /** Where the next feed goes on from. */
   #from: string | undefined;
   readonly #changes = new Listeners<[]>();
+  readonly #presences = new Set<PresenceListener>();
   #state: RowcastState = { ...NOTHING_YET, reconnect: () => this.#feed?.reconnect() };
   #feed: Feed | undefined;
   /** The ones that it has or was asked for, by comma. */
@@ -185,6 +187,22 @@ class SharedFeed implements ListFeed, Store<RowcastState> {
     return this.#changes.add(listener);
   }
 
+  /** Who is in a room, by the feed that there is. */
+  presence(room: string): PresenceState | undefined {
+    return this.#feed?.presence(room).state;
+  }
+
+  /** @returns stops it */
+  onPresence(room: string, changed: () => void): () => void {
+    const stop = this.#feed?.presence(room).subscribe(changed);
+    const listener = { room, changed, stop };
+    this.#presences.add(listener);
+    return () => {
+      listener.stop?.();
+      this.#presences.delete(listener);
+    };
+  }
+
   /** @returns lets it go */
   hold(): () => void {
     this.#feed ??= this.#open();
@@ -211,6 +229,8 @@ class SharedFeed implements ListFeed, Store<RowcastState> {
 
   #open(): Feed {
     const feed = this.#connect(this.#from);
+    for (const each of this.#presences)
+      each.stop = feed.presence(each.room).subscribe(each.changed);
     const show = (status: Status, error: FeedError | null) =>
       this.#change({ status, error, isConnected: status === 'live' || status === 'replaying' });
     show(feed.status, null);
@@ -231,6 +251,12 @@ class SharedFeed implements ListFeed, Store<RowcastState> {
     this.#state = { ...this.#state, ...change };
     this.#changes.call();
   }
+}
+
+interface PresenceListener {
+  readonly room: string;
+  readonly changed: () => void;
+  stop: (() => void) | undefined;
 }
 
 /**

@@ -18,6 +18,8 @@ import { LogLag } from '../log/log-lag.ts';
 import { PagesInFlight } from '../log/pages-in-flight.ts';
 import { Retention } from '../log/retention.ts';
 import type { SqlSession } from '../postgres/session.ts';
+import { OnlineTable } from '../presence/online-table.ts';
+import { Presence } from '../presence/presence.ts';
 import { Fanout } from '../pusher/fanout.ts';
 import type { Gateway } from '../pusher/gateway.ts';
 import { CursorTokens } from './cursor-tokens.ts';
@@ -37,6 +39,7 @@ import { Replay } from './replay.ts';
  *     drain loop ── page ──▶ dispatcher ──▶ fan-out ── settled ──▶ pages in flight ──▶ progress
  *                                              ▲                                         ▲
  *     directory ── joined ──▶ recipients ──▶ replay                     recipients: who has what
+ *         └──────────────────▶ presence
  */
 export class LeaderParts {
   readonly #deps: LeaderDeps;
@@ -53,6 +56,7 @@ export class LeaderParts {
   readonly wakeup: Wakeup;
   readonly recipients: Recipients;
   readonly membership: Membership;
+  readonly presence: Presence;
   readonly progress: Progress;
   readonly #dispatcher: PageDispatcher;
   readonly #failed = new AbortController();
@@ -89,6 +93,7 @@ export class LeaderParts {
       log: this.#log,
       position: () => this.drain.position,
       isReplaying: (userId) => this.replay.isReplaying(userId),
+      changed: (userId) => this.presence.membershipChanged(userId),
     });
     this.#dispatcher = new PageDispatcher({
       events,
@@ -122,6 +127,7 @@ export class LeaderParts {
       fail: this.fail,
     });
     this.recipients = this.#makeRecipients();
+    this.presence = this.#makePresence();
     const sessions = [lease.session, readSession, replaySession];
     this.lost = AbortSignal.any([...sessions.map(({ ended }) => ended), this.#failed.signal]);
   }
@@ -197,6 +203,31 @@ export class LeaderParts {
       commit: () => this.progress.commit(),
       removeItem: (connection) => this.#removeItem(connection),
     });
+  }
+
+  #makePresence(): Presence {
+    const { settings, clock, directory } = this.#deps;
+    const { lease, replaySession } = this.#inOffice;
+    return new Presence({
+      clock,
+      directory,
+      fanout: this.fanout,
+      table: new OnlineTable({ session: replaySession, term: lease.term }),
+      postsPerSecondLimit: settings.postsPerSecondLimit,
+      maxFrameBytes: settings.maxFrameBytes,
+      roomsByTables: (userId) => this.membership.roomsNow(userId),
+      failed: (error) => this.#presenceFailed(error),
+    });
+  }
+
+  #presenceFailed(error: unknown): void {
+    if (this.lost.aborted) return;
+    this.#log.log(
+      'warn',
+      'presence_failed',
+      { event: 'presence_failed', error: errorText(error) },
+      'cannot read which rooms are watched, or write who is online; tried again',
+    );
   }
 
   #eventLog(session: SqlSession): EventLog {

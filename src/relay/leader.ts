@@ -38,13 +38,17 @@ export class Leader {
   async run(stop: AbortSignal): Promise<void> {
     const { notifications, clock, events } = this.#deps;
     const { wakeup, recipients, retention, lag, drain, progress, inFlight, fanout } = this.#parts;
-    const { lost, fail } = this.#parts;
+    const { lost, fail, presence } = this.#parts;
     const ring = () => wakeup.ring();
-    const check = () => void this.#cursor.check().catch(fail);
+    const check = () => {
+      this.#cursor.check().catch(fail);
+      void presence.load();
+    };
     for (const event of RINGING) notifications.on(event, ring);
     for (const event of CONTROLLING) notifications.on(event, check);
     try {
       await recipients.start();
+      void presence.load();
       const ending = AbortSignal.any([stop, lost]);
       const measured = lag.run(clock, (now) => events.emit('lag', now), ending);
       for (const running of [retention.run(ending), measured]) running.catch(fail);
@@ -56,6 +60,7 @@ export class Leader {
     } finally {
       inFlight.stop();
       fanout.stop();
+      presence.stop();
       recipients.stop();
       for (const event of RINGING) notifications.off(event, ring);
       for (const event of CONTROLLING) notifications.off(event, check);

@@ -127,6 +127,13 @@ export class Membership {
     return this.#users.get(termOf(userId))?.rooms ?? [];
   }
 
+  /** Names of the rooms that the user is in, as far as the log was followed. */
+  roomsNow(userId: string): string[] {
+    const term = termOf(userId);
+    const isNow = (room: string) => this.#rooms.get(room)?.get(term)?.some(isOpen) ?? false;
+    return [...this.roomsOf(userId)].filter(isNow).map((room) => room.slice('room:'.length));
+  }
+
   /** The log is read up to every change that is known of the users' rooms. @param users terms */
   isReadFor(users: Iterable<string>): boolean {
     for (const user of users)
@@ -188,6 +195,7 @@ export class Membership {
     this.#version++;
     for (const change of stay.left ? [stay.joined, stay.left] : [stay.joined])
       this.#unread.add(room, change);
+    this.#deps.changed(tracked.userId);
   }
 
   /** Rooms that the user was in count only where the user is in as many. */
@@ -252,4 +260,6 @@ export interface MembershipDeps {
   position(): Position;
   /** A connection of the user is being replayed to. */
   isReplaying(userId: string): boolean;
+  /** The user has joined a room, or left one. */
+  changed(userId: string): void;
 }

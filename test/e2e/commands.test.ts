@@ -72,9 +72,9 @@ test('migrate up and down, one by one', async () => {
     runDaemon(['migrate', ...args], { DATABASE_URL: database.url }).exited;
   expect(await run('up', '2')).toBe(0);
   expect(await run('up')).toBe(0);
-  expect(await database.sql('select name from rowcast.migrations')).toHaveLength(7);
+  expect(await database.sql('select name from rowcast.migrations')).toHaveLength(8);
   expect(await run('down')).toBe(0);
-  expect(await database.sql('select name from rowcast.migrations')).toHaveLength(6);
+  expect(await database.sql('select name from rowcast.migrations')).toHaveLength(7);
   expect(await run('sideways')).toBe(1);
 });
 

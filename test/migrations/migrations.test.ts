@@ -6,7 +6,7 @@ import { type MigrationStep, migrate } from '../../src/postgres/migrations.ts';
 import { TestDatabase } from '../support/postgres/database.ts';
 import { dumpSchema } from '../support/postgres/schema-dump.ts';
 
-const ALL = 7;
+const ALL = 8;
 let database: TestDatabase;
 beforeEach(async () => {
   database = await TestDatabase.create({ empty: true });

@@ -1,5 +1,6 @@
 import { Delivery, type Event } from '../../src/client/delivery.ts';
 import { type Frame, framesOf } from '../../src/client/frames.ts';
+import { Presence } from '../../src/client/presence.ts';
 import type { Connection } from '../../src/connections/connection.ts';
 import { Snapshot } from '../../src/log/snapshot.ts';
 import { termsOf } from '../../src/protocol/audience.ts';
@@ -49,6 +50,7 @@ export class SimulatedClient {
   /** It does not come back. */
   left = false;
   readonly received = new Set<Row>();
+  readonly presence = new Presence(() => this.moveTo(this.rooms, true));
   readonly #around: Surroundings;
   #socket: Socket | null = null;
   #delivery: Delivery;
@@ -237,9 +239,24 @@ export class SimulatedClient {
     this.#checkCursor(frame);
     if (frame.type === 'READY') this.#ready(frame);
     else if (frame.type === 'ROOMS') this.#answered(frame);
+    else if (frame.type === 'PRESENCE') this.#hearPresence(frame);
     else if (frame.type === 'DISCONNECT') this.#disconnect();
     else if (frame.id !== undefined && !this.#delivery.knows(frame))
       this.#delivery.event(frame as Event);
+  }
+
+  #hearPresence(frame: Frame): void {
+    const { room = '' } = frame;
+    this.#around.trace(`${this.userId} hears ${JSON.stringify(frame)}`);
+    const mayHear = room === ROOM_BY_TABLE || this.#terms.has(`room:${room}`);
+    if (!mayHear) this.#around.violated(`${this.userId} was told who is in ${room}`);
+    this.presence.receive(frame);
+  }
+
+  /** Rooms that it is in now. */
+  get roomsNow(): string[] {
+    const isMember = this.#around.postgres.memberships.members().has(this.userId);
+    return isMember ? [...this.rooms, ROOM_BY_TABLE] : [...this.rooms];
   }
 
   /** Whatever was committed for the rooms from here on must come. */

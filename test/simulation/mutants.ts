@@ -223,4 +223,34 @@ export const MUTANTS: readonly Mutant[] = [
     replace: 'const isRead = this.#audience !== null;',
     fromSeed: 3000,
   },
+  {
+    name: 'presence: a user who has come back leaves when the time of grace is over',
+    file: 'presence/room-presence.ts',
+    find: '    attendee.leavesAtMs = null;\n    this.#present.set',
+    replace: '    this.#present.set',
+  },
+  {
+    name: 'presence: a user whose last connection has ended stays in the room',
+    file: 'presence/room-presence.ts',
+    find: 'if (leavesAtMs !== null && leavesAtMs <= nowMs) this.#remove(user);',
+    replace: '',
+  },
+  {
+    name: 'presence: no relay hears of memberships by tables',
+    file: 'presence/presence.ts',
+    find: 'if (user) this.#sort(user);',
+    replace: '',
+  },
+  {
+    name: 'presence: rows that another relay wrote stay',
+    file: 'presence/online-report.ts',
+    find: '[...users.keys(), ...(await table.userIds())]',
+    replace: 'users.keys()',
+  },
+  {
+    name: 'presence: a report that failed is forgotten',
+    file: 'presence/online-report.ts',
+    find: 'for (const userId of changed) this.#changed.add(userId);',
+    replace: '',
+  },
 ];

@@ -1,5 +1,6 @@
 import { Snapshot } from '../../src/log/snapshot.ts';
 import { type MembershipChange, SimulatedMemberships } from './memberships.ts';
+import { SimulatedPresence } from './presence.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 /** An event as a writer appended it. */
@@ -84,6 +85,7 @@ export class SimulatedPostgres {
   readonly undone: Row[] = [];
   readonly running = new Map<bigint, Transaction>();
   readonly memberships = new SimulatedMemberships();
+  readonly presence = new SimulatedPresence();
   lease: LeaseRow | null = null;
   /** Holds the doorbell's lock. */
   doorbell: Backend | null = null;
@@ -351,8 +353,9 @@ export class SimulatedPostgres {
     this.#unflushed.clear();
     this.#nextXid = this.#flushedXid;
     for (const backend of [...this.backends]) this.endBackend(backend);
-    // Its table is unlogged.
+    // Their tables are unlogged.
     this.lease = null;
+    this.presence.crash();
     return undone;
   }
 }

@@ -10,6 +10,7 @@ import { SimulatedGateway, SimulatedTable } from './gateway.ts';
 import { aheadOf } from './oracle.ts';
 import type { Step } from './plan.ts';
 import { SimulatedPostgres, type Transaction } from './postgres.ts';
+import { shown } from './presence.ts';
 import { type Network, SimulatedNotifications, SimulatedSession } from './session.ts';
 import { ACTIONS } from './steps.ts';
 import { VirtualProcess, VirtualTime } from './virtual-time.ts';
@@ -75,6 +76,7 @@ export class Simulation implements Surroundings, Network {
       (user, n) =>
         new SimulatedClient(user, n % 2 === 0 ? [ROOMS[(n / 2) % 2] as string] : [], this),
     );
+    if (seed % 2 === 0) this.postgres.presence.watched = ['*'];
     this.gateway.requested = (process) => this.#checkLease(process);
     this.postgres.committed = (cursor) => {
       this.trace(`the cursor is ${cursor.snapshot} ${cursor.exceptions}`);
@@ -246,6 +248,24 @@ export class Simulation implements Surroundings, Network {
     );
   }
 
+  /** Everybody knows who is in his rooms, and so does the database. */
+  #misinformed(): string | null {
+    const { presence, cursor } = this.postgres;
+    if (presence.watched.length === 0) return null;
+    const here = this.clients.filter(({ left }) => !left);
+    const truth = shown(new Map(here.map(({ userId, roomsNow }) => [userId, roomsNow])));
+    const known = presence.isKnownBy(String(cursor.term)) ? shown(presence.online) : 'nothing';
+    if (known !== truth) return `the database says that ${known} are online, and ${truth} are`;
+    for (const client of here)
+      for (const room of client.roomsNow) {
+        const users = here.filter((each) => each.roomsNow.includes(room));
+        const told = [...client.presence.of(room).state.users.keys()];
+        if (told.sort().join() !== String(users.map(({ userId }) => userId).sort()))
+          return `${client.userId} was told that ${told} are in ${room}`;
+      }
+    return null;
+  }
+
   #state(): string {
     const relays = this.relays.map(
       ({ relay, notifications: { listening } }) =>
@@ -265,7 +285,7 @@ export class Simulation implements Surroundings, Network {
       const [missing] = client.missing(this.postgres.committedRows());
       if (missing) return `${client.userId} never got ${missing.id} (xid ${missing.xid})`;
     }
-    return null;
+    return this.#misinformed();
   }
 
   /** All relays stop cleanly, and in time. */

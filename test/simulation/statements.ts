@@ -176,6 +176,13 @@ export const STATEMENTS: Readonly<Record<string, Statement>> = {
       .commits(Snapshot.parse(String(start)), Snapshot.parse(String(until)))
       .map((xid) => ({ xid: String(xid) })),
   read_changed_stays: readChangedStays,
+  read_presence_watch: ({ presence }) => presence.watched.map((room) => ({ room })),
+  read_online: ({ presence }) => [...presence.online.keys()].map((id) => ({ id })),
+  report_online: ({ presence, cursor }, [term, came, gone, isWhole]) => {
+    if (String(cursor.term) !== term) return [{ ok: false }];
+    presence.report(term, String(came), gone as string[], isWhole as boolean);
+    return [{ ok: true }];
+  },
   notice_installation: () => [],
   read_cursor: readCursor,
   commit_cursor: commitCursor,

@@ -38,6 +38,7 @@ export function noMembership(): Membership {
     replaySession: session,
     log: new LimitedLog(silent, systemClock),
     position: () => ({ snapshot: new Snapshot(1n, 1n, []) }),
+    changed: () => undefined,
     isReplaying: () => false,
   });
 }

@@ -3,6 +3,8 @@ import { WebSocket } from 'ws';
 
 /** A frame as a client parses it; ids stay text. */
 export interface Frame {
+  room?: string;
+  seq?: number;
   readonly id?: string;
   readonly type: string;
   readonly data?: Record<string, unknown> | null;

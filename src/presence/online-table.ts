@@ -1,0 +1,85 @@
+import { isForeignText } from '../postgres/foreign-text.ts';
+import type { SqlSession } from '../postgres/session.ts';
+
+/** Of one statement: some 20 ms of a database's time. */
+const USERS_A_REPORT = 1000;
+
+/** One row of rowcast.online. */
+export interface OnlineRow {
+  readonly userId: string;
+  readonly rooms: readonly string[];
+  readonly connections: number;
+  /** JSON text. */
+  readonly info: string | undefined;
+}
+
+/** The part of the database that is about presence: which rooms are watched, and who is online. */
+export class OnlineTable {
+  readonly #session: Pick<SqlSession, 'query'>;
+  readonly #term: string;
+
+  /** @param term of the lease: only its holder says who is online */
+  constructor({ session, term }: { session: Pick<SqlSession, 'query'>; term: string }) {
+    this.#session = session;
+    this.#term = term;
+  }
+
+  /** Names of rooms that are watched, and beginnings of names: `team-*`. */
+  async watched(): Promise<string[]> {
+    const rows = await this.#session.query<{ room: string }>(WATCHED, [], 'read_presence_watch');
+    return rows.map(({ room }) => room);
+  }
+
+  /** Ids of users who have a row, also where another relay has written it. */
+  async userIds(): Promise<string[]> {
+    const rows = await this.#session.query<{ id: string }>(ONLINE, [], 'read_online');
+    return rows.map(({ id }) => id);
+  }
+
+  /**
+   * Writes the rows of users who are online and removes those of others.
+   * @param isWhole with these everybody who is online was named
+   * @throws where another relay leads, and when the database is lost
+   */
+  async report(
+    online: readonly OnlineRow[],
+    gone: readonly string[],
+    isWhole: boolean,
+  ): Promise<void> {
+    const pages = Math.max(1, Math.ceil(Math.max(online.length, gone.length) / USERS_A_REPORT));
+    for (let page = 0; page < pages; page++) {
+      const some = [page * USERS_A_REPORT, (page + 1) * USERS_A_REPORT] as const;
+      await this.#write(online.slice(...some), gone.slice(...some), isWhole && page === pages - 1);
+    }
+  }
+
+  async #write(
+    online: readonly OnlineRow[],
+    gone: readonly string[],
+    isWhole: boolean,
+  ): Promise<void> {
+    const values = [this.#term, `[${online.map(jsonOf).join()}]`, gone, isWhole];
+    try {
+      const [row] = await this.#session.query<{ ok: boolean }>(REPORT, values, 'report_online');
+      if (!row?.ok) throw new Error('another relay leads');
+    } catch (error) {
+      if (!isForeignText(error)) throw error;
+      const all = online.length + gone.length;
+      // Nobody can ask for a name that the database has no text for.
+      if (all === 1) return isWhole ? this.#write([], [], true) : undefined;
+      const [onlineHalf, goneHalf] = [online.length / 2, gone.length / 2];
+      await this.#write(online.slice(0, onlineHalf), gone.slice(0, Math.ceil(goneHalf)), false);
+      await this.#write(online.slice(onlineHalf), gone.slice(Math.ceil(goneHalf)), isWhole);
+    }
+  }
+}
+
+function jsonOf({ userId, rooms, connections, info = 'null' }: OnlineRow): string {
+  return `{"user_id":${JSON.stringify(userId)},"rooms":${JSON.stringify(rooms)},"connections":${connections},"info":${info}}`;
+}
+
+const WATCHED = `select substr(term, 6) as room from rowcast.presence_watch order by 1`;
+
+const ONLINE = `select user_id as id from rowcast.online`;
+
+const REPORT = `select rowcast.report_online($1, $2, $3, $4) as ok`;
