@@ -92,7 +92,8 @@ create table rowcast.lease (
   name text not null,
   pid integer not null,
   backend_start timestamp with time zone,
-  quiet_until timestamp with time zone default '-infinity'::timestamp with time zone not null
+  quiet_until timestamp with time zone default '-infinity'::timestamp with time zone not null,
+  online_term bigint
 ) with (fillfactor=50);
 
 create table rowcast.membership (
@@ -110,6 +111,18 @@ create table rowcast.membership_commit (
   xid xid8 default pg_current_xact_id() not null,
   snapshot pg_snapshot default pg_current_snapshot() not null,
   event_id bigint
+);
+
+create table rowcast.online (
+  user_id text not null,
+  rooms text[] not null,
+  connections integer not null,
+  info json,
+  since timestamp with time zone default clock_timestamp() not null
+) with (fillfactor=70);
+
+create table rowcast.presence_watch (
+  term text not null
 );
 
 create table rowcast.room_source (
@@ -147,6 +160,10 @@ alter table rowcast.membership_commit add constraint commit_memberships TRIGGER 
 
 alter table rowcast.membership_commit add constraint membership_commit_pkey PRIMARY KEY (xid);
 
+alter table rowcast.online add constraint online_pkey PRIMARY KEY (user_id);
+
+alter table rowcast.presence_watch add constraint presence_watch_pkey PRIMARY KEY (term);
+
 alter table rowcast.room_source add constraint room_source_pkey PRIMARY KEY (source);
 
 alter table rowcast.room_source add constraint room_source_target_key UNIQUE (target);
@@ -164,6 +181,8 @@ CREATE INDEX membership_left_idx ON rowcast.membership USING btree (left_xid) WH
 CREATE UNIQUE INDEX membership_now_idx ON rowcast.membership USING btree (source, user_id, room) WHERE (left_id IS NULL);
 
 CREATE INDEX membership_user_idx ON rowcast.membership USING btree (user_id);
+
+CREATE INDEX online_rooms ON rowcast.online USING gin (rooms);
 
 CREATE UNIQUE INDEX room_source_target_key ON rowcast.room_source USING btree (target);
 
@@ -779,7 +798,7 @@ begin
         'A term is ' || terms);
     elsif octet_length(term) > rowcast.max_term_bytes() then
       perform rowcast.refuse(
-        format('audience term %s… is longer than %s bytes',
+        format('audience term %s... is longer than %s bytes',
           left(term, 40), rowcast.max_term_bytes()),
         'Use a shorter user id or room name.');
     elsif templates and regexp_replace(term, '<[^<>]+>', '', 'g') ~ '[<>]' then
@@ -1492,12 +1511,43 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.is_online(user_id anynonarray)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+AS $function$ select rowcast.is_online(user_id::text) $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.is_online(user_id text)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select exists (select from rowcast.online o
+      where o.user_id = rowcast.name_in('user:' || is_online.user_id))
+    and rowcast.is_presence_known()
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.is_own_type(type text)
  RETURNS boolean
  LANGUAGE sql
  IMMUTABLE
 AS $function$ select type in ('READY', 'BATCH', 'ERROR', 'PRESENCE', 'ROOMS', 'DISCONNECT', 'MEMBERS',
   'pong') $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.is_presence_known()
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select exists (select from rowcast.lease l
+    where l.online_term = l.term and l.until > clock_timestamp()
+      and l.until <= clock_timestamp() + 2 * rowcast.lease_time())
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.is_watched(target regclass)
@@ -1948,6 +1998,18 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.online_in(room text)
+ RETURNS SETOF text
+ LANGUAGE sql
+ STABLE SECURITY DEFINER ROWS 20
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  select o.user_id from rowcast.online o
+  where o.rooms @> array[rowcast.name_in('room:' || online_in.room)]
+    and (select rowcast.is_presence_known())
+$function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.operations_with_trigger(w rowcast.capture)
  RETURNS text[]
  LANGUAGE sql
@@ -2148,6 +2210,30 @@ AS $function$
   where l.holder = me
   returning l.quiet_until > clock_timestamp()
 $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.report_online(my_term bigint, came json, gone text[], whole boolean)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  perform rowcast.check_leader();
+  perform from rowcast.lease l where l.term = my_term for key share;
+  if not found then return false; end if;
+  delete from rowcast.online o where o.user_id = any (gone);
+  insert into rowcast.online as o (user_id, rooms, connections, info)
+  select c.user_id, c.rooms, c.connections, c.info
+  from json_to_recordset(came) c (user_id text, rooms text[], connections integer, info json)
+  on conflict (user_id) do update
+  set rooms = excluded.rooms, connections = excluded.connections, info = excluded.info;
+  if whole then
+    update rowcast.lease l set online_term = my_term
+    where l.term = my_term and exists (select from rowcast.presence_watch);
+  end if;
+  return true;
+end $function$
 ;
 
 CREATE OR REPLACE FUNCTION rowcast.rewatch(target regclass)
@@ -2746,6 +2832,27 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION rowcast.unwatch_presence(term text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  delete from rowcast.presence_watch w
+  where w.term = 'room:' || rowcast.name_in(unwatch_presence.term);
+  if not found then
+    perform rowcast.refuse(
+      format('the presence of %s is not watched', quote_nullable(term)),
+      'select term from rowcast.presence_watch lists what is.', 'undefined_object');
+  end if;
+  if not exists (select from rowcast.presence_watch) then
+    update rowcast.lease set online_term = null;
+    delete from rowcast.online;
+  end if;
+  perform pg_notify('rowcast_control', '');
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION rowcast.virtual_sql(w rowcast.capture, record text)
  RETURNS text
  LANGUAGE sql
@@ -2809,6 +2916,24 @@ begin
   w.include_old := coalesce(include_old, false);
   w.channel := rowcast.channel_of(table_name);
   perform rowcast.install(w);
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION rowcast.watch_presence(term text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+begin
+  perform rowcast.check_audience(array[term], false);
+  if term !~ '^room:' or term ~ '[*].' then
+    perform rowcast.refuse(
+      format('%s is no room, nor the beginning of rooms'' names', quote_nullable(term)),
+      'Name one as room:lobby, or many as room:team-*.');
+  end if;
+  insert into rowcast.presence_watch (term)
+  values ('room:' || rowcast.name_in(term)) on conflict do nothing;
+  perform pg_notify('rowcast_control', '');
 end $function$
 ;
 
@@ -2915,5 +3040,7 @@ CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.membershi
 CREATE CONSTRAINT TRIGGER commit_memberships AFTER INSERT ON rowcast.membership_commit DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION rowcast.commit_memberships(); -- always
 
 CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.membership_commit FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();
+
+CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.presence_watch FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();
 
 CREATE TRIGGER keep_apart BEFORE INSERT OR DELETE OR UPDATE ON rowcast.room_source FOR EACH ROW EXECUTE FUNCTION rowcast.not_from_elsewhere();

@@ -150,9 +150,11 @@ function areNames(value: unknown): value is ReadonlySet<string> | undefined {
  * rooms since. Its cursor counts only as it joins.
  */
 export function hasSameAudience(one: Connection, other: Connection): boolean {
-  return (
-    hasSameRest(one, other) && one.wantedAt === other.wantedAt && hasSame(one.rooms, other.rooms)
-  );
+  return hasSameRest(one, other) && one.wantedAt === other.wantedAt && hasSameRooms(one, other);
+}
+
+export function hasSameRooms(one: Connection, other: Connection): boolean {
+  return hasSame(one.rooms, other.rooms);
 }
 
 /** It is the same but for its rooms. */

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../clock.ts';
-import type { Connection } from '../connections/connection.ts';
+import { type Connection, hasSameRooms } from '../connections/connection.ts';
 import {
   type ConnectionDirectory,
   type DirectoryFollower,
@@ -129,8 +129,7 @@ export class Presence implements DirectoryFollower {
     user.connections.delete(before);
     user.connections.set(connection, rooms);
     // A client that missed a frame asks for the rooms that it has.
-    const isToldAgain =
-      before.wanted === connection.wanted && before.wantedAt !== connection.wantedAt;
+    const isToldAgain = before.wantedAt !== connection.wantedAt && hasSameRooms(before, connection);
     for (const name of rooms) this.#unsettle(this.#room(name));
     // Among them are those that its client is still to hear that it has left.
     for (const room of this.#unsettled) room.replace(before, connection, isToldAgain);

@@ -1,5 +1,6 @@
 import { connect } from '../client/connect.ts';
 import type { Feed } from '../client/feed.ts';
+import type { PresentUser } from '../client/frames.ts';
 import { type ConnectOptions, roomNames, type WebSocketLike } from '../client/options.ts';
 
 /** The installation that its cursors name. */
@@ -29,6 +30,8 @@ export interface FakeFeed<Map extends object = Record<string, unknown>> {
   push(...frames: readonly FakeFrame[]): void;
   /** From here on the feed is live. */
   ready(ready?: { readonly recovered?: boolean }): void;
+  /** The server says who is in a room: by id, or how many of too many to name them. */
+  presence(room: string, users: Readonly<Record<string, PresentUser>> | number): void;
   /** The connection is lost, with what waits for it; the feed makes another at once. */
   cut(): void;
   /** As `rowcast.snapshot()`: sees all that was pushed. */
@@ -84,6 +87,10 @@ export function fakeFeed<Map extends object = Record<string, unknown>>(
     },
     ready({ recovered = true } = {}) {
       send(JSON.stringify({ type: 'READY', cursor: cursor(), recovered }));
+    },
+    presence(room, users) {
+      const who = typeof users === 'number' ? { count: users } : { users };
+      send(JSON.stringify({ type: 'PRESENCE', room, seq: ++count, ...who }));
     },
     cut() {
       waiting = [];

@@ -247,10 +247,4 @@ export const MUTANTS: readonly Mutant[] = [
     find: '[...users.keys(), ...(await table.userIds())]',
     replace: 'users.keys()',
   },
-  {
-    name: 'presence: a report that failed is forgotten',
-    file: 'presence/online-report.ts',
-    find: 'for (const userId of changed) this.#changed.add(userId);',
-    replace: '',
-  },
 ];

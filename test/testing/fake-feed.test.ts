@@ -66,3 +66,18 @@ test('rooms that are asked for are granted', async () => {
   await expect(joining).rejects.toThrow('the feed is closed');
   await expect(feed.join('e')).rejects.toThrow('the feed is closed');
 });
+
+test('the server says who is in a room', async () => {
+  const { feed, presence } = fakeFeed();
+  const counts: number[] = [];
+  const stop = feed.presence('team-7').subscribe(({ count }) => counts.push(count));
+  expect(feed.presence('team-7').state).toEqual({ users: new Map(), count: 0 });
+  presence('team-7', { ann: { n: 1, info: { name: 'Ann' } }, bob: { n: 2 } });
+  await expect.poll(() => counts).toEqual([2]);
+  expect(feed.presence<{ name: string }>('team-7').state.users.get('ann')?.info?.name).toBe('Ann');
+  expect(feed.presence('team-8').state.count).toBe(0);
+  stop();
+  presence('team-7', 700);
+  await expect.poll(() => feed.presence('team-7').state).toEqual({ users: new Map(), count: 700 });
+  expect(counts).toEqual([2]);
+});

@@ -99,6 +99,7 @@ test('a stranger may neither read nor change the lease, the cursor, the key of c
   for (const statement of [
     `update rowcast.lease set until = '-infinity'`,
     `select rowcast.take_lease('me')`,
+    `select rowcast.report_online(1, '[]', '{}', true)`,
     `select rowcast.renew_lease(gen_random_uuid())`,
     `update rowcast.cursor set term = 99`,
     'select cursor_key from rowcast.installation',
