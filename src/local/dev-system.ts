@@ -84,7 +84,7 @@ export class DevSystem implements Service {
     const dynamodb = await this.#keep(startDynamoDb(ports.dynamodb));
     const postgres = await this.#startPostgres(ports.postgres);
     const databaseUrl = postgres.url(DATABASE);
-    await createDatabase(postgres.url('postgres'));
+    const isNew = await createDatabase(postgres.url('postgres'));
     const client = dynamoDbClient(dynamodb.endpoint);
     await createConnectionsTable(client, lambdas.table);
     const table = { client: DynamoDBDocumentClient.from(client), table: lambdas.table };
@@ -108,6 +108,7 @@ export class DevSystem implements Service {
       ROWCAST_INSPECT_PORT: String(ports.inspect),
     });
     await this.#untilReady(healthUrl);
+    if (isNew) await watchPresence(databaseUrl);
     const urls = {
       databaseUrl,
       websocketUrl: gateway.websocketUrl,
@@ -271,22 +272,35 @@ export class DevSystem implements Service {
   }
 }
 
-/** The connections table, told again when the gateway has let one in or closed one. */
+/** The connections table, told again when the gateway has changed it. */
 function connectionsOf(gateway: LocalGateway, from: TableReader): PageOptions['connections'] {
   return {
     list: () => scanConnections(from, Date.now(), AbortSignal.timeout(SCAN_TIMEOUT_MS)),
     onChange(listener) {
-      gateway.on('connected', listener).on('disconnected', listener);
-      return () => gateway.off('connected', listener).off('disconnected', listener);
+      const changes = ['connected', 'asked', 'disconnected'] as const;
+      for (const change of changes) gateway.on(change, listener);
+      return () => {
+        for (const change of changes) gateway.off(change, listener);
+      };
     },
   };
 }
 
-async function createDatabase(adminUrl: string): Promise<void> {
+/** @returns whether there was none */
+async function createDatabase(adminUrl: string): Promise<boolean> {
   const client = new pg.Client({ connectionString: adminUrl });
   await client.connect();
   const { rowCount } = await client.query('select from pg_database where datname = $1', [DATABASE]);
   if (!rowCount) await client.query(`create database ${DATABASE}`);
+  await client.end();
+  return !rowCount;
+}
+
+/** The page shows who is in its rooms. */
+async function watchPresence(databaseUrl: string): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl });
+  await client.connect();
+  await client.query(`select rowcast.watch_presence('room:*')`);
   await client.end();
 }
 

@@ -201,7 +201,10 @@ export class LocalGateway extends EventEmitter<LocalGatewayEvents> implements Se
     const { table } = this.#options;
     if (body?.action === ROOMS_ACTION && table) {
       const context = { connectionId, requestId, requestTimeEpoch: Date.now() };
-      void runRoomsRoute(table, body, context).then((answer) => answer && socket.send(answer));
+      void runRoomsRoute(table, body, context).then((answer) => {
+        if (answer) socket.send(answer);
+        else this.emit('asked', connection);
+      });
     } else socket.send(body?.action === 'ping' ? PONG : unknownAction(connectionId, requestId));
   }
 
@@ -260,6 +263,8 @@ const STATUS_TEXT: Readonly<Record<number, string>> = {
 
 export interface LocalGatewayEvents {
   connected: [GatewayConnection];
+  /** The route `rooms` has written what it wants. */
+  asked: [GatewayConnection];
   /** `$disconnect` has run. */
   disconnected: [GatewayConnection];
   lambdaFailed: [unknown];

@@ -176,6 +176,43 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
     await screenshot(first, 'sent-to-you');
   });
 
+  test('rooms are joined and left on the open socket, and show who is there: users, not tabs', async () => {
+    let sockets = 0;
+    const count = async (tab: Page) => void tab.on('websocket', () => sockets++);
+    const [ann, tab, bob] = await Promise.all([
+      open('ann', count),
+      open('ann', count),
+      open('bob', count),
+    ]);
+    await Promise.all([ann, tab, bob].map(live));
+    const before = sockets;
+    const room = (page: Page, name: string) => page.locator(`li[data-room="${name}"]`);
+    const join = async (page: Page, name: string) => {
+      await page.getByLabel('Room', { exact: true }).fill(name);
+      await page.getByRole('button', { name: 'Join' }).click();
+    };
+    for (const page of [ann, tab, bob]) await join(page, 'team-7');
+    await join(bob, 'lobby');
+    for (const page of [ann, bob]) {
+      await room(page, 'team-7').getByText('2 here').waitFor();
+      for (const name of ['ann', 'bob'])
+        await room(page, 'team-7').locator('.badge', { hasText: name }).waitFor();
+    }
+    await room(bob, 'lobby').getByText('1 here').waitFor();
+    await database.query(`select rowcast.send_to_room('team-7', 'for_team_7', '1')`);
+    await ann.locator('section[aria-labelledby=direct] li').getByText('for_team_7').waitFor();
+    await ann
+      .locator('section[aria-labelledby=connected] li', { hasText: 'bob' })
+      .getByText('team-7, lobby')
+      .waitFor();
+    await screenshot(ann, 'rooms-of-ann');
+    await screenshot(bob, 'rooms-of-bob');
+    await bob.getByRole('button', { name: 'Leave team-7' }).click();
+    await room(ann, 'team-7').getByText('1 here').waitFor();
+    await room(bob, 'team-7').waitFor({ state: 'detached' });
+    expect(sockets).toBe(before);
+  });
+
   test('rows that were missed while the connection was cut are replayed', async () => {
     const page = await live(await open());
     await page.getByRole('button', { name: 'Cut for 5 s' }).click();

@@ -8,6 +8,7 @@ import { Frames } from './frames.tsx';
 import { Latency } from './latency.tsx';
 import { LiveSign } from './live-sign.tsx';
 import { PsqlLine } from './psql-line.tsx';
+import { Rooms } from './rooms.tsx';
 import { TablePanel } from './table-panel.tsx';
 import { Traces } from './trace.tsx';
 import { useTables } from './use-tables.ts';
@@ -25,9 +26,11 @@ export function App({ config }: { config: Config }): ReactNode {
     token: '',
   });
   const url = useMemo(() => urlFor(config, identity), [config, identity]);
+  const setRooms = (rooms: readonly string[]) => setIdentity((before) => ({ ...before, rooms }));
+  const { rooms: _, ...person } = identity;
   return (
     <RowcastProvider
-      key={JSON.stringify(identity)}
+      key={JSON.stringify(person)}
       url={url}
       rooms={identity.rooms}
       WebSocket={HeardWebSocket}
@@ -47,14 +50,20 @@ export function App({ config }: { config: Config }): ReactNode {
           <PsqlLine databaseUrl={config.databaseUrl} />
           <Latency />
         </section>
-        <Panels identity={identity} />
+        <Panels identity={identity} setRooms={setRooms} />
       </Traces>
     </RowcastProvider>
   );
 }
 
 /** Tables on one side, what goes over the wire on the other. */
-function Panels({ identity }: { identity: Identity }): ReactNode {
+function Panels({
+  identity,
+  setRooms,
+}: {
+  identity: Identity;
+  setRooms: (rooms: readonly string[]) => void;
+}): ReactNode {
   const { tables, error } = useTables();
   const [hidden, setHidden] = useState<ReadonlySet<string>>(new Set());
   const toggle = (name: string) =>
@@ -92,6 +101,7 @@ function Panels({ identity }: { identity: Identity }): ReactNode {
       </div>
       <div className="column">
         <Frames />
+        <Rooms rooms={identity.rooms} change={setRooms} />
         <Connected />
         <DirectMessages identity={identity} tables={tables} />
       </div>

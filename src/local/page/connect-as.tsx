@@ -59,6 +59,7 @@ export function ConnectAs({
         <span>Rooms</span>
         <input
           name="rooms"
+          key={identity.rooms.join()}
           defaultValue={identity.rooms.join(', ')}
           placeholder="lobby, office"
           autoComplete="off"
