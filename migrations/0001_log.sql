@@ -75,8 +75,8 @@ create table rowcast.installation (
 );
 
 -- Tells this database from a copy of it: the cluster, the database in it, and the table, which a
--- restore of a dump into the same database makes anew. A dump restored elsewhere, CREATE DATABASE ...
--- TEMPLATE and logical copies differ; only a physical copy does not.
+-- restore of a dump into the same database makes anew. A dump restored elsewhere, a database made
+-- from a template and logical copies differ; only a physical copy does not.
 create function rowcast.database_identity() returns text language sql stable
 set search_path = pg_catalog, pg_temp as $$
   select system_identifier || '/' || d.oid || '/' || 'rowcast.installation'::regclass::oid

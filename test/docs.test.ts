@@ -12,6 +12,9 @@ import { TestDatabase } from './support/postgres/database.ts';
 const EVENT =
   /^(?<sql>[^\n]*;)\s+-- (?<type>\w+) to (?<terms>[^\n ]+(?:, [^\n ]+)*?)(?:: (?<data>[^\n]+))?$/;
 
+/** Each with the remark behind it; a function's body has semicolons too. */
+const STATEMENTS = /(?:\$\$.*?\$\$|(?!;(?: +--[^\n]*)?\n).)*;(?: +--[^\n]*)?\n/gs;
+
 test.each([
   ['sql.md', 20],
   ['visibility.md', 6],
@@ -22,7 +25,7 @@ test.each([
   // Roles belong to the whole server, which other tests share.
   const role = `docs_${Math.random().toString(36).slice(2)}`;
   const statements = examples
-    .flatMap((sql) => sql.split(/(?<=;(?: +--[^\n]*)?\n)/))
+    .flatMap((sql) => sql.match(STATEMENTS) ?? [])
     .map((statement) =>
       statement
         .trim()

@@ -4,7 +4,7 @@ import { BATCH_START } from '../protocol/frame.ts';
 export interface PresentUser<Info = unknown> {
   /** Connections in the room, as of when the user came. */
   readonly n: number;
-  /** What the user's token says for others. */
+  /** The part of the user's token that is for others. */
   readonly info?: Info;
 }
 

@@ -27,7 +27,7 @@ export interface Connection {
   readonly refused?: readonly string[];
   /** When it asked for rooms that it had not from the beginning, epoch ms; not stored. */
   readonly roomsSince?: ReadonlyMap<string, number>;
-  /** What others in its rooms may know of its user, JSON text. */
+  /** JSON text for others in its rooms, about its user. */
   readonly info?: string;
   /** The cursor that the client resumes from; see protocol/cursor.ts. */
   readonly cursor?: string;
@@ -72,7 +72,7 @@ export function fromItem(item: Record<string, unknown>): Connection | null {
     ...(roles ? { roles: [...roles] } : {}),
     ...(allowed ? { allowed: [...allowed] } : {}),
     ...roomsWanted(item, [...(rooms ?? [])], [...(allowed ?? [])]),
-    ...(isInfo(item.info) ? { info: item.info } : {}),
+    ...storedInfo(item.info),
     ...(cursor === undefined ? {} : { cursor }),
     ...(batch ? { batch } : {}),
   };
@@ -92,14 +92,23 @@ function roomsWanted(
   return { wanted, wantedAt, rooms, refused, roomsSince };
 }
 
-/** JSON that is small enough to be sent to everybody in a room. */
-function isInfo(value: unknown): value is string {
-  if (typeof value !== 'string' || value.length > MAX_INFO_BYTES || isBroken(value)) return false;
+/**
+ * As JSON text. Undefined where that is too large to be sent to everybody in a room, or holds a
+ * character that Postgres has none for.
+ */
+export function infoText(info: unknown): string | undefined {
+  const text = JSON.stringify(info) as string | undefined;
+  if (text === undefined || NO_CHARACTER.test(text)) return undefined;
+  return new TextEncoder().encode(text).length <= MAX_INFO_BYTES ? text : undefined;
+}
+
+function storedInfo(value: unknown): { readonly info?: string } {
+  if (typeof value !== 'string' || value.length > MAX_INFO_BYTES) return {};
   try {
-    JSON.parse(value);
-    return true;
+    const info = infoText(JSON.parse(value));
+    return info === undefined ? {} : { info };
   } catch {
-    return false;
+    return {};
   }
 }
 
@@ -118,6 +127,9 @@ const CONNECTION_ID = /^[\w+/=-]{1,128}$/;
 
 /** In UTF-8, of JSON text. */
 export const MAX_INFO_BYTES = 512;
+
+/** A NUL, or half a surrogate pair, as JSON.stringify writes them. */
+const NO_CHARACTER = /\\u(0000|d[89a-f])/;
 
 /** More than lambdas/identity.ts lets in. */
 const MAX_NAME_LENGTH = 1000;

@@ -29,7 +29,7 @@ export class Authenticator {
       rooms,
       roles: namesIn(query.roles ?? ''),
       allowed: ['*'],
-      ...infoOf(query.info),
+      info: query.info,
     });
   }
 }
@@ -65,6 +65,7 @@ class JwtAuthenticator {
   /** @param isStrict a room that the token does not allow costs the connection */
   #identify(claims: JWTPayload, wanted: readonly string[], isStrict: boolean): Authentication {
     const { sub, exp } = claims;
+    const { presenceClaim } = this.#settings;
     if (typeof sub !== 'string' || sub === '')
       return { allowed: false, status: 401, reason: "the token's sub is not a user id" };
     const allowed = this.#allowedRooms(claims, wanted.length > 0);
@@ -82,7 +83,7 @@ class JwtAuthenticator {
       roles,
       allowed: patternsOf(allowed),
       ...(refused.length > 0 ? { wanted } : {}),
-      ...infoOf(this.#settings.presenceClaim && claimOf(claims, this.#settings.presenceClaim)),
+      info: presenceClaim === undefined ? undefined : claimOf(claims, presenceClaim),
       ...(exp === undefined ? {} : { expiresAt: Math.floor(exp) }),
     });
   }
@@ -110,11 +111,6 @@ class JwtAuthenticator {
     }
     return value;
   }
-}
-
-/** As JSON text. */
-function infoOf(claim: unknown): { readonly info?: string } {
-  return claim === undefined || claim === '' ? {} : { info: JSON.stringify(claim) };
 }
 
 /** Three parts, of which the first begins with `{"`. */

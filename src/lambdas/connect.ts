@@ -1,6 +1,5 @@
-import { type Connection, MAX_INFO_BYTES } from '../connections/connection.ts';
+import { type Connection, infoText, MAX_INFO_BYTES } from '../connections/connection.ts';
 import type { ConnectionStore } from '../connections/connection-store.ts';
-import { isBroken } from '../connections/names.ts';
 import { errorText } from '../error-text.ts';
 import { MAX_CURSOR_LENGTH } from '../protocol/cursor.ts';
 import { SUBPROTOCOL } from '../protocol/handshake.ts';
@@ -57,7 +56,7 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
         ...(isSmall(allowed) ? { allowed } : {}),
         // The relay tells the client which of them it may not have.
         ...(wanted ? { wanted: wanted.join() } : {}),
-        ...(info !== undefined && fits(info) ? { info } : {}),
+        ...infoFor(info),
         ...address,
         // A longer one is not ours, and its truncated rest does not parse either: the
         // client hears `recovered: false`.
@@ -91,15 +90,15 @@ function isSmall(allowed: readonly string[]): boolean {
 }
 
 /** A user without it is better than none. */
-function fits(info: string): boolean {
-  const bytes = Buffer.byteLength(info);
-  if (bytes <= MAX_INFO_BYTES && !isBroken(info)) return true;
-  logWarning({
-    event: 'presence_claim_large',
-    bytes,
-    message: `what a token says for JWT_PRESENCE_CLAIM has more than ${MAX_INFO_BYTES} bytes of JSON, or is no text: others see the user without it`,
-  });
-  return false;
+function infoFor(claim: unknown): { readonly info?: string } {
+  const info = infoText(claim);
+  if (info !== undefined) return { info };
+  if (claim !== undefined)
+    logWarning({
+      event: 'presence_claim_refused',
+      message: `what a token says for JWT_PRESENCE_CLAIM has more than ${MAX_INFO_BYTES} bytes of JSON, or a NUL: others see the user without it`,
+    });
+  return {};
 }
 
 /** Says which limit is reached; null where none is. */

@@ -13,8 +13,8 @@ export interface Identity {
   readonly roles: readonly string[];
   /** Patterns of the rooms that the token allows; see connections/rooms.ts. */
   readonly allowed: readonly string[];
-  /** What others in its rooms may know of the user, as JSON text. */
-  readonly info?: string;
+  /** For others in its rooms, about the user: any JSON. */
+  readonly info?: unknown;
   /** Rooms that it asked for, where it may not have all of them. */
   readonly wanted?: readonly string[];
   /** Epoch seconds of the token's end. */

@@ -24,7 +24,7 @@ export interface JwtSettings {
   readonly roomsClaim: string;
   /** Where it is set, only entries of this claim are patterns. */
   readonly roomPatternsClaim?: string;
-  /** What others in a user's rooms may know; nothing without it. */
+  /** The claim for others in a user's rooms; they hear nothing without it. */
   readonly presenceClaim?: string;
 }
 

@@ -62,7 +62,7 @@ class Requests {
     const refusal = refusalOf(request.headers, 'programs');
     if (refusal) return void response.writeHead(403, { 'content-type': 'text/plain' }).end(refusal);
     if (this.#finished) return void response.writeHead(503).end();
-    // Dynalite begins with the whole body, and ends each request, whether its client listens or not.
+    // Dynalite begins with the whole body, and ends each request, heard or not.
     request.once('end', () => this.#working.add(response));
     const end = response.end.bind(response);
     response.end = ((...args: Parameters<typeof end>) => {

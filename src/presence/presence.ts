@@ -18,10 +18,10 @@ const GRACE_MS = 15_000;
 /** How often frames are offered while somebody is still to be told. */
 const ROUND_MS = 200;
 
-/** What is watched cannot be read: until it is tried again. */
+/** Until it is tried again to read which rooms are watched. */
 const RELOAD_MS = 5000;
 
-/** Of the posts that are allowed, one in so many at most tells of presence. */
+/** One in so many of the posts that are allowed tells of presence, at most. */
 const SHARE_OF_POSTS = 10;
 
 /**

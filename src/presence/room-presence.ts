@@ -103,7 +103,7 @@ export class RoomPresence {
     if (this.#listeners.get(connection)?.isLeaving) this.#listeners.delete(connection);
   }
 
-  /** What is known of a user has changed. */
+  /** Something that is known of the user has changed. */
   touch(user: OnlineUser): void {
     this.#touched.add(user);
   }

@@ -152,7 +152,7 @@ test('the examples of docs/client.md and docs/lists.md have the types they say',
   await mkdir(folder, { recursive: true });
   onTestFinished(() => rm(folder, { recursive: true, force: true }));
   const typed = examples.filter(({ language }) => language !== 'js');
-  expect(typed).toHaveLength(6);
+  expect(typed).toHaveLength(7);
   const files = typed.map(({ language }, i) => join(folder, `example-${i}.${language}`));
   await Promise.all(files.map((file, i) => writeFile(file, typed[i]?.code as string)));
   const program = ts.createProgram(files, {

@@ -243,3 +243,32 @@ test('an address that has as many connections as are allowed is refused; of IPv6
     await all('2001:db8::1', '2001:0DB8:0:0:ffff::2', '2001:db8:0:0:1:2:3:4', '2001:db8:0:1::1'),
   ).toEqual([200, 200, 429, 200]);
 });
+
+test('others hear of a user what the claim for presence says, where it is small, and nothing else', async () => {
+  const infoBy = async (claims: object, env: object) => {
+    const request = event({ token: await sign({ ...claims }), info: 'forged' });
+    await handler({ JWT_SECRET: SECRET, ...env })(request);
+    const item = await stored(request);
+    return [item?.info, fromItem(item as never)?.info];
+  };
+  const by = (JWT_PRESENCE_CLAIM: string) => ({ JWT_PRESENCE_CLAIM });
+  const card = '{"name":"Ann","tags":[1,null]}';
+  expect(await infoBy({ card: JSON.parse(card) }, by('card'))).toEqual([card, card]);
+  expect(await infoBy({ profile: { name: 'Ann' } }, by('profile.name'))).toEqual([
+    '"Ann"',
+    '"Ann"',
+  ]);
+  expect(await infoBy({ card: 'é'.repeat(255) }, by('card'))).toHaveLength(2);
+  const nothing = [undefined, undefined];
+  expect(await infoBy({ card: 'é'.repeat(256) }, by('card'))).toEqual(nothing);
+  for (const broken of ['\ud800', 'a\0'])
+    expect(await infoBy({ card: { name: broken } }, by('card'))).toEqual(nothing);
+  expect(await infoBy({}, by('card'))).toEqual(nothing);
+  expect(await infoBy({ card: JSON.parse(card) }, {})).toEqual(nothing);
+});
+
+test('an item whose info is no small JSON text is a connection without it', () => {
+  const item = { connectionId: 'c', userId: 'u', connectedAt: 1, ttl: 2 };
+  for (const info of ['{', '', 7, '"a\0"', JSON.stringify('x'.repeat(600)), null])
+    expect(fromItem({ ...item, info })).toEqual(item);
+});

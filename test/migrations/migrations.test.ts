@@ -227,7 +227,7 @@ test.each([
   [
     'the record has a gap',
     `delete from rowcast.migrations where name = '0003_watch'`,
-    /gap: 0007_\w+ is .* 0003_watch before it is not/,
+    /gap: 0008_\w+ is .* 0003_watch before it is not/,
   ],
 ] as const)('%s: migrate says so, and what gets out of it', async (_, damage, told) => {
   await run({ direction: 'up' });

@@ -4,12 +4,12 @@ interface OnlineRow {
   readonly rooms: readonly string[];
 }
 
-/** What a simulated Postgres knows of presence: rooms that are watched, and rowcast.online. */
+/** Presence in a simulated Postgres: rooms that are watched, and rowcast.online. */
 export class SimulatedPresence {
   watched: readonly string[] = [];
   /** Rooms by user. */
   readonly online = new Map<string, readonly string[]>();
-  /** Of the relay that has named everybody. */
+  /** The term of the relay that has named everybody. */
   #term: string | null = null;
 
   /** rowcast.report_online(), of the term that holds the lease */

@@ -89,13 +89,19 @@ test('names that the database has no text for stop nobody, and no row counts as 
   const foreign = await Promise.all([
     world.live({ userId: '花子', cursor }),
     world.live({ rooms: '茶室', cursor }),
-    world.live({ userId: 'ann', cursor }),
+    world.live({ userId: 'ann', cursor, info: '安' }),
   ]);
   await writer.query(`insert into members values ('ann', 'x')`);
+  await writer.query(`select rowcast.watch_presence('room:team-*')`);
   await writer.query(`select rowcast.send_to_room('team-x', 'note', '1')`);
   await writer.query(`insert into messages (content) values ('after')`);
   for (const [n, client] of foreign.entries()) await client.received(n === 2 ? 3 : 2);
   expect([seen.lost, impaired]).toEqual([0, 0]);
+  const online = async () => {
+    const { rows } = await writer.query('select user_id, info from rowcast.presence');
+    return rows;
+  };
+  await expect.poll(online).toEqual([{ user_id: 'ann', info: null }]);
   await writer.end();
 });
 
