@@ -62,6 +62,12 @@ module.exports = {
       postgres,
     ),
     never('pusher-no-aws', 'API Gateway is one gateway of several.', '^src/(pusher|relay)/', aws),
+    only(
+      'presence-alone',
+      'Who is online is a question to connections, not to the log.',
+      '^src/presence/',
+      ['^src/(connections|postgres|protocol|pusher)/', ...shared],
+    ),
     only('gateway-alone', 'It implements the gateway that delivery asks for.', '^src/gateway/', [
       '^src/pusher/',
       ...shared,

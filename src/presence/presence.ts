@@ -6,29 +6,23 @@ import {
   follow,
 } from '../connections/connection-directory.ts';
 import { isAllowed } from '../connections/rooms.ts';
-import type { Fanout } from '../pusher/fanout.ts';
 import { OnlineReport } from './online-report.ts';
 import type { OnlineTable } from './online-table.ts';
 import { OnlineUser } from './online-user.ts';
 import { RoomPresence } from './room-presence.ts';
+import { ROUND_MS, Rounds, type RoundsDeps } from './rounds.ts';
 
 /** A user whose last connection has ended is there for so long: most are back at once. */
 const GRACE_MS = 15_000;
 
-/** How often frames are offered while somebody is still to be told. */
-const ROUND_MS = 200;
-
 /** Until it is tried again to read which rooms are watched. */
 const RELOAD_MS = 5000;
-
-/** One in so many of the posts that are allowed tells of presence, at most. */
-const SHARE_OF_POSTS = 10;
 
 /**
  * Who is connected, and in which rooms, for those in the rooms that rowcast.watch_presence() names,
  * and for SQL. Only the relay that leads says it.
  *
- *     directory, membership ─▶ users ─▶ rooms: who is in each ─ rounds ─▶ fan-out, behind events
+ *     directory, membership ─▶ users ─▶ rooms: who is in each ─ rounds.ts ─▶ fan-out, behind events
  *                                └────▶ online-report.ts ─▶ rowcast.online
  *
  * - Nothing of it is in the log, and nobody waits for it: a frame is offered where nothing else
@@ -39,26 +33,22 @@ const SHARE_OF_POSTS = 10;
 export class Presence implements DirectoryFollower {
   readonly #deps: PresenceDeps;
   readonly #report: OnlineReport;
-  readonly #postsARound: number;
   readonly #users = new Map<string, OnlineUser>();
   readonly #rooms = new Map<string, RoomPresence>();
-  /** Rooms where somebody may be still to be told, those that were served last at the end. */
-  readonly #unsettled = new Set<RoomPresence>();
+  readonly #rounds: Rounds;
   /** In the order of time. */
   readonly #leaving = new Set<Leaving>();
   /** Names and beginnings of rooms; null before the first is watched. */
   #watched: readonly string[] | null = null;
   #unfollow: () => void = () => undefined;
   #round: Timer | undefined;
+  #roundAtMs = Number.POSITIVE_INFINITY;
   #reload: Timer | undefined;
   #stopped = false;
 
   constructor(deps: PresenceDeps) {
     this.#deps = deps;
-    this.#postsARound = Math.max(
-      1,
-      Math.floor((deps.postsPerSecondLimit / SHARE_OF_POSTS) * (ROUND_MS / 1000)),
-    );
+    this.#rounds = new Rounds(deps);
     this.#report = new OnlineReport({
       ...deps,
       users: this.#users,
@@ -101,7 +91,7 @@ export class Presence implements DirectoryFollower {
   }
 
   left(connection: Connection): void {
-    for (const room of this.#unsettled) room.forget(connection);
+    for (const room of this.#rounds.rooms()) room.forget(connection);
     const user = this.#users.get(connection.userId);
     const rooms = user?.connections.get(connection);
     if (!user || !rooms) return;
@@ -130,9 +120,9 @@ export class Presence implements DirectoryFollower {
     user.connections.set(connection, rooms);
     // A client that missed a frame asks for the rooms that it has.
     const isToldAgain = before.wantedAt !== connection.wantedAt && hasSameRooms(before, connection);
-    for (const name of rooms) this.#unsettle(this.#room(name));
+    for (const name of rooms) this.#rounds.add(this.#room(name));
     // Among them are those that its client is still to hear that it has left.
-    for (const room of this.#unsettled) room.replace(before, connection, isToldAgain);
+    for (const room of this.#rounds.rooms()) room.replace(before, connection, isToldAgain);
     this.#setRooms(user, connection);
   }
 
@@ -169,9 +159,9 @@ export class Presence implements DirectoryFollower {
     const rooms = this.#roomsOf(connection);
     user.connections.set(connection, rooms);
     for (const name of before)
-      if (!rooms.has(name)) this.#unsettle(this.#room(name)).leave(user, connection);
+      if (!rooms.has(name)) this.#rounds.add(this.#room(name)).leave(user, connection);
     for (const name of rooms)
-      if (!before.has(name)) this.#unsettle(this.#room(name)).enter(user, connection);
+      if (!before.has(name)) this.#rounds.add(this.#room(name)).enter(user, connection);
     this.#changed(user);
   }
 
@@ -188,27 +178,26 @@ export class Presence implements DirectoryFollower {
     return room;
   }
 
-  #unsettle(room: RoomPresence): RoomPresence {
-    this.#unsettled.add(room);
-    return room;
-  }
-
   #changed(user: OnlineUser): void {
-    for (const name of user.rooms) this.#unsettle(this.#room(name));
+    for (const name of user.rooms) this.#rounds.add(this.#room(name));
     this.#report.changed(user.userId);
     this.#plan();
   }
 
+  /** The next round: soon where somebody is to be told, else when the next user may leave. */
   #plan(): void {
-    if (this.#round) return;
+    const nowMs = this.#deps.clock.uptimeMs();
     const [first] = this.#leaving;
-    const inMs = first ? Math.max(0, first.atMs - this.#deps.clock.uptimeMs()) : null;
-    const waitMs = this.#unsettled.size > 0 ? ROUND_MS : inMs;
-    if (waitMs === null) return;
-    this.#round = this.#deps.clock.after(waitMs, () => {
-      this.#round = undefined;
+    const soonMs = this.#rounds.isSettled ? Number.POSITIVE_INFINITY : nowMs + ROUND_MS;
+    const atMs = Math.min(soonMs, first?.atMs ?? Number.POSITIVE_INFINITY);
+    if (atMs >= this.#roundAtMs) return;
+    this.#roundAtMs = atMs;
+    this.#round?.cancel();
+    this.#round = this.#deps.clock.after(Math.max(0, atMs - nowMs), () => {
+      this.#roundAtMs = Number.POSITIVE_INFINITY;
       this.#expire();
-      this.#tell();
+      for (const room of this.#rounds.tell(this.#deps.clock.uptimeMs()))
+        if (room.isOver && this.#rooms.get(room.room) === room) this.#rooms.delete(room.room);
       this.#plan();
     });
   }
@@ -220,38 +209,11 @@ export class Presence implements DirectoryFollower {
       const { user, room, atMs } = leaving;
       if (atMs > nowMs) return;
       this.#leaving.delete(leaving);
-      if (room) this.#unsettle(room).expire(user, nowMs);
+      if (room) this.#rounds.add(room).expire(user, nowMs);
       else if (user.leavesAtMs !== null && user.leavesAtMs <= nowMs)
         this.#users.delete(user.userId);
       this.#report.changed(user.userId);
     }
-  }
-
-  /** One round, of rooms that wait the longest first. */
-  #tell(): void {
-    const nowMs = this.#deps.clock.uptimeMs();
-    const listenersAMs = this.#postsARound / ROUND_MS;
-    let posts = this.#postsARound;
-    for (const room of [...this.#unsettled]) {
-      if (posts <= 0) return;
-      this.#unsettled.delete(room);
-      room.publish(nowMs, listenersAMs);
-      let isSettled = !room.isChanged;
-      for (const [connection, payload] of room.outstanding()) {
-        isSettled = false;
-        if (posts <= 0) break;
-        if (this.#offer(room, connection, payload)) posts--;
-      }
-      if (!isSettled) this.#unsettled.add(room);
-      else if (room.isOver) this.#rooms.delete(room.room);
-    }
-  }
-
-  #offer(room: RoomPresence, ...[connection, payload]: Parameters<Fanout['offer']>): boolean {
-    const settled = this.#deps.fanout.offer(connection, payload);
-    const told = room.told(connection);
-    void settled?.then(told);
-    return settled !== null;
   }
 }
 
@@ -265,12 +227,10 @@ interface Leaving {
   readonly room: RoomPresence | null;
 }
 
-export interface PresenceDeps {
+export interface PresenceDeps extends RoundsDeps {
   readonly clock: Clock;
   readonly directory: ConnectionDirectory;
-  readonly fanout: Pick<Fanout, 'offer'>;
   readonly table: OnlineTable;
-  readonly postsPerSecondLimit: number;
   readonly maxFrameBytes: number;
   /** Names of rooms that the user is in by tables. */
   roomsByTables(userId: string): readonly string[];

@@ -206,10 +206,11 @@ export class LeaderParts {
   }
 
   #makePresence(): Presence {
-    const { settings, clock, directory } = this.#deps;
+    const { settings, clock, directory, events } = this.#deps;
     const { lease, replaySession } = this.#inOffice;
     return new Presence({
       clock,
+      events,
       directory,
       fanout: this.fanout,
       table: new OnlineTable({ session: replaySession, term: lease.term }),

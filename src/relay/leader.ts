@@ -69,13 +69,14 @@ export class Leader {
 
   /** How delivery stands now. */
   state(): LeaderState {
-    const { fanout, drain, inFlight, recipients } = this.#parts;
+    const { fanout, drain, inFlight, recipients, presence } = this.#parts;
     return {
       ...fanout.state(),
       asleep: drain.asleep,
       doorbellTaken: this.#parts.doorbellTaken,
       bytesInFlight: inFlight.bytes,
       behind: recipients.behind,
+      online: presence.online,
     };
   }
 

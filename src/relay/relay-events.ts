@@ -2,6 +2,7 @@ import type { DrainLoopEvents, DrainTiming } from '../log/drain-loop.ts';
 import type { Position } from '../log/event-log.ts';
 import type { Lag } from '../log/log-lag.ts';
 import type { RetentionEvents, RetentionSettings } from '../log/retention.ts';
+import type { PresenceEvents } from '../presence/rounds.ts';
 import type { FanoutEvents, FanoutState } from '../pusher/fanout-owner.ts';
 import type { RecipientsEvents } from './recipients.ts';
 import type { ReplayEvents } from './replay-group.ts';
@@ -22,7 +23,8 @@ export interface LeaderEvents
     RetentionEvents,
     FanoutEvents,
     RecipientsEvents,
-    ReplayEvents {
+    ReplayEvents,
+    PresenceEvents {
   /** An event is sent in part or to nobody: its row could not be captured or read as it is. */
   impaired: [eventId: string, problem: string, sentAs: 'key' | 'nobody'];
   committed: [Position];
@@ -38,6 +40,8 @@ export interface LeaderState extends FanoutState {
   readonly bytesInFlight: number;
   /** Connections that were live and could not keep up, or are being closed. */
   readonly behind: number;
+  /** Users who are online; 0 where no room is watched for presence. */
+  readonly online: number;
 }
 
 export interface DeliverySettings {

@@ -162,6 +162,10 @@ export class Metrics {
       'service',
       SERVICES,
     );
+    const presence = this.#counter(
+      'rowcast_presence_frames_total',
+      'Frames that tell a connection who is in a room.',
+    );
     let tableLost = false;
     directory
       .on('readFailed', () => {
@@ -176,6 +180,7 @@ export class Metrics {
       .on('replayed', (count) => replayed.inc(count))
       .on('ready', (_, recovered) => ready[recovered ? 'true' : 'false']++)
       .on('behind', () => behind.inc())
+      .on('presence', () => presence.inc())
       .on('ended', (_, why) => ended[why]++)
       .on('reconnect', (service) => reconnects[service]++)
       .on('gateway', (state) => state === 'down' && reconnects.gateway++);
@@ -249,6 +254,11 @@ export class Metrics {
       'rowcast_connections_joining',
       'Connections that are being replayed to.',
       ({ joining }) => joining,
+    );
+    ofLeader(
+      'rowcast_online_users',
+      'Users who are online, where a room is watched for presence.',
+      ({ online }) => online,
     );
     ofLeader(
       'rowcast_lanes_waiting',

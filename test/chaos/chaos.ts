@@ -19,6 +19,7 @@ import { ChaosClient } from './client.ts';
 import { FAULTS } from './faults.ts';
 import { Ledger, ROOM_ON_SOCKET } from './ledger.ts';
 import { Memberships, ROOM_BY_TABLE } from './memberships.ts';
+import { untilInformed } from './presence.ts';
 import { startSystem } from './system.ts';
 import { ChaosWriter } from './writer.ts';
 
@@ -76,6 +77,8 @@ const writing = [...writers.map((writer) => writer.run()), memberships.run()];
 const faults = await makeFaults();
 const settled = await settle();
 const verdict = ledger.judge();
+const deadline = performance.now() + SETTLE_DEADLINE_MS;
+const misinformed = await untilInformed(system.adminUrl, clients, deadline);
 for (const client of clients) client.stop();
 await Promise.all(running);
 await system.stop();
@@ -83,7 +86,7 @@ await system.stop();
 const unrecovered = clients.reduce((sum, client) => sum + client.unrecovered, 0);
 const wrong =
   verdict.lost.length + verdict.outOfOrder.length + verdict.outside.length + verdict.stale.length;
-const good = settled && wrong + unrecovered === 0;
+const good = settled && wrong + unrecovered + misinformed.length === 0;
 const count = (list: readonly string[]) =>
   `${list.length}${list.length > 0 ? ` (${list.slice(0, 5).join(', ')}${list.length > 5 ? ', …' : ''})` : ''}`;
 console.log(`
@@ -97,6 +100,7 @@ lost ${count(verdict.lost)}
 out of order ${count(verdict.outOfOrder)}
 outside audience ${count(verdict.outside)}
 stale ${count(verdict.stale)}
+misinformed of presence ${count(misinformed)}
 unrecovered ${unrecovered}${settled ? '' : '\nnot settled: some client never saw the last event'}`);
 process.exit(good ? 0 : 1);
 

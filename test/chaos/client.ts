@@ -1,8 +1,9 @@
 import { setTimeout } from 'node:timers/promises';
 import { WebSocket } from 'ws';
+import { Presence } from '../../src/client/presence.ts';
 import { Snapshot } from '../../src/log/snapshot.ts';
 import { parseCursor } from '../../src/protocol/cursor.ts';
-import { TestClient } from '../support/client/client.ts';
+import { type Frame, TestClient } from '../support/client/client.ts';
 import { isOrdered, type Ledger, type ReceivingClient, ROOM_ON_SOCKET } from './ledger.ts';
 import type { Stay } from './memberships.ts';
 
@@ -23,6 +24,9 @@ export class ChaosClient implements ReceivingClient {
   readonly #seen = new Set<string>();
   readonly #random: () => number;
   readonly #rooms: readonly string[];
+  readonly #presence = new Presence(() => this.#send(this.rooms));
+  /** It has asked for these last. */
+  rooms: readonly string[];
   #cursor: string | undefined;
   #socket: TestClient | undefined;
   #stopping = false;
@@ -32,6 +36,7 @@ export class ChaosClient implements ReceivingClient {
     this.name = options.name;
     this.stays = options.stays;
     this.#rooms = options.rooms;
+    this.rooms = options.rooms;
     this.terms = new Set([
       'all',
       `user:${options.name}`,
@@ -55,12 +60,13 @@ export class ChaosClient implements ReceivingClient {
         this.#cursor ? `${this.#url}&cursor=${encodeURIComponent(this.#cursor)}` : this.#url,
       );
       this.#socket = socket;
+      this.rooms = this.#rooms;
       socket.onFrame = (frame) => this.#receive(frame);
       const closed = new Promise<void>((resolve) => socket.socket.once('close', () => resolve()));
       const stay = this.#steady
         ? closed
         : Promise.race([closed, setTimeout(1000 + this.#random() * 6000)]);
-      const asking = this.joins ? this.#ask(socket, stay) : undefined;
+      const asking = this.joins ? this.#ask(stay) : undefined;
       await stay;
       await asking;
       if (!this.#steady || this.#stopping) socket.socket.terminate();
@@ -70,17 +76,27 @@ export class ChaosClient implements ReceivingClient {
   }
 
   /** Joins a room on the open socket and leaves it, again and again; its other rooms stay. */
-  async #ask(socket: TestClient, stay: Promise<unknown>): Promise<void> {
+  async #ask(stay: Promise<unknown>): Promise<void> {
     let isOver = false;
     void stay.then(() => {
       isOver = true;
     });
     while (!isOver && !this.#steady) {
       await setTimeout(100 + this.#random() * 900);
-      const rooms = [...this.#rooms, ...(this.#random() < 0.5 ? [ROOM_ON_SOCKET] : [])];
-      if (socket.socket.readyState === WebSocket.OPEN)
-        socket.socket.send(JSON.stringify({ action: 'rooms', rooms: rooms.join() }));
+      this.#send([...this.#rooms, ...(this.#random() < 0.5 ? [ROOM_ON_SOCKET] : [])]);
     }
+  }
+
+  #send(rooms: readonly string[]): void {
+    const socket = this.#socket?.socket;
+    if (socket?.readyState !== WebSocket.OPEN) return;
+    this.rooms = rooms;
+    socket.send(JSON.stringify({ action: 'rooms', rooms: rooms.join() }));
+  }
+
+  /** Users in a room, as it was told. */
+  present(room: string): string[] {
+    return [...this.#presence.of(room).state.users.keys()];
   }
 
   /** From now on it stays connected. */
@@ -93,13 +109,8 @@ export class ChaosClient implements ReceivingClient {
     this.#socket?.socket.terminate();
   }
 
-  #receive(frame: {
-    id?: string;
-    type: string;
-    cursor?: string;
-    recovered?: boolean;
-    data?: Record<string, unknown> | null;
-  }): void {
+  #receive(frame: Frame): void {
+    if (frame.type === 'PRESENCE') this.#presence.receive(frame);
     if (frame.type === 'READY') {
       this.readyAt = Math.min(this.readyAt, performance.now());
       if (frame.recovered === false) this.unrecovered++;

@@ -77,6 +77,7 @@ export async function startSystem(binaries?: string): Promise<ChaosSystem> {
   );
   await admin.query('create table chaos_member (user_id text primary key)');
   await admin.query(`select rowcast.rooms_from('chaos_member', 'user_id', '${ROOM_BY_TABLE}')`);
+  await admin.query(`select rowcast.watch_presence('room:*')`);
   await admin.end();
   return {
     posts,

@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { Frame } from '../../src/client/frames.ts';
@@ -6,6 +7,7 @@ import type { Connection } from '../../src/connections/connection.ts';
 import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
 import type { OnlineRow, OnlineTable } from '../../src/presence/online-table.ts';
 import { Presence } from '../../src/presence/presence.ts';
+import type { PresenceEvents } from '../../src/presence/rounds.ts';
 import { VirtualProcess, VirtualTime } from '../simulation/virtual-time.ts';
 import { connection } from '../support/dynamodb/connection.ts';
 
@@ -41,6 +43,7 @@ class Office {
     };
     this.presence = new Presence({
       clock: this.clock,
+      events: new EventEmitter<PresenceEvents>(),
       directory: this.directory,
       table: table as unknown as OnlineTable,
       postsPerSecondLimit: POSTS_A_SECOND,
@@ -228,6 +231,35 @@ test('a new leader tells everybody, a tenth of the posts at a time', async () =>
   await office.run(3000);
   expect(office.frames).toHaveLength(300);
   expect([office.rows.has('ghost'), office.rows.size]).toEqual([false, 300]);
+});
+
+test('while a user may still come back others hear at once who comes', async () => {
+  const office = await Office.open();
+  office.join('c', 'ann', { rooms: ['red'] });
+  office.join('d', 'bob', { rooms: ['red'] });
+  await office.run(1000);
+  office.leave('d');
+  await office.run(5000);
+  office.join('e', 'cid', { rooms: ['red'] });
+  await office.run(500);
+  expect(office.told('c', 'red')).toEqual(['ann', 'bob', 'cid']);
+});
+
+test('a room that was empty for a while is one room with that of before', async () => {
+  const office = await Office.open();
+  office.join('c', 'ann', { rooms: ['red'] });
+  await office.run(1000);
+  office.leave('c');
+  office.join('d', 'ann', { rooms: ['red'] });
+  await office.run(1000);
+  office.move('d', []);
+  await office.run(2000);
+  office.move('d', ['red']);
+  // Here ann would have left, had she not come back.
+  await office.run(20_000);
+  office.join('e', 'bob', { rooms: ['red'] });
+  await office.run(2000);
+  expect(office.told('d', 'red')).toEqual(['ann', 'bob']);
 });
 
 test('where no room is watched nothing is said, kept or written', async () => {

@@ -3,8 +3,6 @@ import { WebSocket } from 'ws';
 
 /** A frame as a client parses it; ids stay text. */
 export interface Frame {
-  room?: string;
-  seq?: number;
   readonly id?: string;
   readonly type: string;
   readonly data?: Record<string, unknown> | null;
@@ -13,6 +11,8 @@ export interface Frame {
   readonly timestamp?: number;
   readonly cursor?: string;
   readonly recovered?: boolean;
+  /** Of PRESENCE. */
+  readonly room?: string;
 }
 
 /** A real WebSocket client that keeps every frame and lets a test wait for one. */
