@@ -1,4 +1,4 @@
-import { PING, SUBPROTOCOL } from '../protocol/handshake.ts';
+import { PING, REFUSALS, refusalIn, SUBPROTOCOL } from '../protocol/handshake.ts';
 import type { FeedError } from './feed.ts';
 import { type Frame, framesOf } from './frames.ts';
 import type { Settings, WebSocketLike } from './options.ts';
@@ -36,7 +36,7 @@ export class Connection {
   #socket: WebSocketLike | undefined;
   #open = false;
   #lastHeardAt = 0;
-  /** With which the handshake failed. */
+  /** With which the handshake failed, or would have. */
   #status: string | undefined;
   /** A ping is out. */
   #asked = false;
@@ -102,7 +102,7 @@ export class Connection {
     if (token && tokenIn === 'query') target.searchParams.set('token', token);
     const socket = this.#socketTo(
       target.href,
-      token && tokenIn === 'subprotocol' ? [SUBPROTOCOL, token] : undefined,
+      token && tokenIn === 'subprotocol' ? [SUBPROTOCOL, token, ...REFUSALS] : undefined,
     );
     if (!socket) return;
     this.#socket = socket;
@@ -131,6 +131,11 @@ export class Connection {
 
   #opened(): void {
     if (this.over) return;
+    this.#status = refusalIn(this.#socket?.protocol);
+    if (this.#status) {
+      this.#closed();
+      return;
+    }
     this.#open = true;
     this.#lastHeardAt = Date.now();
     this.#watch();

@@ -76,6 +76,7 @@ export type Received<Map extends object, AsText> = AsText extends true
 
 /** A WebSocket: the browser's, Node's from 22 on, undici's and ws's all fit. */
 export interface WebSocketLike {
+  readonly protocol?: string;
   send(data: string): void;
   close(code?: number): void;
   addEventListener(

@@ -1,7 +1,7 @@
 import type { JWTPayload } from 'jose';
 import { namesIn } from '../connections/names.ts';
 import { type AllowedRooms, isAllowed, patternsOf, roomsIn } from '../connections/rooms.ts';
-import { SUBPROTOCOL } from '../protocol/handshake.ts';
+import { REFUSALS, SUBPROTOCOL } from '../protocol/handshake.ts';
 import type { WebSocketEvent } from './event.ts';
 import { type Authentication, shown, withinLimits } from './identity.ts';
 import type { AuthSettings, JwtSettings } from './settings.ts';
@@ -123,7 +123,7 @@ const JWT = /^eyJ[\w-]+\.[\w-]+\.[\w-]*$/;
 function tokenSubprotocol(event: WebSocketEvent): string | undefined {
   const offered = subprotocols(event);
   if (!offered.includes(SUBPROTOCOL)) return undefined;
-  const others = offered.filter((protocol) => protocol !== SUBPROTOCOL);
+  const others = offered.filter((each) => each !== SUBPROTOCOL && !REFUSALS.includes(each));
   return others.find((protocol) => JWT.test(protocol)) ?? others[0];
 }
 

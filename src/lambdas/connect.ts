@@ -2,10 +2,10 @@ import { type Connection, infoText, MAX_INFO_BYTES } from '../connections/connec
 import type { ConnectionStore } from '../connections/connection-store.ts';
 import { errorText } from '../error-text.ts';
 import { MAX_CURSOR_LENGTH } from '../protocol/cursor.ts';
-import { SUBPROTOCOL } from '../protocol/handshake.ts';
+import { refusalIn, SUBPROTOCOL } from '../protocol/handshake.ts';
 import { Authenticator, subprotocols } from './authenticate.ts';
 import { connectionStore, deployed, logError, logWarning, withJwtSecret } from './deployed.ts';
-import type { WebSocketAnswer, WebSocketHandler } from './event.ts';
+import type { WebSocketAnswer, WebSocketEvent, WebSocketHandler } from './event.ts';
 import { loadConnectSettings } from './settings.ts';
 import { networkOf } from './source-network.ts';
 
@@ -23,13 +23,14 @@ const LEAST_SECRET_BYTES = 32;
  */
 export function connectHandler(deps: ConnectDeps): WebSocketHandler {
   return async (event) => {
+    const refuse = (status: number, reason: string) => refusalOf(event, status, reason, deps);
     try {
       const result = await deps.authenticator.authenticate(event);
       if (!result.allowed) {
         const { connectionId } = event.requestContext;
         if (result.status === 500)
           logError({ event: 'connect_failed', connectionId, error: result.reason });
-        return answer(result.status, result.reason);
+        return refuse(result.status, result.reason);
       }
       const { userId, rooms, roles, allowed, wanted, info, expiresAt } = result.identity;
       const { connectionId, connectedAt } = event.requestContext;
@@ -37,12 +38,12 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
       const address =
         deps.connectionsPerAddress && sourceIp ? { address: networkOf(sourceIp) } : {};
       const full = await fullOf(deps, { userId, ...address });
-      if (full) return answer(429, full);
+      if (full) return refuse(429, full);
       const { cursor, batch } = event.queryStringParameters ?? {};
       // The clock tolerance lets a token in that has just expired; the relay would count its
       // connection as gone.
       if (expiresAt !== undefined && expiresAt * 1000 <= Date.now())
-        return answer(401, 'the token has expired');
+        return refuse(401, 'the token has expired');
       const connection: Connection = {
         connectionId,
         userId,
@@ -73,7 +74,7 @@ export function connectHandler(deps: ConnectDeps): WebSocketHandler {
         connectionId: event.requestContext.connectionId,
         error: errorText(error),
       });
-      return answer(500, 'the connection could not be stored');
+      return refuse(500, 'the connection could not be stored');
     }
   };
 }
@@ -126,10 +127,24 @@ export interface ConnectDeps {
   readonly connectionsPerUser?: number;
   /** The same, of an address. */
   readonly connectionsPerAddress?: number;
+  /** Lets clients in that ask why they are refused; not without it. */
+  readonly explainsRefusals?: boolean;
 }
 
-function answer(statusCode: number, body: string): WebSocketAnswer {
-  return { statusCode, body, headers: { 'content-type': 'text/plain' } };
+/**
+ * Where it may explain itself it lets in whoever asks for that: without an item nothing is sent
+ * there, and the client closes it.
+ */
+function refusalOf(
+  event: WebSocketEvent,
+  statusCode: number,
+  body: string,
+  { explainsRefusals }: ConnectDeps,
+): WebSocketAnswer {
+  const explanation = subprotocols(event).find((each) => refusalIn(each) === String(statusCode));
+  return explainsRefusals && explanation
+    ? { statusCode: 200, headers: { 'Sec-WebSocket-Protocol': explanation } }
+    : { statusCode, body, headers: { 'content-type': 'text/plain' } };
 }
 
 export const handler: WebSocketHandler = deployed(async (env) => {

@@ -9,6 +9,8 @@ export interface ConnectSettings {
   readonly connectionsPerUser?: number;
   /** The same; see source-network.ts. */
   readonly connectionsPerAddress?: number;
+  /** Clients that ask for it are let in to read why they are refused. */
+  readonly explainsRefusals: boolean;
   readonly auth: AuthSettings;
 }
 
@@ -72,6 +74,7 @@ const Connect = v.pipe(
     JWT_ROOMS_CLAIM: word('rooms'),
     JWT_ROOM_PATTERNS_CLAIM: v.optional(v.pipe(v.string(), v.trim())),
     JWT_PRESENCE_CLAIM: v.optional(v.pipe(v.string(), v.trim())),
+    EXPLAIN_REFUSALS: v.optional(v.picklist(['on', 'off'], 'is neither on nor off'), 'off'),
     CONNECTIONS_PER_USER: v.optional(Limit),
     CONNECTIONS_PER_ADDRESS: v.optional(Limit),
   }),
@@ -98,6 +101,7 @@ export function loadConnectSettings(env: Environment): ConnectSettings {
     connectionTtlSeconds: s.CONNECTION_TTL_SECONDS,
     ...(s.CONNECTIONS_PER_USER ? { connectionsPerUser: s.CONNECTIONS_PER_USER } : {}),
     ...(s.CONNECTIONS_PER_ADDRESS ? { connectionsPerAddress: s.CONNECTIONS_PER_ADDRESS } : {}),
+    explainsRefusals: s.EXPLAIN_REFUSALS === 'on',
     auth: authOf(s),
   };
 }

@@ -129,11 +129,11 @@ export class DevSystem implements Service {
   #lambdaSettings(): ConnectSettings {
     const { env } = this.#options.relay;
     const mode = env.JWT_SECRET || env.JWKS_URL ? 'jwt' : 'none';
-    return loadConnectSettings({ AUTH_MODE: mode, ...env });
+    return loadConnectSettings({ AUTH_MODE: mode, EXPLAIN_REFUSALS: 'on', ...env });
   }
 
   async #startGateway(
-    { auth, connectionTtlSeconds }: ConnectSettings,
+    { auth, connectionTtlSeconds, explainsRefusals }: ConnectSettings,
     table: TableReader,
     port: number,
   ): Promise<LocalGateway> {
@@ -146,6 +146,7 @@ export class DevSystem implements Service {
         authenticator: new Authenticator(auth),
         store,
         connectionTtlSeconds,
+        explainsRefusals,
       }),
       disconnect: disconnectHandler({ store }),
     });

@@ -12,7 +12,7 @@ const SHARE_OF_POSTS = 10;
 export class Rounds {
   readonly #deps: RoundsDeps;
   readonly #postsARound: number;
-  /** Those that were served last at the end. */
+  /** In the order of waiting: a room that was served goes to the end. */
   readonly #rooms = new Set<RoomPresence>();
 
   constructor(deps: RoundsDeps) {

@@ -7,7 +7,7 @@ import { Authenticator } from '../../src/lambdas/authenticate.ts';
 import { connectHandler } from '../../src/lambdas/connect.ts';
 import { freePort } from '../../src/local/ports.ts';
 import { startTable } from '../support/dynamodb/dynamodb.ts';
-import { openFeed } from '../support/dynamodb/feed.ts';
+import { openFeed, type RecordedFeed } from '../support/dynamodb/feed.ts';
 import { World } from '../support/world.ts';
 
 const secret = 'a secret that is long enough for HS256';
@@ -131,7 +131,9 @@ test('a feed that is disconnected says why, asks for a fresh token, and comes ba
 });
 
 /** A gateway whose $connect is the real one, with a table that the test may take away. */
-async function gatewayWith(options: { connectionsPerUser?: number } = {}) {
+async function gatewayWith(
+  options: { connectionsPerUser?: number; explainsRefusals?: boolean } = {},
+) {
   const table = await startTable();
   onTestFinished(() => table.stop());
   const connect = connectHandler({
@@ -171,6 +173,36 @@ test('an error says by its code whether the token, a room, a limit, the server o
   await expect.poll(() => live.errors.map((error) => error.code)).toContain('lost');
   await table.stop();
   expect(await code(as('dan'))).toMatch(/^5\d\d$/);
+});
+
+test('a WebSocket that tells no status, as a browser, hears it where $connect may explain itself', async () => {
+  const { world, table } = await gatewayWith({ connectionsPerUser: 1, explainsRefusals: true });
+  await world.relay();
+  const url = world.gateway.websocketUrl;
+  const feeds: RecordedFeed[] = [];
+  const code = async (
+    getToken: () => string | Promise<string>,
+    more: Partial<ConnectOptions> = {},
+  ) => {
+    const silent = { getToken, WebSocket: Undici as never, ...more };
+    const feed = openFeed(`${url}?strict=1`, silent);
+    feeds.push(feed);
+    await expect.poll(() => feed.errors.length).toBeGreaterThan(0);
+    feed.close();
+    return feed.errors[0]?.code;
+  };
+  expect(await code(() => 'no.good.token')).toBe('401');
+  expect(await code(() => token('bob'), { rooms: ['secret'] })).toBe('403');
+  await openFeed(url, { getToken: () => token('ann') }).reaches('live');
+  expect(await code(() => token('ann'))).toBe('429');
+  // By the query it cannot be asked for.
+  expect(await code(() => 'no.good.token', { tokenIn: 'query' })).toBe('refused');
+  await table.stop();
+  expect(await code(() => token('dan'))).toBe('500');
+  for (const { statuses } of feeds)
+    expect(statuses.filter((status) => status === 'replaying' || status === 'live')).toEqual([]);
+  expect(feeds.at(-1)?.statuses).not.toContain('refused');
+  await expect.poll(() => world.gateway.connections.size).toBe(1);
 });
 
 test('a server that fails says nothing of the token', async () => {

@@ -272,3 +272,29 @@ test('an item whose info is no small JSON text is a connection without it', () =
   for (const info of ['{', '', 7, '"a\0"', JSON.stringify('x'.repeat(600)), null])
     expect(fromItem({ ...item, info })).toEqual(item);
 });
+
+test('a refusal is explained to who asks for that status, where it may be, and nothing is stored', async () => {
+  const offering = async (env: object, protocols: string) => {
+    const request = {
+      ...event({}),
+      headers: { 'Sec-WebSocket-Protocol': protocols },
+    };
+    const { statusCode, headers } = await handler({ JWT_SECRET: SECRET, ...env })(request);
+    expect(await stored(request)).toBeUndefined();
+    return [statusCode, headers?.['Sec-WebSocket-Protocol']];
+  };
+  const on = { EXPLAIN_REFUSALS: 'on' };
+  const all = 'rowcast, bad.token, rowcast.401, rowcast.403';
+  expect(await offering(on, all)).toEqual([200, 'rowcast.401']);
+  expect(await offering(on, 'rowcast, rowcast.401')).toEqual([200, 'rowcast.401']);
+  expect(await offering(on, 'rowcast, bad.token, rowcast.403')).toEqual([401, undefined]);
+  expect(await offering({}, all)).toEqual([401, undefined]);
+  const good = {
+    ...event({}),
+    headers: { 'Sec-WebSocket-Protocol': `rowcast, ${await sign({})}, rowcast.401` },
+  };
+  expect(await handler({ JWT_SECRET: SECRET, ...on })(good)).toEqual({
+    statusCode: 200,
+    headers: { 'Sec-WebSocket-Protocol': 'rowcast' },
+  });
+});

@@ -11,7 +11,7 @@ export interface Frame {
   readonly timestamp?: number;
   readonly cursor?: string;
   readonly recovered?: boolean;
-  /** Of PRESENCE. */
+  /** The room of a PRESENCE frame. */
   readonly room?: string;
 }
 
