@@ -364,6 +364,7 @@ describe.skipIf(!browserPath)('the page of rowcast dev', () => {
       tab.route('**/api/token', (route) => route.fulfill({ body: 'a.bad.token' })),
     );
     await shows(page, 'Refused');
+    await page.getByText('does not let this page in (401)').waitFor();
     await screenshot(page, 'refused');
     await page.unroute('**/api/token');
     await live(page);

@@ -16,7 +16,7 @@ const SIGNS: Readonly<Record<Status, string>> = {
 export function LiveSign(): ReactNode {
   const replayed = useRef(0);
   const [caughtUp, setCaughtUp] = useState('');
-  const { status, lastUpdate } = useRowcast({
+  const { status, lastUpdate, error } = useRowcast({
     onMessage({ id }) {
       if (isReplayed(id)) replayed.current++;
     },
@@ -41,7 +41,9 @@ export function LiveSign(): ReactNode {
         {caughtUp && ` · ${caughtUp}`}
       </span>
       {status === 'refused' && (
-        <span className="hint">the gateway answers, and does not let this page in</span>
+        <span className="hint">
+          the gateway answers, and does not let this page in{error && ` (${error.code})`}
+        </span>
       )}
       <CutButton />
     </div>
