@@ -2,6 +2,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { type ConnectOptions, connect } from '../../src/client/connect.ts';
 import type { AuthSettings } from '../../src/lambdas/settings.ts';
+import { TcpProxy } from '../support/tcp-proxy.ts';
 import { SECRET, sign } from '../support/tokens.ts';
 import { World } from '../support/world.ts';
 
@@ -96,4 +97,28 @@ test('rooms that were joined stay joined over a cut', async () => {
   world.cut();
   await post('team', 'lobby');
   await expect.poll(() => heard.toSorted()).toEqual(['lobby', 'team']);
+});
+
+test('a room that was asked for while the leader could not see it misses nothing once another leads', async () => {
+  const world = await World.start();
+  const client = await world.connect({ userId: 'ann' });
+  const { hostname, port } = new URL(world.table.endpoint);
+  const toTable = await TcpProxy.start({ host: hostname, port: Number(port) });
+  onTestFinished(() => toTable.stop());
+  const blind = world.daemon({
+    AWS_ENDPOINT_URL_DYNAMODB: `http://127.0.0.1:${toTable.port}`,
+  });
+  await client.ready();
+  await world.sql(`select rowcast.broadcast('first', '{}')`);
+  await expect.poll(() => world.passed()).toBe(1);
+  await toTable.stop();
+  client.socket.send(JSON.stringify({ action: 'rooms', rooms: 'red' }));
+  await expect.poll(async () => (await world.table.items())[0]?.wanted).toBe('red');
+  await world.sql(`select rowcast.send_to_room('red', 'note', '{}')`);
+  await expect.poll(() => world.passed()).toBe(2);
+  await blind.kill();
+  await world.relay();
+  await client.received(2);
+  expect(await client.frame(({ type }) => type === 'ROOMS')).toMatchObject({ wanted: 'red' });
+  expect(client.frames.map(({ type }) => type)).toEqual(['READY', 'first', 'note', 'ROOMS']);
 });
