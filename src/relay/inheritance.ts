@@ -2,7 +2,7 @@ import type { Connection } from '../connections/connection.ts';
 import type { Served } from '../log/cursor-store.ts';
 import type { Snapshot } from '../log/snapshot.ts';
 import { Exceptions, nameOf } from './exceptions.ts';
-import { CLOCK_MARGIN_MS } from './position-history.ts';
+import { CLOCK_MARGIN_MS, type PositionHistory } from './position-history.ts';
 import { JOINING, SERVED, type Standing, servedUpTo } from './recipient.ts';
 
 /**
@@ -11,15 +11,16 @@ import { JOINING, SERVED, type Standing, servedUpTo } from './recipient.ts';
  */
 export class Inheritance {
   readonly #served: Served;
+  readonly #history: PositionHistory;
   readonly #exceptions: Exceptions;
   /** The committed cursor that this leader began with. */
   readonly start: Snapshot;
   /** When this leader began, epoch ms. */
   readonly beganMs: number;
 
-  /** @param deps.beganMs when this leader began, epoch ms */
-  constructor(deps: { served: Served; exceptions: string; start: Snapshot; beganMs: number }) {
+  constructor(deps: InheritanceDeps) {
     this.#served = deps.served;
+    this.#history = deps.history;
     this.#exceptions = Exceptions.parse(deps.exceptions);
     this.start = deps.start;
     this.beganMs = deps.beganMs;
@@ -28,8 +29,9 @@ export class Inheritance {
   /** A connection that the directory knows when the leader begins: it gets every live frame. */
   first(connection: Connection): Standing {
     const pin = this.#takePin(connection);
-    if (pin) return servedUpTo(pin);
-    return this.#wasServed(connection) ? SERVED : this.#joining(connection);
+    if (pin) return this.#withWish(connection, servedUpTo(pin));
+    if (!this.#wasServed(connection)) return this.#joining(connection);
+    return this.#withWish(connection, SERVED);
   }
 
   /**
@@ -41,8 +43,22 @@ export class Inheritance {
     const wasServed = this.#wasServed(connection);
     // Once taken over, a connection is named by what this leader knows itself.
     this.#exceptions.served.delete(nameOf(connection));
-    if (pin || wasServed) return servedUpTo(pin ?? this.start);
-    return this.#joining(connection);
+    if (!pin && !wasServed) return this.#joining(connection);
+    return this.#withWish(connection, servedUpTo(pin ?? this.start));
+  }
+
+  /**
+   * The leader before has served it, and may not have known that it had asked for rooms: what was
+   * committed for them since is missing. Nobody has answered, either.
+   */
+  #withWish({ wantedAt, rooms = [] }: Connection, standing: Standing): Standing {
+    if (wantedAt === undefined || wantedAt < this.#served.untilMs - CLOCK_MARGIN_MS)
+      return standing;
+    const upTo = standing.pin ?? this.start;
+    const from = upTo.meet(this.#history.at(wantedAt - CLOCK_MARGIN_MS).snapshot);
+    const gained = new Set(rooms.map((room) => `room:${room}`));
+    const roomChange = standing.stage === 'live' ? { upTo, gained } : null;
+    return { ...servedUpTo(from), hadReady: standing.hadReady, roomChange };
   }
 
   #joining({ connectedAt }: Connection): Standing {
@@ -63,4 +79,15 @@ export class Inheritance {
     this.#exceptions.pinned.delete(name);
     return pin;
   }
+}
+
+export interface InheritanceDeps {
+  readonly served: Served;
+  /** JSON, as exceptions.ts reads it. */
+  readonly exceptions: string;
+  /** The committed cursor. */
+  readonly start: Snapshot;
+  /** When this leader began, epoch ms. */
+  readonly beganMs: number;
+  readonly history: PositionHistory;
 }

@@ -187,7 +187,13 @@ export class LeaderParts {
   #makeRecipients(): Recipients {
     const { clock, events, directory } = this.#deps;
     const { served, exceptions, position } = this.#inOffice.stored;
-    const start = position.snapshot;
+    const inheritance = new Inheritance({
+      served,
+      exceptions,
+      start: position.snapshot,
+      beganMs: clock.epochMs(),
+      history: this.#history,
+    });
     return new Recipients({
       clock,
       events,
@@ -196,7 +202,7 @@ export class LeaderParts {
       replay: this.replay,
       membership: this.membership,
       history: this.#history,
-      inheritance: new Inheritance({ served, exceptions, start, beganMs: clock.epochMs() }),
+      inheritance,
       servedUntilMs: served.untilMs,
       readUpTo: () => this.drain.position,
       committed: () => this.progress.committed,

@@ -57,8 +57,7 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
     const { directory, fanout, inheritance, membership } = this.#deps;
     fanout.reportTo(this);
     const users = await this.#usersLoaded();
-    for (const connection of directory.all())
-      this.#join(connection, this.#withWish(connection, inheritance.first(connection)));
+    for (const connection of directory.all()) this.#join(connection, inheritance.first(connection));
     for (const connection of directory.expired())
       this.#closeExpired(connection, inheritance.first(connection));
     this.#unfollow = follow(directory, this);
@@ -156,8 +155,7 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
   }
 
   joined(connection: Connection): void {
-    const standing = this.#deps.inheritance.later(connection);
-    this.#join(connection, this.#withWish(connection, standing));
+    this.#join(connection, this.#deps.inheritance.later(connection));
   }
 
   /** Closes the socket of a connection whose token has expired, so that its client notices. */
@@ -268,22 +266,6 @@ export class Recipients implements FanoutOwner, DirectoryFollower {
     if (sinceMs > inheritance.beganMs) return history.at(sinceMs).snapshot;
     if (wantedAt === undefined) return inheritance.start;
     return history.at(Math.min(sinceMs, wantedAt - CLOCK_MARGIN_MS)).snapshot;
-  }
-
-  /**
-   * The leader before has served it, and may not have known that it had asked for rooms: what was
-   * committed for them since is missing. Nobody has answered, either.
-   */
-  #withWish(connection: Connection, standing: Standing): Standing {
-    const { history, inheritance, servedUntilMs } = this.#deps;
-    const { wantedAt, rooms = [] } = connection;
-    if (!standing.served || wantedAt === undefined) return standing;
-    if (wantedAt < servedUntilMs - CLOCK_MARGIN_MS) return standing;
-    const upTo = standing.pin ?? inheritance.start;
-    const from = upTo.meet(history.at(wantedAt - CLOCK_MARGIN_MS).snapshot);
-    const gained = new Set(rooms.map((room) => `room:${room}`));
-    const roomChange = standing.stage === 'live' ? { upTo, gained } : null;
-    return { ...servedUpTo(from), hadReady: standing.hadReady, roomChange };
   }
 
   /** Moves the pin to where the oldest live frame of the lane begins. */

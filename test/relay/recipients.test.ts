@@ -43,6 +43,7 @@ async function start(
       exceptions: String(options.exceptions ?? new Exceptions()),
       start: at(50).snapshot,
       beganMs: now,
+      history,
     }),
     servedUntilMs: served.untilMs,
     readUpTo: () => at(100),
