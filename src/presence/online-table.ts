@@ -1,8 +1,8 @@
 import { isForeignText } from '../postgres/foreign-text.ts';
 import type { SqlSession } from '../postgres/session.ts';
 
-/** One statement takes so many: some 20 ms of a database's time. */
-const USERS_A_REPORT = 1000;
+/** Users and rooms that one statement takes, about: some 20 ms of a database's time. */
+const ENTRIES_A_REPORT = 2000;
 
 /** One row of rowcast.online. */
 export interface OnlineRow {
@@ -11,6 +11,13 @@ export interface OnlineRow {
   readonly connections: number;
   /** JSON text. */
   readonly info: string | undefined;
+}
+
+export interface Watched {
+  /** Names of rooms, and beginnings of names: `team-*`. */
+  readonly rooms: readonly string[];
+  /** Somebody has said who is online, as of this term, and nobody has undone it. */
+  readonly isReported: boolean;
 }
 
 /** The part of the database that is about presence: which rooms are watched, and who is online. */
@@ -24,10 +31,10 @@ export class OnlineTable {
     this.#term = term;
   }
 
-  /** Names of rooms that are watched, and beginnings of names: `team-*`. */
-  async watched(): Promise<string[]> {
-    const rows = await this.#session.query<{ room: string }>(WATCHED, [], 'read_presence_watch');
-    return rows.map(({ room }) => room);
+  /** @throws when the database is lost, or the relay's role may not read it */
+  async watched(): Promise<Watched> {
+    const [watched] = await this.#session.query<Watched>(WATCHED, [], 'read_presence_watch');
+    return watched ?? { rooms: [], isReported: false };
   }
 
   /** Ids of users who have a row, also where another relay has written it. */
@@ -46,11 +53,18 @@ export class OnlineTable {
     gone: readonly string[],
     isWhole: boolean,
   ): Promise<void> {
-    const pages = Math.max(1, Math.ceil(Math.max(online.length, gone.length) / USERS_A_REPORT));
-    for (let page = 0; page < pages; page++) {
-      const some = [page * USERS_A_REPORT, (page + 1) * USERS_A_REPORT] as const;
-      await this.#write(online.slice(...some), gone.slice(...some), isWhole && page === pages - 1);
+    let page: OnlineRow[] = [];
+    let entries = 0;
+    for (const row of online) {
+      if (entries > ENTRIES_A_REPORT) {
+        await this.#write(page, [], false);
+        page = [];
+        entries = 0;
+      }
+      page.push(row);
+      entries += 1 + row.rooms.length;
     }
+    await this.#write(page, gone, isWhole);
   }
 
   async #write(
@@ -82,7 +96,9 @@ function jsonOf({ userId, rooms, connections, info = 'null' }: OnlineRow): strin
   return `{"user_id":${JSON.stringify(userId)},"rooms":${JSON.stringify(rooms)},"connections":${connections},"info":${info}}`;
 }
 
-const WATCHED = `select substr(term, 6) as room from rowcast.presence_watch order by 1`;
+const WATCHED = `
+  select coalesce(array_agg(substr(term, 6) order by term), '{}') as rooms, rowcast.is_presence_known() as "isReported"
+  from rowcast.presence_watch`;
 
 const ONLINE = `select user_id as id from rowcast.online`;
 

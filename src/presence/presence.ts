@@ -7,7 +7,7 @@ import {
 } from '../connections/connection-directory.ts';
 import { isAllowed } from '../connections/rooms.ts';
 import { OnlineReport } from './online-report.ts';
-import type { OnlineTable } from './online-table.ts';
+import type { OnlineTable, Watched } from './online-table.ts';
 import { OnlineUser } from './online-user.ts';
 import { RoomPresence } from './room-presence.ts';
 import { ROUND_MS, Rounds, type RoundsDeps } from './rounds.ts';
@@ -139,15 +139,17 @@ export class Presence implements DirectoryFollower {
     return this.#watched !== null && this.#watched.length > 0;
   }
 
-  #watch(watched: readonly string[]): void {
-    const isFirst = this.#watched === null;
-    if (this.#stopped || (isFirst && watched.length === 0)) return;
-    this.#watched = watched;
-    if (isFirst) {
+  #watch({ rooms, isReported }: Watched): void {
+    const before = this.#watched;
+    if (this.#stopped || (before === null && rooms.length === 0)) return;
+    this.#watched = rooms;
+    if (before === null) {
       for (const connection of this.#deps.directory.all()) this.joined(connection);
       this.#unfollow = follow(this.#deps.directory, this);
-    } else for (const user of this.#users.values()) this.#sort(user);
-    this.#report.beginAnew();
+    } else if (before.join() !== rooms.join())
+      for (const user of this.#users.values()) this.#sort(user);
+    // Everybody may notify: a report is due where somebody has begun to watch, and not each time.
+    if (before === null || !isReported) this.#report.beginAnew();
   }
 
   #sort(user: OnlineUser): void {
@@ -231,7 +233,6 @@ export interface PresenceDeps extends RoundsDeps {
   readonly clock: Clock;
   readonly directory: ConnectionDirectory;
   readonly table: OnlineTable;
-  readonly maxFrameBytes: number;
   /** Names of rooms that the user is in by tables. */
   roomsByTables(userId: string): readonly string[];
   /** Something could not be read or written, and is tried again. */

@@ -180,7 +180,7 @@ export class Metrics {
       .on('replayed', (count) => replayed.inc(count))
       .on('ready', (_, recovered) => ready[recovered ? 'true' : 'false']++)
       .on('behind', () => behind.inc())
-      .on('presence', () => presence.inc())
+      .on('presence', (frames) => presence.inc(frames))
       .on('ended', (_, why) => ended[why]++)
       .on('reconnect', (service) => reconnects[service]++)
       .on('gateway', (state) => state === 'down' && reconnects.gateway++);

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { Frame } from '../../src/client/frames.ts';
+import { type Frame, framesOf } from '../../src/client/frames.ts';
 import { Presence as ToldClient } from '../../src/client/presence.ts';
 import type { Connection } from '../../src/connections/connection.ts';
 import { ConnectionDirectory } from '../../src/connections/connection-directory.ts';
@@ -28,13 +28,20 @@ class Office {
   /** The table cannot be written. */
   fails = false;
   failures = 0;
+  posts = 0;
+  isReported = false;
+  wholeReports = 0;
   readonly presence: Presence;
   watched = ['*'];
 
   constructor() {
     const table = {
-      watched: async () => this.watched,
-      userIds: async () => [...this.rows.keys()],
+      watched: async () => ({ rooms: this.watched, isReported: this.isReported }),
+      userIds: async () => {
+        this.isReported = true;
+        this.wholeReports++;
+        return [...this.rows.keys()];
+      },
       report: async (online: readonly OnlineRow[], gone: readonly string[]) => {
         if (this.fails) throw new Error('no');
         for (const row of online) this.rows.set(row.userId, row);
@@ -53,9 +60,11 @@ class Office {
       fanout: {
         offer: ({ connectionId }, payload) => {
           if (this.busy.has(connectionId)) return null;
-          const frame = JSON.parse(payload.bytes.toString()) as Frame;
-          this.frames.push({ id: connectionId, frame });
-          this.client(connectionId).receive(frame);
+          this.posts++;
+          for (const frame of framesOf(payload.bytes.toString(), false)) {
+            this.frames.push({ id: connectionId, frame });
+            this.client(connectionId).receive(frame);
+          }
           return Promise.resolve();
         },
       },
@@ -131,7 +140,7 @@ test('whatever happens, all clients and the database know in the end who is in w
       for (const each of changes) {
         const id = 'index' in each ? `c${each.index}` : '';
         if (each.what === 'join' && !office.of(id))
-          office.join(id, each.user, { rooms: ['red'], info: `"${id}"` });
+          office.join(id, each.user, { rooms: ['red'], info: `"${id}"`, batch: each.index > 1 });
         else if (each.what === 'leave') office.leave(id);
         else if (each.what === 'move') office.move(id, each.rooms);
         else if (each.what === 'busy') office.busy.add(id);
@@ -262,6 +271,20 @@ test('a room that was empty for a while is one room with that of before', async 
   expect(office.told('d', 'red')).toEqual(['ann', 'bob']);
 });
 
+test('a batching client hears of all its rooms in one post, and any other of one at a time', async () => {
+  const office = await Office.open();
+  const rooms = Array.from({ length: 90 }, (_, n) => `room ${n}`);
+  office.join('c', 'ann', { rooms, batch: true });
+  await office.run(1000);
+  expect([office.posts, office.frames.length]).toEqual([1, 90]);
+  const info = JSON.stringify('x'.repeat(500));
+  office.join('d', 'bob', { rooms, info });
+  await office.run(1000);
+  // 90 changes of 600 bytes are two posts.
+  expect(office.posts).toBe(3 + 5);
+  expect(office.told('d', 'room 0')).toEqual(['ann', 'bob']);
+});
+
 test('where no room is watched nothing is said, kept or written', async () => {
   const office = new Office();
   office.watched = [];
@@ -280,5 +303,20 @@ test('a report that fails is told, and made good', async () => {
   expect([office.failures, office.rows.size]).toEqual([3, 0]);
   office.fails = false;
   await office.run(1500);
+  expect([...office.rows.keys()]).toEqual(['ann']);
+});
+
+test('a notification that says nothing new has nobody named or told again', async () => {
+  const office = await Office.open();
+  office.join('c', 'ann', { rooms: ['red'] });
+  await office.run(2000);
+  for (let n = 0; n < 50; n++) await office.presence.load();
+  await office.run(2000);
+  expect([office.wholeReports, office.frames.length]).toEqual([1, 1]);
+  // Somebody has unwatched all, and watched them again.
+  office.isReported = false;
+  office.rows.clear();
+  await office.presence.load();
+  await office.run(2000);
   expect([...office.rows.keys()]).toEqual(['ann']);
 });

@@ -176,7 +176,9 @@ export const STATEMENTS: Readonly<Record<string, Statement>> = {
       .commits(Snapshot.parse(String(start)), Snapshot.parse(String(until)))
       .map((xid) => ({ xid: String(xid) })),
   read_changed_stays: readChangedStays,
-  read_presence_watch: ({ presence }) => presence.watched.map((room) => ({ room })),
+  read_presence_watch: ({ presence, cursor }) => [
+    { rooms: presence.watched, isReported: presence.isKnownBy(String(cursor.term)) },
+  ],
   read_online: ({ presence }) => [...presence.online.keys()].map((id) => ({ id })),
   report_online: ({ presence, cursor }, [term, came, gone, isWhole]) => {
     if (String(cursor.term) !== term) return [{ ok: false }];
