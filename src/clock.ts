@@ -1,7 +1,7 @@
 /**
- * Time, timers and chance. Classes that the simulation runs (relay, log, pusher, and lease,
- * doorbell and wakeup of the listener) take them from here alone, so that a seed repeats a run
- * exactly.
+ * Time, timers and chance. Classes that the simulation runs (relay, log, presence, pusher,
+ * and lease, doorbell and wakeup of the listener) take them from here alone, so that a seed repeats
+ * a run exactly.
  */
 export interface Clock {
   /** Epoch milliseconds. The clocks of other machines differ from it. */
