@@ -92,8 +92,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'a leader takes every connection that it finds for served',
     file: 'relay/inheritance.ts',
-    find: 'return this.#wasServed(connection) ? SERVED : this.#joining(connection);',
-    replace: 'return connection ? SERVED : this.#joining(connection);',
+    find: 'if (!this.#wasServed(connection)) return this.#joining(connection);',
+    replace: '',
   },
   {
     name: 'snapshots are compared by their xmax alone',
