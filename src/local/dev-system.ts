@@ -288,21 +288,32 @@ function connectionsOf(gateway: LocalGateway, from: TableReader): PageOptions['c
 }
 
 /** @returns whether there was none */
-async function createDatabase(adminUrl: string): Promise<boolean> {
-  const client = new pg.Client({ connectionString: adminUrl });
-  await client.connect();
-  const { rowCount } = await client.query('select from pg_database where datname = $1', [DATABASE]);
-  if (!rowCount) await client.query(`create database ${DATABASE}`);
-  await client.end();
-  return !rowCount;
+function createDatabase(adminUrl: string): Promise<boolean> {
+  return connected(adminUrl, async (client) => {
+    const { rowCount } = await client.query('select from pg_database where datname = $1', [
+      DATABASE,
+    ]);
+    if (!rowCount) await client.query(`create database ${DATABASE}`);
+    return !rowCount;
+  });
 }
 
 /** The page shows who is in its rooms. */
 async function watchPresence(databaseUrl: string): Promise<void> {
-  const client = new pg.Client({ connectionString: databaseUrl });
+  await connected(databaseUrl, (client) => client.query(`select rowcast.watch_presence('room:*')`));
+}
+
+async function connected<Result>(
+  connectionString: string,
+  work: (client: pg.Client) => Promise<Result>,
+): Promise<Result> {
+  const client = new pg.Client({ connectionString });
   await client.connect();
-  await client.query(`select rowcast.watch_presence('room:*')`);
-  await client.end();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
 }
 
 export interface DevOptions {

@@ -1,4 +1,4 @@
-import { isForeignText } from '../postgres/foreign-text.ts';
+import { isForeignText, withoutForeignText } from '../postgres/foreign-text.ts';
 import type { SqlSession } from '../postgres/session.ts';
 import type { LoggedEvent } from './logged-event.ts';
 import { Snapshot } from './snapshot.ts';
@@ -58,15 +58,10 @@ export async function readStays(
   session: Pick<SqlSession, 'query'>,
   userIds: readonly string[],
 ): Promise<Stay[]> {
-  try {
-    return staysOf(await session.query<StayRow>(STAYS_OF_USERS, [userIds], 'read_stays'));
-  } catch (error) {
-    if (!isForeignText(error)) throw error;
-    if (userIds.length === 1) return [];
-    const middle = userIds.length / 2;
-    const halves = [userIds.slice(0, middle), userIds.slice(middle)] as const;
-    return [...(await readStays(session, halves[0])), ...(await readStays(session, halves[1]))];
-  }
+  const rows = await withoutForeignText(userIds, (some) =>
+    session.query<StayRow>(STAYS_OF_USERS, [some], 'read_stays'),
+  );
+  return staysOf(rows);
 }
 
 /**

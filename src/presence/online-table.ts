@@ -1,4 +1,4 @@
-import { isForeignText } from '../postgres/foreign-text.ts';
+import { withoutForeignText } from '../postgres/foreign-text.ts';
 import type { SqlSession } from '../postgres/session.ts';
 
 /** Users and rooms that one statement takes, about: some 20 ms of a database's time. */
@@ -11,6 +11,10 @@ export interface OnlineRow {
   readonly connections: number;
   /** JSON text. */
   readonly info: string | undefined;
+}
+
+interface Answer {
+  readonly ok: boolean;
 }
 
 export interface Watched {
@@ -34,7 +38,7 @@ export class OnlineTable {
   /** @throws when the database is lost, or the relay's role may not read it */
   async watched(): Promise<Watched> {
     const [watched] = await this.#session.query<Watched>(WATCHED, [], 'read_presence_watch');
-    return watched ?? { rooms: [], isReported: false };
+    return watched as Watched;
   }
 
   /** Ids of users who have a row, also where another relay has written it. */
@@ -53,43 +57,45 @@ export class OnlineTable {
     gone: readonly string[],
     isWhole: boolean,
   ): Promise<void> {
-    let page: OnlineRow[] = [];
-    let entries = 0;
-    for (const row of online) {
-      if (entries > ENTRIES_A_REPORT) {
-        await this.#write(page, [], false);
-        page = [];
-        entries = 0;
-      }
-      page.push(row);
-      entries += 1 + row.rooms.length;
-    }
-    await this.#write(page, gone, isWhole);
+    for (const page of pagesOf(online)) await this.#name(page);
+    if (gone.length > 0) await withoutForeignText(gone, (ids) => this.#write([], ids, false));
+    if (isWhole) await this.#write([], [], true);
+  }
+
+  /** Nobody can ask for an id or a room that the database has no text for; info may be left out. */
+  async #name(online: readonly OnlineRow[]): Promise<void> {
+    const write = (rows: readonly OnlineRow[]) => this.#write(rows, [], false);
+    await withoutForeignText(online, write, (row) =>
+      withoutForeignText([{ ...row, info: undefined }], write),
+    );
   }
 
   async #write(
     online: readonly OnlineRow[],
     gone: readonly string[],
     isWhole: boolean,
-  ): Promise<void> {
+  ): Promise<Answer[]> {
     const values = [this.#term, `[${online.map(jsonOf).join()}]`, gone, isWhole];
-    try {
-      const [row] = await this.#session.query<{ ok: boolean }>(REPORT, values, 'report_online');
-      if (!row?.ok) throw new Error('another relay leads');
-    } catch (error) {
-      if (!isForeignText(error)) throw error;
-      const [first] = online;
-      if (online.length + gone.length === 1) {
-        if (first?.info !== undefined)
-          return this.#write([{ ...first, info: undefined }], [], isWhole);
-        // Nobody can ask for a name that the database has no text for.
-        return isWhole ? this.#write([], [], true) : undefined;
-      }
-      const [onlineHalf, goneHalf] = [online.length / 2, gone.length / 2];
-      await this.#write(online.slice(0, onlineHalf), gone.slice(0, Math.ceil(goneHalf)), false);
-      await this.#write(online.slice(onlineHalf), gone.slice(Math.ceil(goneHalf)), isWhole);
-    }
+    const rows = await this.#session.query<Answer>(REPORT, values, 'report_online');
+    if (!rows[0]?.ok) throw new Error('another relay leads');
+    return rows;
   }
+}
+
+/** Each is one statement. */
+function* pagesOf(online: readonly OnlineRow[]): Iterable<OnlineRow[]> {
+  let page: OnlineRow[] = [];
+  let entries = 0;
+  for (const row of online) {
+    if (entries > ENTRIES_A_REPORT) {
+      yield page;
+      page = [];
+      entries = 0;
+    }
+    page.push(row);
+    entries += 1 + row.rooms.length;
+  }
+  if (page.length > 0) yield page;
 }
 
 function jsonOf({ userId, rooms, connections, info = 'null' }: OnlineRow): string {

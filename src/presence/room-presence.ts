@@ -1,5 +1,10 @@
 import type { Connection } from '../connections/connection.ts';
-import { presenceChangeFrame, presenceCountFrame, presenceFrame } from '../protocol/frame.ts';
+import {
+  type Present,
+  presenceChangeFrame,
+  presenceCountFrame,
+  presenceFrame,
+} from '../protocol/frame.ts';
 import { Payload } from '../pusher/payload.ts';
 import type { OnlineUser } from './online-user.ts';
 
@@ -114,7 +119,7 @@ export class RoomPresence {
    */
   publish(nowMs: number, listenersAMs: number): void {
     if (this.#touched.size === 0 || nowMs < this.#nextAtMs) return;
-    const joined: Attendee[] = [];
+    const joined: Present[] = [];
     const left: string[] = [];
     const countBefore = this.#published.size;
     for (const user of this.#touched) this.#publishUser(user, joined, left);
@@ -130,7 +135,7 @@ export class RoomPresence {
     this.#change =
       wasCounted || this.#isCounted
         ? null
-        : payloadOf(presenceChangeFrame(this.room, this.#seq, joined.map(presentOf), left));
+        : payloadOf(presenceChangeFrame(this.room, this.#seq, joined, left));
     this.#nextAtMs = nowMs + Math.max(INTERVAL_MS, this.#listeners.size / listenersAMs);
   }
 
@@ -157,7 +162,7 @@ export class RoomPresence {
     };
   }
 
-  #publishUser(user: OnlineUser, joined: Attendee[], left: string[]): void {
+  #publishUser(user: OnlineUser, joined: Present[], left: string[]): void {
     const { userId, info } = user;
     const attendee = this.#present.get(userId);
     const isKnown = this.#published.has(userId);
@@ -165,7 +170,7 @@ export class RoomPresence {
     if (isKnown && attendee && known === info) return;
     if (isKnown) this.#publishedBytes -= entryBytes(userId, known);
     if (attendee) {
-      joined.push(attendee);
+      joined.push(presentOf(userId, info, attendee));
       this.#published.set(userId, info);
       this.#publishedBytes += entryBytes(userId, info);
     } else if (this.#published.delete(userId)) left.push(userId);
@@ -179,10 +184,9 @@ export class RoomPresence {
         : presenceFrame(
             this.room,
             this.#seq,
-            Array.from(this.#published, ([userId, info]) => {
-              const connections = this.#present.get(userId)?.connections ?? 1;
-              return { userId, info, connections: Math.max(1, connections) };
-            }),
+            Array.from(this.#published, ([userId, info]) =>
+              presentOf(userId, info, this.#present.get(userId)),
+            ),
           ),
     );
     return this.#whole;
@@ -220,8 +224,9 @@ interface Listener {
   isLeaving: boolean;
 }
 
-function presentOf({ user, connections }: Attendee) {
-  return { userId: user.userId, info: user.info, connections: Math.max(1, connections) };
+/** A user who may still come back counts as one who is there. */
+function presentOf(userId: string, info: string | undefined, attendee?: Attendee): Present {
+  return { userId, info, connections: Math.max(1, attendee?.connections ?? 1) };
 }
 
 function payloadOf(frame: string): Payload {

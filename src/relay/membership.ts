@@ -129,9 +129,9 @@ export class Membership {
 
   /** Names of the rooms that the user is in, as far as the log was followed. */
   roomsNow(userId: string): string[] {
-    const term = termOf(userId);
-    const isNow = (room: string) => this.#rooms.get(room)?.get(term)?.some(isOpen) ?? false;
-    return [...this.roomsOf(userId)].filter(isNow).map((room) => room.slice('room:'.length));
+    const user = termOf(userId);
+    const rooms = [...this.roomsOf(userId)].filter((room) => this.#isInNow(user, room));
+    return rooms.map((room) => room.slice('room:'.length));
   }
 
   /** The log is read up to every change that is known of the users' rooms. @param users terms */
@@ -143,12 +143,12 @@ export class Membership {
 
   /** The user is in the room, as far as the log was followed. */
   isIn(userId: string, room: string): boolean {
-    return (
-      this.#rooms
-        .get(normalTerm(`room:${room}`))
-        ?.get(termOf(userId))
-        ?.some(isOpen) ?? false
-    );
+    return this.#isInNow(termOf(userId), normalTerm(`room:${room}`));
+  }
+
+  /** @param user by its term, and so the room */
+  #isInNow(user: string, room: string): boolean {
+    return this.#rooms.get(room)?.get(user)?.some(isOpen) ?? false;
   }
 
   #widen(
@@ -202,7 +202,7 @@ export class Membership {
   #isFull(user: string, { rooms }: TrackedUser): boolean {
     if (rooms.size < MAX_ROOMS_BY_TABLE) return false;
     let open = 0;
-    for (const room of rooms) if (this.#rooms.get(room)?.get(user)?.some(isOpen)) open++;
+    for (const room of rooms) if (this.#isInNow(user, room)) open++;
     return open >= MAX_ROOMS_BY_TABLE;
   }
 

@@ -1,4 +1,4 @@
-import { type ReactNode, useState } from 'react';
+import type { ReactNode } from 'react';
 import { usePresence } from '../../react/react.ts';
 
 /** Rooms of this page, joined and left on the open socket, and who is in each. */
@@ -9,11 +9,7 @@ export function Rooms({
   rooms: readonly string[];
   change: (rooms: readonly string[]) => void;
 }): ReactNode {
-  const [error, setError] = useState<string>();
-  const join = (room: string) => {
-    setError(room.includes(',') ? 'the name of a room has no comma' : undefined);
-    if (room !== '' && !room.includes(',')) change([...new Set([...rooms, room])]);
-  };
+  const join = (room: string) => room !== '' && change([...new Set([...rooms, room])]);
   return (
     <section className="panel" aria-labelledby="rooms">
       <h2 id="rooms">
@@ -30,16 +26,18 @@ export function Rooms({
       >
         <label>
           <span>Room</span>
-          <input name="room" placeholder="team-7" autoComplete="off" required />
+          <input
+            name="room"
+            placeholder="team-7"
+            autoComplete="off"
+            pattern="[^,]+"
+            title="the name of a room has no comma"
+            required
+          />
         </label>
         <button type="submit" className="primary">
           Join
         </button>
-        {error && (
-          <p className="error" role="alert">
-            {error}
-          </p>
-        )}
       </form>
       <ul className="rows">
         {rooms.map((room) => (
